@@ -1,0 +1,286 @@
+//! A record: registers of live values, immutable elements, a version vector. Removal is by name: a value goes only when
+//! a change that names it is applied. Nothing here chooses what is shown; that is `rules`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::cbor::{self, CborError, MapWriter, Raw, Reader, Unknown, Writer};
+use crate::change::{
+    Act, Actor, Header, LIST_MAX, Payload, put_actor, put_bytes, put_dot, put_i64, put_ids, put_raw, put_time, put_u64,
+    put_vector, read_act, read_actor, read_dot, read_ids, read_time, read_vector,
+};
+use crate::ids::{ChangeId, Dot, FieldId, KindId, RecordId};
+use crate::time::HybridTime;
+use crate::vector::VersionVector;
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RecordState {
+    pub kind: KindId,
+    pub record: RecordId,
+    pub registers: BTreeMap<FieldId, Register>,
+    pub elements: BTreeMap<FieldId, BTreeMap<ChangeId, Element>>,
+    pub vector: VersionVector,
+    pub unknown: Unknown,
+}
+
+/// The live values of one field, each named by the change that wrote it. More than one means that writers did not see
+/// each other.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Register {
+    pub values: BTreeMap<ChangeId, LiveValue>,
+    /// Named ids that have not arrived yet: when they do, their value is never shown.
+    pub unseen: BTreeSet<ChangeId>,
+}
+
+/// Where a value comes from, so that a page can say who and when without the history.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Origin {
+    pub dot: Dot,
+    /// When it was entered.
+    pub at: HybridTime,
+    /// When it happened.
+    pub event_ms: i64,
+    pub actor: Actor,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LiveValue {
+    pub origin: Origin,
+    pub value: Raw,
+    pub seen: Option<Raw>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Element {
+    pub origin: Origin,
+    pub act: Act,
+    pub value: Raw,
+    pub names: BTreeSet<ChangeId>,
+}
+
+impl RecordState {
+    pub fn new(kind: KindId, record: RecordId) -> RecordState {
+        RecordState {
+            kind,
+            record,
+            registers: BTreeMap::new(),
+            elements: BTreeMap::new(),
+            vector: VersionVector::default(),
+            unknown: Unknown::default(),
+        }
+    }
+
+    pub fn register(&self, field: FieldId) -> Option<&Register> {
+        self.registers.get(&field)
+    }
+
+    pub fn elements(&self, field: FieldId) -> impl Iterator<Item = (&ChangeId, &Element)> {
+        self.elements.get(&field).into_iter().flatten()
+    }
+
+    /// The ids a form shows for a field; a write that follows names exactly these.
+    pub fn shown(&self, field: FieldId) -> Vec<ChangeId> {
+        let values = self.registers.get(&field).into_iter().flat_map(|r| r.values.keys());
+        values.chain(self.elements.get(&field).into_iter().flat_map(BTreeMap::keys)).copied().collect()
+    }
+
+    /// Applies a change that is not in this state yet. `applied` answers whether a named change that is not live here was
+    /// applied and has gone; one that was not is remembered, so that it is never shown when it comes.
+    pub fn apply(&mut self, header: &Header, payload: &Payload, applied: impl Fn(&ChangeId) -> bool) {
+        for write in &payload.fields {
+            let register = self.registers.entry(write.field).or_default();
+            let replaced = header.named(write.field);
+            for id in replaced {
+                if register.values.remove(id).is_none() && !applied(id) && *id != header.change {
+                    register.unseen.insert(*id);
+                }
+            }
+            if !register.unseen.remove(&header.change) {
+                let live = LiveValue {
+                    origin: Origin::of(header),
+                    value: write.value.clone(),
+                    seen: write.seen.clone(),
+                };
+                register.values.insert(header.change, live);
+            }
+        }
+        for write in &payload.elements {
+            let element = Element {
+                origin: Origin::of(header),
+                act: write.act,
+                value: write.value.clone(),
+                names: header.named(write.field).iter().copied().collect(),
+            };
+            self.elements.entry(write.field).or_default().insert(header.change, element);
+        }
+        self.vector.add(header.dot);
+        let aliases: Vec<Dot> =
+            self.vector.aliases.iter().filter(|(_, id)| **id == header.change).map(|(dot, _)| *dot).collect();
+        aliases.into_iter().for_each(|dot| self.vector.add(dot));
+    }
+
+    /// What either side holds, of two states that were built by applying changes. A value that the other side has
+    /// applied and holds no more was named there, so it goes; commutative, associative and idempotent.
+    pub fn join(&mut self, other: &RecordState, applied: impl Fn(&ChangeId) -> bool) {
+        let mut fields: BTreeSet<FieldId> = self.registers.keys().copied().collect();
+        fields.extend(other.registers.keys());
+        for field in fields {
+            let mine = self.registers.entry(field).or_default();
+            let empty = Register::default();
+            let theirs = other.registers.get(&field).unwrap_or(&empty);
+            let gone = |id: &ChangeId, live: &LiveValue, from: &Register, vector: &VersionVector| {
+                !from.values.contains_key(id) && (vector.contains(live.origin.dot) || from.unseen.contains(id))
+            };
+            let mut values = BTreeMap::new();
+            for (id, live) in &mine.values {
+                if !gone(id, live, theirs, &other.vector) {
+                    values.insert(*id, live.clone());
+                }
+            }
+            for (id, live) in &theirs.values {
+                if !gone(id, live, mine, &self.vector) {
+                    values.insert(*id, live.clone());
+                }
+            }
+            let arrived = |id: &ChangeId| {
+                mine.values.contains_key(id) || theirs.values.contains_key(id) || applied(id)
+            };
+            let unseen = mine.unseen.union(&theirs.unseen).filter(|id| !arrived(id)).copied().collect();
+            *mine = Register { values, unseen };
+        }
+        for (field, theirs) in &other.elements {
+            let mine = self.elements.entry(*field).or_default();
+            mine.extend(theirs.iter().map(|(id, element)| (*id, element.clone())));
+        }
+        self.vector.join(&other.vector);
+        self.unknown.0.extend(other.unknown.0.iter().map(|(key, raw)| (*key, raw.clone())));
+    }
+
+    pub fn to_bytes(&self) -> Vec<u8> {
+        cbor::encode(|w| {
+            let mut map = MapWriter::new(&self.unknown);
+            map.put(1, |w| put_u64(w, u64::from(self.kind.0)));
+            map.put(2, |w| put_bytes(w, &self.record.0));
+            map.put(3, |w| put_vector(w, &self.vector));
+            map.put(4, |w| self.put_registers(w));
+            map.put(5, |w| self.put_elements(w));
+            map.finish(w);
+        })
+    }
+
+    fn put_registers(&self, w: &mut Writer) {
+        w.map(self.registers.len() as u64).ok();
+        for (field, register) in &self.registers {
+            put_u64(w, u64::from(field.0));
+            w.array(2).ok();
+            w.array(register.values.len() as u64).ok();
+            for (id, live) in &register.values {
+                w.array(if live.seen.is_some() { 4 } else { 3 }).ok();
+                put_bytes(w, &id.0);
+                put_origin(w, &live.origin);
+                put_raw(w, &live.value);
+                if let Some(seen) = &live.seen {
+                    put_raw(w, seen);
+                }
+            }
+            put_ids(w, register.unseen.iter());
+        }
+    }
+
+    fn put_elements(&self, w: &mut Writer) {
+        w.map(self.elements.len() as u64).ok();
+        for (field, elements) in &self.elements {
+            put_u64(w, u64::from(field.0));
+            w.array(elements.len() as u64).ok();
+            for (id, element) in elements {
+                w.array(5).ok();
+                put_bytes(w, &id.0);
+                put_origin(w, &element.origin);
+                put_u64(w, element.act as u64);
+                put_raw(w, &element.value);
+                put_ids(w, element.names.iter());
+            }
+        }
+    }
+
+    pub fn parse(bytes: &[u8]) -> Result<RecordState, CborError> {
+        cbor::parse(bytes, |r| {
+            let (mut kind, mut record, mut vector) = (None, None, None);
+            let (mut registers, mut elements) = (BTreeMap::new(), BTreeMap::new());
+            let unknown = r.map(|key, r| {
+                match key {
+                    1 => kind = Some(KindId(r.u16()?)),
+                    2 => record = Some(RecordId(r.fixed("record id")?)),
+                    3 => vector = Some(read_vector(r)?),
+                    4 => registers = read_fields(r, read_register)?,
+                    5 => elements = read_fields(r, read_elements)?,
+                    _ => return Ok(false),
+                }
+                Ok(true)
+            })?;
+            Ok(RecordState {
+                kind: kind.ok_or(CborError::Missing { what: "kind" })?,
+                record: record.ok_or(CborError::Missing { what: "record id" })?,
+                vector: vector.ok_or(CborError::Missing { what: "version vector" })?,
+                registers,
+                elements,
+                unknown,
+            })
+        })
+    }
+}
+
+impl Origin {
+    pub fn of(header: &Header) -> Origin {
+        Origin { dot: header.dot, at: header.at, event_ms: header.event_ms, actor: header.actor }
+    }
+}
+
+fn put_origin(w: &mut Writer, origin: &Origin) {
+    w.array(4).ok();
+    put_dot(w, origin.dot);
+    put_time(w, origin.at);
+    put_i64(w, origin.event_ms);
+    put_actor(w, origin.actor);
+}
+
+fn read_origin(r: &mut Reader<'_>) -> Result<Origin, CborError> {
+    r.exact_array(4, "origin")?;
+    Ok(Origin { dot: read_dot(r)?, at: read_time(r)?, event_ms: r.i64()?, actor: read_actor(r)? })
+}
+
+fn read_fields<'b, T>(
+    r: &mut Reader<'b>,
+    mut read: impl FnMut(&mut Reader<'b>) -> Result<T, CborError>,
+) -> Result<BTreeMap<FieldId, T>, CborError> {
+    let mut fields = BTreeMap::new();
+    r.map(|key, r| {
+        let field = u16::try_from(key).map_err(|_| CborError::Form { what: "field number" })?;
+        fields.insert(FieldId(field), read(r)?);
+        Ok(true)
+    })?;
+    Ok(fields)
+}
+
+fn read_register(r: &mut Reader<'_>) -> Result<Register, CborError> {
+    r.exact_array(2, "register")?;
+    let values = r.array(LIST_MAX, "live values", |r| {
+        let parts = r.array_length()?;
+        if !(3..=4).contains(&parts) {
+            return Err(CborError::Form { what: "live value" });
+        }
+        let id = ChangeId(r.fixed("change id")?);
+        let (origin, value) = (read_origin(r)?, r.raw()?);
+        Ok((id, LiveValue { origin, value, seen: if parts == 4 { Some(r.raw()?) } else { None } }))
+    })?;
+    Ok(Register { values: values.into_iter().collect(), unseen: read_ids(r)?.into_iter().collect() })
+}
+
+fn read_elements(r: &mut Reader<'_>) -> Result<BTreeMap<ChangeId, Element>, CborError> {
+    let elements = r.array(LIST_MAX, "elements", |r| {
+        r.exact_array(5, "element")?;
+        let id = ChangeId(r.fixed("change id")?);
+        let (origin, act, value) = (read_origin(r)?, read_act(r)?, r.raw()?);
+        Ok((id, Element { origin, act, value, names: read_ids(r)?.into_iter().collect() }))
+    })?;
+    Ok(elements.into_iter().collect())
+}

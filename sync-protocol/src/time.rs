@@ -1,0 +1,64 @@
+//! Hybrid logical time (Kulkarni et al., "Logical Physical Clocks", 2014). It breaks ties between concurrent values and
+//! nothing else; no change is ever refused for it.
+
+/// How far a remote time may pull the local one ahead of the local wall clock.
+pub const REMOTE_LEAD_MAX_MS: u64 = 2_000;
+
+/// Milliseconds since 1970 as the writer's wall clock had it, and a counter within that millisecond.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct HybridTime {
+    pub wall_ms: u64,
+    pub logical: u32,
+}
+
+/// Gives each write a time later than every one before it on this replica.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HybridClock {
+    pub last: HybridTime,
+}
+
+impl HybridClock {
+    pub fn tick(&mut self, now_ms: u64) -> HybridTime {
+        self.last = if now_ms > self.last.wall_ms {
+            HybridTime { wall_ms: now_ms, logical: 0 }
+        } else {
+            match self.last.logical.checked_add(1) {
+                Some(logical) => HybridTime { logical, ..self.last },
+                None => HybridTime { wall_ms: self.last.wall_ms + 1, logical: 0 },
+            }
+        };
+        self.last
+    }
+
+    /// Takes note of a time seen from elsewhere, but never runs more than [`REMOTE_LEAD_MAX_MS`] ahead of the wall.
+    pub fn observe(&mut self, remote: HybridTime, now_ms: u64) {
+        if remote > self.last && remote.wall_ms <= now_ms.saturating_add(REMOTE_LEAD_MAX_MS) {
+            self.last = remote;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_goes_on_while_the_wall_clock_goes_back() {
+        let mut clock = HybridClock::default();
+        let before = clock.tick(5_000);
+
+        let after = clock.tick(1_000);
+
+        assert!(after > before);
+    }
+
+    #[test]
+    fn a_remote_time_years_ahead_does_not_move_ours() {
+        let mut clock = HybridClock::default();
+        clock.tick(5_000);
+
+        clock.observe(HybridTime { wall_ms: 400_000_000_000, logical: 0 }, 5_001);
+
+        assert_eq!(clock.tick(5_002).wall_ms, 5_002);
+    }
+}
