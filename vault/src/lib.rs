@@ -5,19 +5,21 @@
 //! refuses: a key others can read, a key beside the data it protects, a store that would have to be made anew, a
 //! certificate of any authority but the pinned one.
 
-// pub mod authority;
+pub mod authority;
 pub mod fingerprint;
+pub mod identity;
 pub mod key_file;
 pub mod private_file;
 pub mod seal;
 pub mod sqlite;
-// pub mod tls;
-// pub mod token;
+pub mod tls;
+pub mod token;
 
 mod random;
 
-// pub use authority::{Authority, ClientKey, Identity, PeerId, Validity};
+pub use authority::Authority;
 pub use fingerprint::Fingerprint;
+pub use identity::{ClientKey, Identity, PeerId, Validity};
 pub use key_file::{Custody, DataKey};
 pub use random::RandomFailed;
-// pub use token::EnrolmentToken;
+pub use token::EnrolmentToken;

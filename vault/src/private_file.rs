@@ -28,7 +28,7 @@ pub enum PrivateFileError {
     FolderWritableByOthers { path: PathBuf, mode: u32 },
     #[error("{} is larger than {FILE_MAX_BYTES} bytes and can't be what is looked for there", .path.display())]
     TooLarge { path: PathBuf },
-    #[error("no permission for {}: check the owner of the file and of its folder", .path.display())]
+    #[error("no permission for {}: check the owner of the file and of its folder, and that the disk is not read-only", .path.display())]
     NotPermitted { path: PathBuf },
     #[error("no space left for {}: free some on that disk", .path.display())]
     NoSpace { path: PathBuf },
@@ -39,12 +39,16 @@ pub enum PrivateFileError {
 }
 
 impl PrivateFileError {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the standard library's error kinds are open-ended"
+    )]
     pub(crate) fn io(path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
         match source.kind() {
             io::ErrorKind::NotFound => Self::Missing { path },
             io::ErrorKind::AlreadyExists => Self::Exists { path },
-            io::ErrorKind::PermissionDenied => Self::NotPermitted { path },
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Self::NotPermitted { path },
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoSpace { path },
             _ => Self::Io { path, source },
         }
@@ -228,7 +232,8 @@ pub(crate) fn sync_folder_of(_path: &Path) -> Result<(), PrivateFileError> {
     Ok(())
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 

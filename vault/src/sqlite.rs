@@ -140,7 +140,7 @@ fn create(path: &Path, key: &DataKey) -> Result<(), OpenError> {
 }
 
 fn create_staged(path: &Path, staged: &Path, key: &DataKey) -> Result<(), OpenError> {
-    private_file::new_private_file(staged).map_err(|error| io_error(path, &error))?;
+    private_file::new_private_file(staged).map_err(|error| io_error(path, error))?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = connect(staged, key, flags, &Tuning::default())?;
     // The change of journal mode writes the first page.
@@ -150,7 +150,7 @@ fn create_staged(path: &Path, staged: &Path, key: &DataKey) -> Result<(), OpenEr
         .write(true)
         .open(staged)
         .and_then(|file| file.sync_all())
-        .map_err(|error| io_error(path, &error))?;
+        .map_err(|error| io_error(path, error))?;
     private_file::place_new(staged, path).map_err(|error| file_error(path, error))
 }
 
@@ -221,14 +221,14 @@ fn set_write_ahead_log(connection: &Connection) -> rusqlite::Result<()> {
 
 /// What can be told without the key, and what opening must not be trusted to tell.
 fn inspect(path: &Path) -> Result<(), OpenError> {
-    let mut file = File::open(path).map_err(|error| io_error(path, &error))?;
-    let length = file.metadata().map_err(|error| io_error(path, &error))?.len();
+    let mut file = File::open(path).map_err(|error| io_error(path, error))?;
+    let length = file.metadata().map_err(|error| io_error(path, error))?.len();
     // SQLite would take an empty file for a new database and fill it.
     if length < PAGE_BYTES {
         return Err(OpenError::WrongKeyOrDamaged { path: path.to_owned() });
     }
     let mut header = [0; PLAIN_SQLITE_HEADER.len()];
-    file.read_exact(&mut header).map_err(|error| io_error(path, &error))?;
+    file.read_exact(&mut header).map_err(|error| io_error(path, error))?;
     if header == *PLAIN_SQLITE_HEADER {
         return Err(OpenError::NotEncrypted { path: path.to_owned() });
     }
@@ -241,6 +241,7 @@ fn beside(path: &Path, ending: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "SQLite's codes are open-ended")]
 fn open_error(path: &Path, error: &rusqlite::Error) -> OpenError {
     let path = path.to_owned();
     let Some(failure) = error.sqlite_error() else {
@@ -256,7 +257,7 @@ fn open_error(path: &Path, error: &rusqlite::Error) -> OpenError {
     if failure.code == ErrorCode::CannotOpen
         && let Err(error) = OpenOptions::new().read(true).write(true).open(&path)
     {
-        return io_error(&path, &error);
+        return io_error(&path, error);
     }
     match failure.code {
         ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt => OpenError::WrongKeyOrDamaged { path },
@@ -276,18 +277,8 @@ fn open_error(path: &Path, error: &rusqlite::Error) -> OpenError {
     }
 }
 
-fn io_error(path: &Path, error: &io::Error) -> OpenError {
-    let path = path.to_owned();
-    match error.kind() {
-        io::ErrorKind::NotFound => OpenError::Missing { path },
-        io::ErrorKind::AlreadyExists => OpenError::Exists { path },
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => OpenError::NotPermitted { path },
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => OpenError::NoSpace { path },
-        _ => OpenError::Io {
-            path,
-            reason: error.to_string(),
-        },
-    }
+fn io_error(path: &Path, error: io::Error) -> OpenError {
+    file_error(path, PrivateFileError::io(path, error))
 }
 
 fn file_error(path: &Path, error: PrivateFileError) -> OpenError {
@@ -296,7 +287,10 @@ fn file_error(path: &Path, error: PrivateFileError) -> OpenError {
         PrivateFileError::Exists { path } => OpenError::Exists { path },
         PrivateFileError::NotPermitted { path } => OpenError::NotPermitted { path },
         PrivateFileError::NoSpace { path } => OpenError::NoSpace { path },
-        PrivateFileError::Io { source, .. } => io_error(path, &source),
+        PrivateFileError::Io { path, source } => OpenError::Io {
+            path,
+            reason: source.to_string(),
+        },
         PrivateFileError::Random(failed) => OpenError::Random(failed),
         PrivateFileError::ReadableByOthers { .. }
         | PrivateFileError::WrongOwner { .. }
