@@ -9,7 +9,11 @@ const HELIOS_HOME: &str = "helios-hfs-0.2.7";
 const HL7_HOME: &str = "hl7-0.4.5";
 
 fn cache() -> Result<PathBuf> {
-    let named = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let named = |name: &str| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
     named("MAINSTAY_CACHE")
         .or_else(|| Some(named("XDG_CACHE_HOME")?.join("mainstay")))
         .or_else(|| Some(named("HOME")?.join(".cache/mainstay")))
@@ -18,7 +22,11 @@ fn cache() -> Result<PathBuf> {
 
 fn in_cache(path: &str) -> Result<PathBuf> {
     let full = cache()?.join(path);
-    ensure!(full.is_file(), "{} is missing; install it with tests/prerequisites", full.display());
+    ensure!(
+        full.is_file(),
+        "{} is missing; install it with tests/prerequisites",
+        full.display()
+    );
     Ok(full)
 }
 

@@ -70,8 +70,17 @@ impl Ehr {
         };
         command
             .args(["--host", "127.0.0.1", "--log-level", "warn"])
-            .envs([("HFS_UI_ENABLED", "false"), ("HFS_SOF_ENABLED", "false"), ("HFS_SEED_CONFORMANCE", "false")])
-            .args(["--port", &address.port().to_string(), "--base-url", &format!("http://{address}")])
+            .envs([
+                ("HFS_UI_ENABLED", "false"),
+                ("HFS_SOF_ENABLED", "false"),
+                ("HFS_SEED_CONFORMANCE", "false"),
+            ])
+            .args([
+                "--port",
+                &address.port().to_string(),
+                "--base-url",
+                &format!("http://{address}"),
+            ])
             .arg("--database-url")
             .arg(folder.join("ehr.sqlite"))
             .arg("--data-dir")
@@ -82,7 +91,12 @@ impl Ehr {
             .stderr(log_file)
             .kill_on_drop(true);
         let child = command.spawn().context("the EHR did not start")?;
-        let mut ehr = Self { address, child, http: crate::plain_http()?, log };
+        let mut ehr = Self {
+            address,
+            child,
+            http: crate::plain_http()?,
+            log,
+        };
         ehr.answers().await?;
         Ok(ehr)
     }
@@ -94,13 +108,21 @@ impl Ehr {
                 let said = std::fs::read_to_string(&self.log).unwrap_or_default();
                 bail!("the EHR ended with {status} before it answered; it said: {said}");
             }
-            let asked = self.http.get(format!("{}/metadata", self.base_url())).timeout(Duration::from_secs(5)).send().await;
+            let asked = self
+                .http
+                .get(format!("{}/metadata", self.base_url()))
+                .timeout(Duration::from_secs(5))
+                .send()
+                .await;
             if asked.is_ok_and(|reply| reply.status().is_success()) {
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        bail!("the EHR did not answer within {READY_PATIENCE:?}; see {}", self.log.display())
+        bail!(
+            "the EHR did not answer within {READY_PATIENCE:?}; see {}",
+            self.log.display()
+        )
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -113,31 +135,42 @@ impl Ehr {
 
     /// Searches, such as `("Patient", &[("family", "Quiñones"), ("birthdate", "1990-08-19")])`; gives the matches.
     pub async fn search(&self, kind: &str, terms: &[(&str, &str)]) -> Result<Vec<Value>> {
-        let asked = self.http.get(format!("{}/{kind}", self.base_url())).query(terms).query(&[("_count", "1000")]);
+        let asked = self
+            .http
+            .get(format!("{}/{kind}", self.base_url()))
+            .query(terms)
+            .query(&[("_count", "1000")]);
         let reply = asked.send().await.context("the EHR does not answer a search")?;
         let status = reply.status();
         let mut bundle: Value = reply.json().await?;
         ensure!(status.is_success(), "the EHR refused to search {kind}: {bundle}");
-        let Some(entries) = bundle["entry"].as_array_mut() else { return Ok(Vec::new()) };
+        let Some(entries) = bundle["entry"].as_array_mut() else {
+            return Ok(Vec::new());
+        };
         let matched = entries.iter_mut().filter(|entry| entry["search"]["mode"] != "outcome");
         Ok(matched.map(|entry| entry["resource"].take()).collect())
     }
 
     pub async fn patients_named(&self, family: &str, birth_date: &str) -> Result<Vec<Value>> {
-        self.search("Patient", &[("family", family), ("birthdate", birth_date)]).await
+        self.search("Patient", &[("family", family), ("birthdate", birth_date)])
+            .await
     }
 
     pub async fn patients_with_identifier(&self, system: &str, value: &str) -> Result<Vec<Value>> {
-        self.search("Patient", &[("identifier", &format!("{system}|{value}"))]).await
+        self.search("Patient", &[("identifier", &format!("{system}|{value}"))])
+            .await
     }
 
     pub async fn encounters_of(&self, patient_id: &str) -> Result<Vec<Value>> {
-        self.search("Encounter", &[("patient", &format!("Patient/{patient_id}"))]).await
+        self.search("Encounter", &[("patient", &format!("Patient/{patient_id}"))])
+            .await
     }
 
     /// Creates a resource as another system would; gives it as stored.
     pub async fn create(&self, resource: &Value) -> Result<Value> {
-        let kind = resource["resourceType"].as_str().context("a resource without resourceType")?;
+        let kind = resource["resourceType"]
+            .as_str()
+            .context("a resource without resourceType")?;
         let reply = self
             .http
             .post(format!("{}/{kind}", self.base_url()))
@@ -198,14 +231,25 @@ mod tests {
         let identified = ehr.patients_with_identifier("urn:example:mrn", "104882").await.unwrap();
         assert_eq!((named.len(), named[0]["id"].as_str()), (1, Some(id.as_str())));
         assert_eq!(identified, named);
-        assert!(ehr.patients_named("Quiñones-Whitfield", "1990-08-18").await.unwrap().is_empty());
+        assert!(
+            ehr.patients_named("Quiñones-Whitfield", "1990-08-18")
+                .await
+                .unwrap()
+                .is_empty()
+        );
     }
 
     #[tokio::test]
     async fn the_ehr_finds_encounters_by_patient_and_creates_one_only_once_per_identifier() {
         let folder = tempfile::tempdir().unwrap();
         let ehr = Ehr::start(folder.path()).await.unwrap();
-        let known = KnownPatient { family: "Okafor", given: "Ade", birth_date: "2014-02-03", phone: None, identifier: None };
+        let known = KnownPatient {
+            family: "Okafor",
+            given: "Ade",
+            birth_date: "2014-02-03",
+            phone: None,
+            identifier: None,
+        };
         let patient = ehr.already_knows(known).await.unwrap();
         let encounter = json!({
             "resourceType": "Encounter",
@@ -218,8 +262,14 @@ mod tests {
         let mut statuses = Vec::new();
         for _ in 0..2 {
             let asked = ehr.http.post(format!("{}/Encounter", ehr.base_url()));
-            let asked = asked.header("content-type", "application/fhir+json").body(encounter.to_string());
-            let reply = asked.header("if-none-exist", "identifier=urn:example:visit|v1").send().await.unwrap();
+            let asked = asked
+                .header("content-type", "application/fhir+json")
+                .body(encounter.to_string());
+            let reply = asked
+                .header("if-none-exist", "identifier=urn:example:visit|v1")
+                .send()
+                .await
+                .unwrap();
             statuses.push(reply.status().as_u16());
         }
 

@@ -29,7 +29,10 @@ impl Acknowledgement {
         let text = std::str::from_utf8(message).context("the acknowledgement is not UTF-8")?;
         let lines = text.split(['\r', '\n']).filter(|line| !line.is_empty());
         let segments: Vec<Vec<String>> = lines.map(|line| line.split('|').map(str::to_owned).collect()).collect();
-        ensure!(segments.first().is_some_and(|first| first[0] == "MSH"), "the acknowledgement begins with no MSH");
+        ensure!(
+            segments.first().is_some_and(|first| first[0] == "MSH"),
+            "the acknowledgement begins with no MSH"
+        );
         Ok(Self { segments })
     }
 
@@ -56,13 +59,24 @@ impl Acknowledgement {
 /// message. The file must begin with `MSH|^~\&|`, with no byte-order mark.
 pub async fn send_with_mllp_send(to: SocketAddr, file: &Path) -> Result<Vec<Acknowledgement>> {
     let mut command = Command::new(cache::mllp_send()?);
-    command.args(["--loose", "--file"]).arg(file).args(["--port", &to.port().to_string(), &to.ip().to_string()]);
+    command
+        .args(["--loose", "--file"])
+        .arg(file)
+        .args(["--port", &to.port().to_string(), &to.ip().to_string()]);
     command.stdin(Stdio::null()).kill_on_drop(true);
-    let output = tokio::time::timeout(Duration::from_secs(30), command.output()).await.context("mllp_send hangs")??;
-    ensure!(output.status.success(), "mllp_send failed: {}", String::from_utf8_lossy(&output.stderr));
+    let output = tokio::time::timeout(Duration::from_secs(30), command.output())
+        .await
+        .context("mllp_send hangs")??;
+    ensure!(
+        output.status.success(),
+        "mllp_send failed: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let mut acknowledgements = Vec::new();
     for frame in output.stdout.split(|byte| *byte == START_BLOCK).skip(1) {
-        let Some(end) = frame.iter().position(|byte| *byte == END_BLOCK[0]) else { bail!("an acknowledgement has no end") };
+        let Some(end) = frame.iter().position(|byte| *byte == END_BLOCK[0]) else {
+            bail!("an acknowledgement has no end")
+        };
         acknowledgements.push(Acknowledgement::read(&frame[..end])?);
     }
     Ok(acknowledgements)
@@ -76,9 +90,14 @@ pub struct RawMllp {
 
 impl RawMllp {
     pub async fn connect(to: SocketAddr) -> Result<Self> {
-        let stream = TcpStream::connect(to).await.with_context(|| format!("nothing listens for MLLP at {to}"))?;
+        let stream = TcpStream::connect(to)
+            .await
+            .with_context(|| format!("nothing listens for MLLP at {to}"))?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, rest: Vec::new() })
+        Ok(Self {
+            stream,
+            rest: Vec::new(),
+        })
     }
 
     /// Frames the message, sends it, and waits at most `patience`; gives the acknowledgement and how long it took.
@@ -91,7 +110,10 @@ impl RawMllp {
 
     /// Sends bytes as they are, framed or not.
     pub async fn send_bytes(&mut self, bytes: &[u8]) -> Result<()> {
-        self.stream.write_all(bytes).await.context("the MLLP connection broke while sending")
+        self.stream
+            .write_all(bytes)
+            .await
+            .context("the MLLP connection broke while sending")
     }
 
     /// What came between the next pair of frame bytes.
@@ -104,7 +126,10 @@ impl RawMllp {
         loop {
             if let Some(end) = self.rest.windows(2).position(|pair| pair == END_BLOCK) {
                 let frame: Vec<u8> = self.rest.drain(..end + 2).collect();
-                let start = frame.iter().position(|byte| *byte == START_BLOCK).context("a frame without a start")?;
+                let start = frame
+                    .iter()
+                    .position(|byte| *byte == START_BLOCK)
+                    .context("a frame without a start")?;
                 return Ok(frame[start + 1..end].to_vec());
             }
             let read = self.stream.read_buf(&mut self.rest).await?;
@@ -128,7 +153,10 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let task = tokio::spawn(async move {
             let (stream, _) = listener.accept().await?;
-            let mut peer = RawMllp { stream, rest: Vec::new() };
+            let mut peer = RawMllp {
+                stream,
+                rest: Vec::new(),
+            };
             let mut heard = Vec::new();
             while let Ok(message) = peer.next_frame(Duration::from_secs(5)).await {
                 let control_id = Acknowledgement::read(&message)?.field("MSH", 10).to_owned();
@@ -167,7 +195,10 @@ mod tests {
 
         let mut answered = Vec::new();
         for message in TWO_MESSAGES.split_inclusive("104882\n") {
-            let (answer, took) = peer.send(message.replace('\n', "\r").as_bytes(), Duration::from_secs(5)).await.unwrap();
+            let (answer, took) = peer
+                .send(message.replace('\n', "\r").as_bytes(), Duration::from_secs(5))
+                .await
+                .unwrap();
             assert!(took < Duration::from_secs(5));
             answered.push(answer.answers().to_owned());
         }

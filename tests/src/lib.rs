@@ -1,17 +1,42 @@
 //! What drives Mainstay from outside: the real programs, the peers nobody here wrote, and the lines between them.
 
 pub mod cache;
+pub mod clinic_day;
+pub mod control;
 pub mod ehr;
 pub mod hl7_peer;
+pub mod house;
 pub mod line;
+pub mod page;
+pub mod people;
 pub mod process;
 
-use anyhow::{Context as _, Result};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+
+const POLL: Duration = Duration::from_millis(25);
 
 /// An HTTP client for plain pages on this machine: no proxy, redirects shown rather than followed.
 pub fn plain_http() -> Result<reqwest::Client> {
     // Another test of this process may have installed it already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none());
     client.build().context("no HTTP client")
+}
+
+/// Asks until there is an answer; an error ends it at once.
+pub async fn until<T>(patience: Duration, what: &str, mut ask: impl AsyncFnMut() -> Result<Option<T>>) -> Result<T> {
+    let deadline = tokio::time::Instant::now() + patience;
+    loop {
+        if let Some(answer) = ask().await? {
+            return Ok(answer);
+        }
+        if tokio::time::Instant::now() >= deadline {
+            bail!("waited {patience:?} in vain for {what}");
+        }
+        tokio::time::sleep(POLL).await;
+    }
 }

@@ -62,13 +62,21 @@ impl Line {
     /// A line that is up, on a free loopback port, with no far end yet: connections are dropped until
     /// [`Line::lead_to`] names one.
     pub async fn lay() -> Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("no loopback port for the line")?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .await
+            .context("no loopback port for the line")?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared::default());
         let (wanted, wanted_seen) = watch::channel(Condition::Up);
         let (applied_tell, applied) = watch::channel(Condition::Up);
         let keeper = tokio::spawn(keep(address, listener, Arc::clone(&shared), wanted_seen, applied_tell));
-        Ok(Self { address, shared, wanted, applied, keeper })
+        Ok(Self {
+            address,
+            shared,
+            wanted,
+            applied,
+            keeper,
+        })
     }
 
     /// Where the near end connects.
@@ -87,9 +95,14 @@ impl Line {
 
     /// Changes the condition and returns when it holds: after `Cut` no byte passes any more.
     pub async fn set(&self, condition: Condition) -> Result<()> {
-        self.wanted.send(condition).map_err(|_| anyhow!("the line at {} has ended", self.address))?;
+        self.wanted
+            .send(condition)
+            .map_err(|_| anyhow!("the line at {} has ended", self.address))?;
         let mut applied = self.applied.clone();
-        applied.wait_for(|now| *now == condition).await.context("the line ended while changing")?;
+        applied
+            .wait_for(|now| *now == condition)
+            .await
+            .context("the line ended while changing")?;
         Ok(())
     }
 
@@ -216,7 +229,9 @@ async fn carry(near: TcpStream, shared: Arc<Shared>, mut condition: watch::Recei
     }
     let far_end = *shared.far_end.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(far_end) = far_end else { return reset(&near) };
-    let Ok(far) = TcpStream::connect(far_end).await else { return reset(&near) };
+    let Ok(far) = TcpStream::connect(far_end).await else {
+        return reset(&near);
+    };
     let _ = (near.set_nodelay(true), far.set_nodelay(true));
     // An error is one end hanging up the hard way; leaving drops both, which passes it on.
     let _ = exchange(near, far, &shared, &mut condition).await;
@@ -289,7 +304,10 @@ async fn exchange(
 
 /// Bytes read just as the line went silent wait like the rest.
 async fn may_pass(condition: &mut watch::Receiver<Condition>) -> bool {
-    condition.wait_for(|now| *now != Condition::Silent).await.is_ok_and(|now| *now != Condition::Cut)
+    condition
+        .wait_for(|now| *now != Condition::Silent)
+        .await
+        .is_ok_and(|now| *now != Condition::Cut)
 }
 
 fn heard_near(talk: &mut Talk, bytes: &[u8], shared: &Shared) {
@@ -379,7 +397,15 @@ mod tests {
         let answer = ask(&mut near, "hello").await.unwrap();
 
         assert_eq!(answer, "HELLO");
-        assert_eq!(line.passed(), Passed { connections: 1, bytes_up: 5, bytes_down: 5, replies_lost: 0 });
+        assert_eq!(
+            line.passed(),
+            Passed {
+                connections: 1,
+                bytes_up: 5,
+                bytes_down: 5,
+                replies_lost: 0
+            }
+        );
     }
 
     #[tokio::test]
@@ -425,7 +451,10 @@ mod tests {
         let posted = ask(&mut near, "POST").await;
 
         assert_eq!(looked_up, "GET");
-        assert!(posted.as_ref().is_ok_and(String::is_empty) || posted.is_err(), "a reply came: {posted:?}");
+        assert!(
+            posted.as_ref().is_ok_and(String::is_empty) || posted.is_err(),
+            "a reply came: {posted:?}"
+        );
         assert_eq!((heard.load(Ordering::SeqCst), line.passed().replies_lost), (2, 1));
         let mut again = TcpStream::connect(line.address()).await.unwrap();
         assert_eq!(ask(&mut again, "POST again").await.unwrap(), "POST AGAIN");
@@ -443,7 +472,10 @@ mod tests {
         line.restore().await.unwrap();
 
         assert_eq!(heard.load(Ordering::SeqCst), 2);
-        assert!(!matches!(near.read(&mut [0; 16]).await, Ok(1..)), "the lost reply came after all");
+        assert!(
+            !matches!(near.read(&mut [0; 16]).await, Ok(1..)),
+            "the lost reply came after all"
+        );
     }
 
     #[tokio::test]

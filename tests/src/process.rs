@@ -29,7 +29,10 @@ impl Binaries {
     /// Beside the running test or demo: the same target folder, the same profile.
     pub fn find() -> Result<Self> {
         let folder = profile_folder()?;
-        let found = Self { agent: folder.join("mainstay-agent"), hub: folder.join("mainstay-hub") };
+        let found = Self {
+            agent: folder.join("mainstay-agent"),
+            hub: folder.join("mainstay-hub"),
+        };
         for binary in [&found.agent, &found.hub] {
             ensure!(
                 binary.is_file(),
@@ -49,9 +52,16 @@ impl Binaries {
             cargo.arg("--release");
         }
         let target = folder.parent().context("the target folder has no parent")?;
-        cargo.env("CARGO_TARGET_DIR", target).current_dir(workspace_root()?).stdin(Stdio::null()).stdout(Stdio::null());
+        cargo
+            .env("CARGO_TARGET_DIR", target)
+            .current_dir(workspace_root()?)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
         let status = cargo.status().await.context("cargo did not start")?;
-        ensure!(status.success(), "cargo could not build mainstay-agent and mainstay-hub");
+        ensure!(
+            status.success(),
+            "cargo could not build mainstay-agent and mainstay-hub"
+        );
         Self::find()
     }
 }
@@ -60,13 +70,21 @@ impl Binaries {
 fn profile_folder() -> Result<PathBuf> {
     let exe = std::env::current_exe().context("the running program does not know its own path")?;
     let folder = exe.parent().context("the running program has no folder")?;
-    Ok(if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder }.to_path_buf())
+    Ok(if folder.ends_with("deps") {
+        folder.parent().unwrap_or(folder)
+    } else {
+        folder
+    }
+    .to_path_buf())
 }
 
 /// The checkout this crate was built from.
 pub fn workspace_root() -> Result<PathBuf> {
     let crate_folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-    Ok(crate_folder.parent().context("the tests crate has no parent folder")?.to_path_buf())
+    Ok(crate_folder
+        .parent()
+        .context("the tests crate has no parent folder")?
+        .to_path_buf())
 }
 
 /// A command to be run on one home folder.
@@ -80,7 +98,12 @@ pub struct Program {
 
 impl Program {
     pub fn new(binary: &Path, home: &Path) -> Self {
-        Self { binary: binary.into(), home: home.into(), clock_offset: None, environment: Vec::new() }
+        Self {
+            binary: binary.into(),
+            home: home.into(),
+            clock_offset: None,
+            environment: Vec::new(),
+        }
     }
 
     pub fn home(&self) -> &Path {
@@ -111,7 +134,10 @@ impl Program {
         words.extend(arguments.iter().map(Into::into));
         words.extend(["--home".into(), self.home.clone().into()]);
         let mut command = Command::new(&words[0]);
-        command.args(&words[1..]).env_remove("MAINSTAY_HOME").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        command
+            .args(&words[1..])
+            .env_remove("MAINSTAY_HOME")
+            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.kill_on_drop(true);
         command
@@ -125,7 +151,10 @@ impl Program {
     async fn start_until_ready(&self, arguments: &[&str], patience: Duration) -> Result<Running> {
         let name = self.name();
         let mut command = self.command(arguments);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = command.spawn().with_context(|| format!("{name} did not start"))?;
         let stdout = child.stdout.take().context("standard output is not piped")?;
         let stderr = child.stderr.take().context("standard error is not piped")?;
@@ -141,11 +170,20 @@ impl Program {
             let status = child.wait().await?;
             // The reader ends with the pipe: what was said last is in.
             let _ = errors.await;
-            bail!("{name} ended with {status} before it was ready; it said: {}", heard(&said));
+            bail!(
+                "{name} ended with {status} before it was ready; it said: {}",
+                heard(&said)
+            );
         };
         let ready = serde_json::from_str(&line).with_context(|| format!("{name}'s ready line is not JSON: {line}"))?;
         let rest = listen(lines.into_inner(), Arc::clone(&said));
-        Ok(Running { name, child, ready, said, readers: [errors, rest] })
+        Ok(Running {
+            name,
+            child,
+            ready,
+            said,
+            readers: [errors, rest],
+        })
     }
 
     /// Runs one verb to its end, with `stdin` if given.
@@ -176,7 +214,11 @@ impl Program {
     }
 
     fn name(&self) -> String {
-        self.binary.file_name().unwrap_or_default().to_string_lossy().into_owned()
+        self.binary
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned()
     }
 }
 
@@ -192,7 +234,9 @@ pub struct Running {
 impl Running {
     /// One entry of the ready line, such as `page`.
     pub fn ready(&self, entry: &str) -> Result<&str> {
-        self.ready[entry].as_str().with_context(|| format!("{} is ready without naming {entry}: {}", self.name, self.ready))
+        self.ready[entry]
+            .as_str()
+            .with_context(|| format!("{} is ready without naming {entry}: {}", self.name, self.ready))
     }
 
     /// What it has said so far besides the ready line.
@@ -206,7 +250,10 @@ impl Running {
 
     /// `kill -9`, at this moment.
     pub async fn kill9(&mut self) -> Result<()> {
-        self.child.kill().await.with_context(|| format!("{} could not be killed", self.name))
+        self.child
+            .kill()
+            .await
+            .with_context(|| format!("{} could not be killed", self.name))
     }
 
     /// SIGTERM; it must end by itself in time.
@@ -223,7 +270,8 @@ impl Running {
 
     pub async fn ended_within(&mut self, patience: Duration) -> Result<ExitStatus> {
         let ended = tokio::time::timeout(patience, self.child.wait()).await;
-        let status = ended.with_context(|| format!("{} still runs after {patience:?}; it said: {}", self.name, self.said()))??;
+        let status = ended
+            .with_context(|| format!("{} still runs after {patience:?}; it said: {}", self.name, self.said()))??;
         for reader in &mut self.readers {
             let _ = reader.await;
         }
@@ -252,8 +300,15 @@ impl Finished {
     }
 
     pub fn json(&self) -> Result<Value> {
-        ensure!(self.status.success(), "{} ended with {}: {}", self.name, self.status, self.stderr.trim());
-        serde_json::from_str(&self.stdout).with_context(|| format!("{} did not answer in JSON: {}", self.name, self.stdout))
+        ensure!(
+            self.status.success(),
+            "{} ended with {}: {}",
+            self.name,
+            self.status,
+            self.stderr.trim()
+        );
+        serde_json::from_str(&self.stdout)
+            .with_context(|| format!("{} did not answer in JSON: {}", self.name, self.stdout))
     }
 }
 
@@ -261,7 +316,9 @@ fn listen(mut from: impl tokio::io::AsyncRead + Unpin + Send + 'static, into: Ar
     tokio::spawn(async move {
         let mut bytes = [0; 4096];
         while let Ok(read @ 1..) = from.read(&mut bytes).await {
-            into.lock().unwrap_or_else(PoisonError::into_inner).push_str(&String::from_utf8_lossy(&bytes[..read]));
+            into.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push_str(&String::from_utf8_lossy(&bytes[..read]));
         }
     })
 }
@@ -273,7 +330,9 @@ fn heard(said: &Mutex<String>) -> String {
 /// The full path of a command, if it is installed.
 pub fn which(command: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|folder| folder.join(command)).find(|candidate| candidate.is_file())
+    std::env::split_paths(&path)
+        .map(|folder| folder.join(command))
+        .find(|candidate| candidate.is_file())
 }
 
 #[cfg(test)]
@@ -292,7 +351,10 @@ mod tests {
     #[tokio::test]
     async fn a_program_is_ready_when_its_line_says_so_and_ends_on_sigterm() {
         let folder = tempfile::tempdir().unwrap();
-        let program = script(folder.path(), r#"trap 'exit 0' TERM; echo '{"ready":true,"page":"here"}'; while :; do sleep 0.05; done"#);
+        let program = script(
+            folder.path(),
+            r#"trap 'exit 0' TERM; echo '{"ready":true,"page":"here"}'; while :; do sleep 0.05; done"#,
+        );
 
         let mut running = program.run_until_ready(Duration::from_secs(5)).await.unwrap();
         let page = running.ready("page").unwrap().to_owned();
@@ -306,15 +368,26 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let program = script(folder.path(), "echo 'port taken' >&2; exit 5");
 
-        let refused = program.run_until_ready(Duration::from_secs(5)).await.err().unwrap().to_string();
+        let refused = program
+            .run_until_ready(Duration::from_secs(5))
+            .await
+            .err()
+            .unwrap()
+            .to_string();
 
-        assert!(refused.contains("exit status: 5") && refused.contains("port taken"), "{refused}");
+        assert!(
+            refused.contains("exit status: 5") && refused.contains("port taken"),
+            "{refused}"
+        );
     }
 
     #[tokio::test]
     async fn a_killed_program_is_gone_at_once() {
         let folder = tempfile::tempdir().unwrap();
-        let program = script(folder.path(), r#"trap '' TERM; echo '{"ready":true}'; while :; do sleep 0.05; done"#);
+        let program = script(
+            folder.path(),
+            r#"trap '' TERM; echo '{"ready":true}'; while :; do sleep 0.05; done"#,
+        );
         let mut running = program.run_until_ready(Duration::from_secs(5)).await.unwrap();
 
         running.kill9().await.unwrap();
@@ -325,7 +398,10 @@ mod tests {
     #[tokio::test]
     async fn a_verb_gets_its_input_and_its_home_and_gives_code_and_answer() {
         let folder = tempfile::tempdir().unwrap();
-        let program = script(folder.path(), r#"read line; echo "{\"verb\":\"$1\",\"home\":\"$3\",\"line\":\"$line\"}""#);
+        let program = script(
+            folder.path(),
+            r#"read line; echo "{\"verb\":\"$1\",\"home\":\"$3\",\"line\":\"$line\"}""#,
+        );
 
         let answer = program.answer(&["status"], Some("token\n")).await.unwrap();
 
@@ -339,9 +415,23 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let program = script(folder.path(), "date +%s").with_clock_off_by("+2d");
 
-        let there: i64 = program.verb(&["date"], None).await.unwrap().stdout.trim().parse().unwrap();
+        let there: i64 = program
+            .verb(&["date"], None)
+            .await
+            .unwrap()
+            .stdout
+            .trim()
+            .parse()
+            .unwrap();
 
-        let here = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-        assert!((there - here as i64 - 2 * 86_400).abs() < 10, "off by {} s", there - here as i64);
+        let here = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap()
+            .as_secs();
+        assert!(
+            (there - here as i64 - 2 * 86_400).abs() < 10,
+            "off by {} s",
+            there - here as i64
+        );
     }
 }

@@ -1,0 +1,287 @@
+//! A whole small world: a hub, one site's agent, the line between them, and an EHR behind a line of its own.
+//!
+//! Everything is built from outside as an operator would: config files, verbs, a one-time token. Refuses to live
+//! anywhere but in the folder it is given.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use crate::ehr::Ehr;
+use crate::line::Line;
+use crate::page::Page;
+use crate::process::{Binaries, Program, Running};
+
+const READY_PATIENCE: Duration = Duration::from_secs(30);
+const ROOMS: [&str; 4] = ["Room 1", "Room 2", "Room 3", "Procedure"];
+
+/// Where tasks of the site go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The EHR over FHIR.
+    Machine,
+    /// The transcription screen.
+    Person,
+}
+
+/// Someone who may sign in.
+#[derive(Clone, Debug)]
+pub struct SignIn {
+    pub login: String,
+    pub passphrase: String,
+}
+
+pub struct House {
+    folder: PathBuf,
+    pub binaries: Binaries,
+    /// Between agent and hub.
+    pub line: Arc<Line>,
+    pub ehr: Option<Ehr>,
+    /// Between hub and EHR.
+    pub ehr_line: Line,
+    pub hub: Service,
+    pub agent: Service,
+    pub site: String,
+    pub site_name: String,
+    pub lead: SignIn,
+}
+
+/// A program on its home folder, running or not.
+pub struct Service {
+    pub program: Program,
+    running: Option<Running>,
+}
+
+impl Service {
+    fn new(program: Program) -> Self {
+        Self { program, running: None }
+    }
+
+    pub async fn start(&mut self) -> Result<()> {
+        ensure!(self.running.is_none(), "it already runs");
+        self.running = Some(self.program.run_until_ready(READY_PATIENCE).await?);
+        Ok(())
+    }
+
+    pub fn running(&self) -> Result<&Running> {
+        self.running.as_ref().context("it does not run")
+    }
+
+    pub async fn kill9(&mut self) -> Result<()> {
+        self.running.take().context("it does not run")?.kill9().await
+    }
+
+    /// SIGTERM; must end with code 0.
+    pub async fn stop(&mut self) -> Result<()> {
+        let mut running = self.running.take().context("it does not run")?;
+        let status = running.stop().await?;
+        ensure!(status.success(), "it ended with {status}; it said: {}", running.said());
+        Ok(())
+    }
+
+    /// A verb that must succeed and answer in JSON.
+    pub async fn answer(&self, arguments: &[&str]) -> Result<Value> {
+        self.program.answer(arguments, None).await
+    }
+}
+
+impl House {
+    /// Builds and starts everything in `folder`. With [`Target::Machine`] the EHR is started too.
+    pub async fn open(folder: &Path, binaries: Binaries, target: Target) -> Result<Self> {
+        let line = Arc::new(Line::lay().await?);
+        let ehr_line = Line::lay().await?;
+        let ehr = match target {
+            Target::Machine => Some(Ehr::start(&folder.join("ehr")).await?),
+            Target::Person => None,
+        };
+        if let Some(ehr) = &ehr {
+            ehr_line.lead_to(ehr.address());
+        }
+
+        let mut hub = Service::new(Program::new(&binaries.hub, &folder.join("hub")));
+        let ehr_url = ehr.as_ref().map(|_| format!("http://{}", ehr_line.address()));
+        write(
+            &hub.program.home().join("hub.toml"),
+            &hub_config(line.address(), ehr_url.as_deref()),
+        )?;
+        hub.start().await?;
+        line.lead_to(address_in(hub.running()?.ready("hub")?)?);
+
+        let site_name = "Riverside Urgent Care".to_owned();
+        let site = add_site(&hub, &site_name, target).await?;
+        let agent = Service::new(Program::new(&binaries.agent, &folder.join("agent")));
+        let mut house = Self {
+            folder: folder.into(),
+            binaries,
+            line,
+            ehr,
+            ehr_line,
+            hub,
+            agent,
+            site,
+            site_name,
+            lead: SignIn {
+                login: String::new(),
+                passphrase: String::new(),
+            },
+        };
+        house.lead = house.add_staff("dolores", "Quintero, Dolores", "lead").await?;
+        write(&house.agent.program.home().join("agent.toml"), AGENT_CONFIG)?;
+        let token = house.token().await?;
+        house
+            .agent
+            .program
+            .answer(&["enrol", "--json"], Some(&token))
+            .await
+            .context("enrolment")?;
+        house.agent.start().await?;
+        Ok(house)
+    }
+
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// A fresh one-time token for the site.
+    pub async fn token(&self) -> Result<String> {
+        let answer = self.hub.answer(&["token", "--site", &self.site, "--json"]).await?;
+        Ok(answer["token"].as_str().context("the hub gave no token")?.to_owned())
+    }
+
+    /// Adds a person with a passphrase of this run.
+    pub async fn add_staff(&self, login: &str, name: &str, role: &str) -> Result<SignIn> {
+        let passphrase = format!("{login}-{}", &uuid::Uuid::new_v4().simple().to_string()[..12]);
+        let file = self.folder.join("passphrase");
+        write(&file, &passphrase)?;
+        let file_name = file.to_str().context("the folder's name is not UTF-8")?;
+        let verb = [
+            "staff", "add", login, "--name", name, "--role", role, "--site", &self.site,
+        ];
+        let added = self
+            .hub
+            .answer(&[&verb[..], &["--passphrase-file", file_name, "--json"]].concat())
+            .await;
+        std::fs::remove_file(&file)?;
+        added?;
+        Ok(SignIn {
+            login: login.into(),
+            passphrase,
+        })
+    }
+
+    /// Starts the hub again and leads the line to where it listens now.
+    pub async fn start_hub(&mut self) -> Result<()> {
+        self.hub.start().await?;
+        self.line.lead_to(address_in(self.hub.running()?.ready("hub")?)?);
+        Ok(())
+    }
+
+    pub fn page_url(&self) -> Result<&str> {
+        self.agent.running()?.ready("page")
+    }
+
+    pub fn mllp(&self) -> Result<SocketAddr> {
+        self.agent.running()?.ready("mllp")?.parse().context("the MLLP address")
+    }
+
+    /// A browser with the lead signed in. The lead's credential comes by the line, so this waits for it.
+    pub async fn desk(&self) -> Result<Page> {
+        self.desk_of(&self.lead).await
+    }
+
+    pub async fn desk_of(&self, person: &SignIn) -> Result<Page> {
+        let url = self.page_url()?.to_owned();
+        crate::until(
+            Duration::from_secs(15),
+            "the sign-in to have reached the site",
+            async || {
+                let mut page = Page::at(&url)?;
+                Ok(page.sign_in(&person.login, &person.passphrase).await.ok().map(|_| page))
+            },
+        )
+        .await
+    }
+
+    pub async fn status(&self) -> Result<Value> {
+        self.agent.answer(&["status", "--json"]).await
+    }
+
+    /// Waits until the agent's status answers `wanted`.
+    pub async fn until_status(&self, what: &str, patience: Duration, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
+        crate::until(patience, what, async || Ok(Some(self.status().await?).filter(&wanted))).await
+    }
+
+    /// Waits until nothing is pending and every lane's roots are equal.
+    pub async fn until_agreed(&self) -> Result<Value> {
+        self.until_status("site and hub to agree", Duration::from_secs(30), |status| {
+            let lanes = status["roots"].as_object();
+            status["pending"] == 0
+                && lanes.is_some_and(|lanes| !lanes.is_empty() && lanes.values().all(|lane| lane["equal"] == true))
+        })
+        .await
+    }
+
+    /// Ends everything in order.
+    pub async fn close(mut self) -> Result<()> {
+        if self.agent.running.is_some() {
+            self.agent.stop().await.context("the agent")?;
+        }
+        if self.hub.running.is_some() {
+            self.hub.stop().await.context("the hub")?;
+        }
+        if let Some(ehr) = &mut self.ehr {
+            ehr.stop().await?;
+        }
+        Ok(())
+    }
+}
+
+const AGENT_CONFIG: &str = "[page]\nlisten = \"127.0.0.1:0\"\n\n[mllp]\nlisten = \"127.0.0.1:0\"\n";
+
+fn hub_config(public: SocketAddr, ehr_url: Option<&str>) -> String {
+    let server = format!("[server]\nlisten = \"127.0.0.1:0\"\npublic_url = \"https://{public}\"\n");
+    match ehr_url {
+        Some(url) => {
+            format!("{server}\n[ehr]\nbase_url = \"{url}\"\nattempt_timeout_secs = 3\nretry_backoff_max_secs = 2\n")
+        }
+        None => server,
+    }
+}
+
+async fn add_site(hub: &Service, name: &str, target: Target) -> Result<String> {
+    let target = match target {
+        Target::Machine => "machine",
+        Target::Person => "person",
+    };
+    let mut verb = vec![
+        "site",
+        "add",
+        name,
+        "--zone",
+        "America/Chicago",
+        "--ehr",
+        target,
+        "--json",
+    ];
+    verb.extend(ROOMS.iter().flat_map(|room| ["--room", room]));
+    let answer = hub.answer(&verb).await?;
+    Ok(answer["site"].as_str().context("the hub named no site")?.to_owned())
+}
+
+fn address_in(url: &str) -> Result<SocketAddr> {
+    url.trim_start_matches("https://")
+        .trim_end_matches('/')
+        .parse()
+        .with_context(|| format!("{url} has no address"))
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+    }
+    std::fs::write(path, text).with_context(|| format!("{} cannot be written", path.display()))
+}
