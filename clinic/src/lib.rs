@@ -1,1 +1,22 @@
-//! Placeholder while the workspace is laid out.
+//! The clinic's words and policy: what records there are and how their fields merge, how a visit flows, how numbers are
+//! minted, which task an event causes, when two people are the same person.
+//!
+//! Nothing in this crate reads a clock, draws a random number, does I/O or is async. A program asks it and stores what
+//! it answers.
+
+pub mod catalogue;
+pub mod flow;
+pub mod index;
+pub mod matching;
+pub mod numbering;
+pub mod policy;
+pub mod read;
+pub mod rules;
+pub mod task;
+pub mod value;
+pub mod write;
+
+pub use catalogue::{allergy, coverage, patient, result, room, site, staff, task as task_record, visit};
+pub use read::{Said, Shown};
+pub use value::{BirthDate, Identifier, PersonName, Value};
+pub use write::{Action, Channel, Writing};

@@ -1,0 +1,302 @@
+//! What a store indexes of a record, so that SQL knows no clinic: links to other records, terms to search by, facets to
+//! list by.
+
+use std::collections::BTreeSet;
+
+use rphonetic::DoubleMetaphone;
+use sync_protocol::state::RecordState;
+use sync_protocol::{FieldId, RecordId};
+
+use crate::catalogue::{allergy, coverage, patient, result, room, staff, task, visit};
+use crate::flow;
+use crate::matching::{fold, phone_key};
+use crate::numbering;
+use crate::task::{TaskState, state_of};
+use crate::value::BirthDate;
+
+/// A list that a record is on.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Facet(pub u16);
+
+impl Facet {
+    /// A visit that has not ended.
+    pub const VISIT_OPEN: Facet = Facet(1);
+    /// A patient with a value that a person must decide.
+    pub const CONFLICT: Facet = Facet(2);
+    /// A result without a patient.
+    pub const RESULT_UNMATCHED: Facet = Facet(3);
+    /// A visit that was ended in ways that exclude each other.
+    pub const VISIT_CONTRADICTS: Facet = Facet(4);
+    /// A task that is not final.
+    pub const TASK_OPEN: Facet = Facet(5);
+    /// A task that the hub has something to do about.
+    pub const TASK_FOR_HUB: Facet = Facet(6);
+    /// A task for the transcription screen.
+    pub const TASK_TO_ENTER: Facet = Facet(7);
+
+    /// Tasks by state.
+    pub fn task(state: TaskState) -> Facet {
+        Facet(100 + state.code())
+    }
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Index {
+    pub links: Vec<(FieldId, RecordId)>,
+    pub terms: Vec<String>,
+    pub facets: Vec<Facet>,
+    /// What the lists are ordered by.
+    pub order_ms: i64,
+}
+
+pub fn index_of(state: &RecordState) -> Index {
+    let mut index = Index::default();
+    match state.kind {
+        patient::KIND => index_patient(state, &mut index),
+        coverage::KIND => link(&mut index, coverage::PATIENT, state),
+        allergy::KIND => link(&mut index, allergy::PATIENT, state),
+        visit::KIND => index_visit(state, &mut index),
+        room::KIND => link(&mut index, room::SITE, state),
+        task::KIND => index_task(state, &mut index),
+        staff::KIND => {
+            link(&mut index, staff::SITE, state);
+            index
+                .terms
+                .extend(staff::LOGIN.value(state).map(|login| login_term(&login)));
+        }
+        result::KIND => {
+            link(&mut index, result::PATIENT, state);
+            index.order_ms = result::OBSERVED_MS.value(state).unwrap_or_default();
+            if result::PATIENT.value(state).is_none() {
+                index.facets.push(Facet::RESULT_UNMATCHED);
+            }
+        }
+        _ => {}
+    }
+    index.terms.sort();
+    index.terms.dedup();
+    index
+}
+
+fn link(index: &mut Index, field: crate::catalogue::Field<RecordId>, state: &RecordState) {
+    index.links.extend(field.value(state).map(|target| (field.id, target)));
+}
+
+fn index_patient(state: &RecordState, index: &mut Index) {
+    // Every value that is live can be searched by, also one that is waiting for a decision.
+    let every = |field: FieldId| state.register(field).into_iter().flat_map(|r| r.values.values());
+    for live in every(patient::NAME.id) {
+        if let Some(name) = <crate::PersonName as crate::Value>::from_raw(&live.value) {
+            for part in [&name.family, &name.given, &name.middle] {
+                part.split([' ', '-'])
+                    .for_each(|word| index.terms.extend(name_terms(word)));
+                index.terms.extend(name_terms(part));
+            }
+        }
+    }
+    for live in every(patient::BIRTH_DATE.id) {
+        index.terms.extend(BirthDate::from_raw_term(&live.value));
+    }
+    for live in every(patient::PHONE.id) {
+        index.terms.extend(
+            live.value
+                .to_text()
+                .and_then(|phone| phone_key(&phone))
+                .map(|key| phone_term(&key)),
+        );
+    }
+    for said in patient::IDENTIFIER.standing(state) {
+        index.terms.push(identifier_term(&said.value.expose().value));
+    }
+    if patient::NAME.ask(state).is_open()
+        || patient::BIRTH_DATE.ask(state).is_open()
+        || patient::SEX.ask(state).is_open()
+    {
+        index.facets.push(Facet::CONFLICT);
+    }
+}
+
+fn index_visit(state: &RecordState, index: &mut Index) {
+    link(index, visit::PATIENT, state);
+    link(index, visit::ROOM, state);
+    if let Some(number) = visit::NUMBER.value(state) {
+        index.terms.push(identifier_term(&number.expose().value));
+    }
+    if let Some(standing) = flow::standing(state) {
+        index.order_ms = standing.steps.first().map_or(standing.since_ms, |step| step.event_ms);
+        if !standing.state.is_end() {
+            index.facets.push(Facet::VISIT_OPEN);
+        }
+        if standing.ends.len() > 1 {
+            index.facets.push(Facet::VISIT_CONTRADICTS);
+        }
+    }
+}
+
+fn index_task(state: &RecordState, index: &mut Index) {
+    link(index, task::PATIENT, state);
+    link(index, task::VISIT, state);
+    let created = state
+        .registers
+        .values()
+        .flat_map(|r| r.values.values())
+        .map(|live| live.origin.event_ms)
+        .min();
+    index.order_ms = created.unwrap_or_default();
+    let standing = state_of(state);
+    index.facets.push(Facet::task(standing));
+    if !standing.is_final() {
+        index.facets.push(Facet::TASK_OPEN);
+        match task::TARGET.value(state) {
+            Some(crate::value::Target::Person) => index.facets.push(Facet::TASK_TO_ENTER),
+            Some(crate::value::Target::Machine) | None => index.facets.push(Facet::TASK_FOR_HUB),
+        }
+    } else if task::INTENT.value(state) == Some(crate::task::Intent::Superseded)
+        && task::DELIVERY.value(state).is_none()
+    {
+        index.facets.push(Facet::TASK_FOR_HUB);
+    }
+}
+
+impl BirthDate {
+    fn from_raw_term(raw: &sync_protocol::cbor::Raw) -> Option<String> {
+        <BirthDate as crate::Value>::from_raw(raw).map(|date| birth_date_term(&date))
+    }
+}
+
+fn name_terms(word: &str) -> BTreeSet<String> {
+    let folded = fold(word);
+    let mut terms = BTreeSet::new();
+    if folded.is_empty() {
+        return terms;
+    }
+    terms.extend(phonetic_terms(&folded));
+    terms.insert(format!("n:{folded}"));
+    terms
+}
+
+/// Both codes of Philips' double metaphone; words that are not of Latin letters have none.
+fn phonetic_terms(folded: &str) -> BTreeSet<String> {
+    if folded.len() < 2 || !folded.bytes().all(|b| b.is_ascii_lowercase()) {
+        return BTreeSet::new();
+    }
+    let codes = DoubleMetaphone::default().double_metaphone(folded);
+    let codes = [codes.primary(), codes.alternate()];
+    codes
+        .into_iter()
+        .filter(|code| !code.is_empty())
+        .map(|code| format!("p:{code}"))
+        .collect()
+}
+
+fn birth_date_term(date: &BirthDate) -> String {
+    format!("d:{}", date.iso())
+}
+
+fn phone_term(key: &str) -> String {
+    format!("t:{key}")
+}
+
+pub fn identifier_term(value: &str) -> String {
+    let bare = value
+        .chars()
+        .filter(|c| c.is_alphanumeric())
+        .flat_map(char::to_uppercase)
+        .collect::<String>();
+    format!("i:{bare}")
+}
+
+pub fn login_term(login: &str) -> String {
+    format!("l:{}", login.trim().to_lowercase())
+}
+
+/// How one term of a search is compared with the index.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Wanted {
+    Exactly(String),
+    StartingWith(String),
+}
+
+/// What a person typed into the search box: every word must be met by one of its alternatives. A birth date, a phone
+/// number or a number on a label is recognised by its form; other words are names, however they are spelled.
+pub fn search(query: &str) -> Vec<Vec<Wanted>> {
+    let query = query.trim();
+    if let Some(date) = BirthDate::parse(query).filter(BirthDate::is_whole) {
+        return vec![vec![
+            Wanted::Exactly(birth_date_term(&date)),
+            Wanted::Exactly(identifier_term(query)),
+        ]];
+    }
+    if let Some(number) = numbering::parse(query) {
+        return vec![vec![Wanted::Exactly(identifier_term(&number))]];
+    }
+    let digits = query.chars().filter(char::is_ascii_digit).count();
+    if digits >= 4 && query.chars().all(|c| c.is_ascii_digit() || " ()-+.".contains(c)) {
+        let key: String = query.chars().filter(char::is_ascii_digit).collect();
+        let phone = phone_key(query).unwrap_or_else(|| key.clone());
+        return vec![vec![
+            Wanted::StartingWith(phone_term(&phone)),
+            Wanted::StartingWith(format!("i:{key}")),
+        ]];
+    }
+    query
+        .split([' ', ',', ';'])
+        .filter(|word| !word.is_empty())
+        .map(search_word)
+        .filter(|w| !w.is_empty())
+        .collect()
+}
+
+fn search_word(word: &str) -> Vec<Wanted> {
+    if let Some(date) = BirthDate::parse(word).filter(BirthDate::is_whole) {
+        return vec![Wanted::Exactly(birth_date_term(&date))];
+    }
+    let folded = fold(word);
+    if folded.is_empty() {
+        return Vec::new();
+    }
+    let mut wanted = vec![Wanted::StartingWith(format!("n:{folded}"))];
+    if folded.bytes().any(|b| b.is_ascii_digit()) {
+        wanted.push(Wanted::StartingWith(identifier_term(word)));
+    }
+    if folded.len() >= 3 {
+        wanted.extend(phonetic_terms(&folded).into_iter().map(Wanted::Exactly));
+    }
+    wanted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meets(query: &str, terms: &BTreeSet<String>) -> bool {
+        let met = |wanted: &Wanted| match wanted {
+            Wanted::Exactly(term) => terms.contains(term),
+            Wanted::StartingWith(start) => terms.iter().any(|term| term.starts_with(start)),
+        };
+        let words = search(query);
+        !words.is_empty() && words.iter().all(|alternatives| alternatives.iter().any(met))
+    }
+
+    #[test]
+    fn a_name_is_found_however_it_is_spelled() {
+        let mut terms = name_terms("Fionnuala");
+        terms.extend(name_terms("O’Sullivan"));
+        terms.extend(name_terms("Brennan"));
+        for query in ["osullivan", "O'Sulivan", "brenan fionuala", "Brennan, F", "fionnuala"] {
+            assert!(meets(query, &terms), "{query}");
+        }
+        assert!(!meets("Whitehorse", &terms));
+    }
+
+    #[test]
+    fn a_birth_date_and_a_phone_are_recognised_by_their_form() {
+        let terms = BTreeSet::from([
+            "d:1988-06-16".to_owned(),
+            "t:6025550143".to_owned(),
+            "i:T0A00051".to_owned(),
+        ]);
+        assert!(meets("6/16/1988", &terms) && meets("16 Jun 1988", &terms));
+        assert!(meets("(602) 555-0143", &terms) && meets("+1 602 555 0143", &terms) && meets("602555", &terms));
+    }
+}

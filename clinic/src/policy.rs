@@ -1,0 +1,31 @@
+//! Who may do what. A pure function; the program's own door feeds it with the person's role and enforces the answer.
+
+use crate::value::Role;
+
+/// What a person may be allowed to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Permission {
+    SeeBoard,
+    SeePatient,
+    Arrive,
+    EditPatient,
+    MoveVisit,
+    SetRoom,
+    ChangeAllergies,
+    DecideConflict,
+    MatchResult,
+    /// Withdraw, retry, answer, enter by hand.
+    WorkTasks,
+    DeclareDowntime,
+    HoldLine,
+}
+
+pub fn allows(role: Role, permission: Permission) -> bool {
+    use Permission::*;
+    match permission {
+        SeeBoard | SeePatient | Arrive | EditPatient | MoveVisit | SetRoom | WorkTasks => true,
+        ChangeAllergies | MatchResult => matches!(role, Role::Nurse | Role::Provider | Role::Lead),
+        DecideConflict => matches!(role, Role::FrontDesk | Role::Nurse | Role::Provider | Role::Lead),
+        DeclareDowntime | HoldLine => matches!(role, Role::Lead),
+    }
+}
