@@ -1,6 +1,7 @@
 //! The hub's end of the engine: verifying and keeping what replicas push, quarantining what cannot be used, and feeding
 //! record states back in commit order. It alone verifies chains. It never removes a value that no change names.
 
+use crate::CHANGE_MAX_BYTES;
 use crate::author::{self, Draft, Stamp};
 use crate::cbor::CborError;
 use crate::change::{Change, Header, Payload, genesis};
@@ -9,7 +10,6 @@ use crate::proof::{self, ProofKey, Sum};
 use crate::replica::Written;
 use crate::state::RecordState;
 use crate::wire::{Cursor, Page, PullRequest, PushReply, PushRequest, Row};
-use crate::CHANGE_MAX_BYTES;
 
 /// The end of one replica's chain as the hub holds it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -65,11 +65,22 @@ pub trait HubLedger {
     /// The feed's last sequence and its generation.
     fn feed_head(&mut self, scope: ScopeId, lane: Lane) -> Result<(u64, u64), Self::Error>;
     /// Rows after a sequence, in order, as many as fit, at least one if there is one.
-    fn rows_after(&mut self, scope: ScopeId, lane: Lane, sequence: u64, bytes_max: u64)
-    -> Result<Vec<Row>, Self::Error>;
+    fn rows_after(
+        &mut self,
+        scope: ScopeId,
+        lane: Lane,
+        sequence: u64,
+        bytes_max: u64,
+    ) -> Result<Vec<Row>, Self::Error>;
 
-    fn add_to_bucket(&mut self, scope: ScopeId, lane: Lane, bucket: u8, plus: Sum, minus: Sum)
-    -> Result<(), Self::Error>;
+    fn add_to_bucket(
+        &mut self,
+        scope: ScopeId,
+        lane: Lane,
+        bucket: u8,
+        plus: Sum,
+        minus: Sum,
+    ) -> Result<(), Self::Error>;
     fn bucket_sums(&mut self, scope: ScopeId, lane: Lane) -> Result<Vec<(u8, Sum)>, Self::Error>;
 }
 
@@ -162,7 +173,10 @@ pub fn handle_push<L: HubLedger>(
             }
             continue;
         }
-        let dot = Dot { replica: request.replica, counter };
+        let dot = Dot {
+            replica: request.replica,
+            counter,
+        };
         let standing = accept(ledger, rulebook, site, dot, change, hash, &mut pushed.touched)?;
         if let Standing::Quarantined(reason) = standing {
             pushed.reply.quarantined.push((counter, reason));
@@ -178,23 +192,19 @@ pub fn handle_push<L: HubLedger>(
     Ok(pushed)
 }
 
-fn chain_of<L: HubLedger>(
-    ledger: &mut L,
-    replica: ReplicaId,
-    site: ScopeId,
-) -> Result<ChainHead, HubError<L::Error>> {
+fn chain_of<L: HubLedger>(ledger: &mut L, replica: ReplicaId, site: ScopeId) -> Result<ChainHead, HubError<L::Error>> {
     match ledger.chain(replica)? {
         Some(head) if head.scope != site => Err(HubError::ForeignReplica),
         Some(head) => Ok(head),
-        None => Ok(ChainHead { counter: 0, hash: genesis(replica), scope: site }),
+        None => Ok(ChainHead {
+            counter: 0,
+            hash: genesis(replica),
+            scope: site,
+        }),
     }
 }
 
-fn hash_at<L: HubLedger>(
-    ledger: &mut L,
-    replica: ReplicaId,
-    counter: u64,
-) -> Result<Option<Hash>, HubError<L::Error>> {
+fn hash_at<L: HubLedger>(ledger: &mut L, replica: ReplicaId, counter: u64) -> Result<Option<Hash>, HubError<L::Error>> {
     if counter == 0 {
         return Ok(Some(genesis(replica)));
     }
@@ -202,7 +212,11 @@ fn hash_at<L: HubLedger>(
 }
 
 fn chain_adds_up(request: &PushRequest) -> bool {
-    request.changes.iter().fold(request.previous, |hash, change| change.link(hash)) == request.last
+    request
+        .changes
+        .iter()
+        .fold(request.previous, |hash, change| change.link(hash))
+        == request.last
 }
 
 /// Keeps one new change of a verified chain, whatever it holds: applied, under another name, or set apart.
@@ -215,13 +229,21 @@ fn accept<L: HubLedger>(
     hash: Hash,
     touched: &mut Vec<RecordId>,
 ) -> Result<Standing, HubError<L::Error>> {
-    let kept = |header: Option<Header>, standing| KeptChange { dot, header, change: change.clone(), hash, standing };
+    let kept = |header: Option<Header>, standing| KeptChange {
+        dot,
+        header,
+        change: change.clone(),
+        hash,
+        standing,
+    };
     let header = match change.parse_header() {
         Ok(header) => header,
         Err(error) => {
             let reason = match error {
                 CborError::TooLarge { .. } => reason::TOO_LARGE,
-                _ => reason::UNREADABLE,
+                CborError::Malformed(_) | CborError::Missing { .. } | CborError::Form { .. } | CborError::Trailing => {
+                    reason::UNREADABLE
+                }
             };
             let standing = Standing::Quarantined(reason);
             ledger.keep(&kept(None, standing))?;
@@ -230,12 +252,16 @@ fn accept<L: HubLedger>(
     };
     let known = ledger.find(header.change)?;
     let before = ledger.state(header.record)?;
-    let mut state = before.clone().unwrap_or_else(|| RecordState::new(header.kind, header.record));
+    let mut state = before
+        .clone()
+        .unwrap_or_else(|| RecordState::new(header.kind, header.record));
     let standing = match &known {
         _ if header.dot != dot => Standing::Quarantined(reason::WRONG_DOT),
         Some(first) if !same_content(first, &header, change) => Standing::Quarantined(reason::ID_REUSED),
         Some(first) => {
-            state.vector.add_alias(dot, header.change, matches!(first.standing, Standing::Quarantined(_)));
+            state
+                .vector
+                .add_alias(dot, header.change, matches!(first.standing, Standing::Quarantined(_)));
             Standing::Alias
         }
         None if state.kind != header.kind => Standing::Quarantined(reason::OTHER_KIND),
@@ -263,7 +289,11 @@ fn accept<L: HubLedger>(
 fn same_content(first: &KeptChange, header: &Header, change: &Change) -> bool {
     first.change.payload_digest() == change.payload_digest()
         && first.header.as_ref().is_some_and(|known| {
-            let renamed = Header { dot: header.dot, saw: header.saw.clone(), ..known.clone() };
+            let renamed = Header {
+                dot: header.dot,
+                saw: header.saw.clone(),
+                ..known.clone()
+            };
             renamed == *header
         })
 }
@@ -320,12 +350,20 @@ pub fn enter<L: HubLedger>(
     scope: ScopeId,
     record: RecordId,
 ) -> Result<(), HubError<L::Error>> {
-    let Some(state) = ledger.state(record)? else { return Ok(()) };
+    let Some(state) = ledger.state(record)? else {
+        return Ok(());
+    };
     if ledger.scopes_of(record)?.contains(&scope) {
         return Ok(());
     }
     let lane = (rulebook.lane)(state.kind);
-    ledger.add_to_bucket(scope, lane, proof::bucket_of(record), rulebook.key.leaf(&state), Sum::default())?;
+    ledger.add_to_bucket(
+        scope,
+        lane,
+        proof::bucket_of(record),
+        rulebook.key.leaf(&state),
+        Sum::default(),
+    )?;
     ledger.move_to_tail(scope, lane, record)?;
     Ok(())
 }
@@ -341,7 +379,10 @@ pub fn author_at_hub<L: HubLedger>(
     let replica = ledger.hub_replica()?;
     let mut head = chain_of(ledger, replica, ScopeId::NIL)?;
     let before = ledger.state(draft.record)?;
-    let dot = Dot { replica, counter: head.counter + 1 };
+    let dot = Dot {
+        replica,
+        counter: head.counter + 1,
+    };
     let Some((header, payload)) = author::compose(draft, stamp, dot, before.as_ref(), before.as_ref(), &[]) else {
         return Ok(None);
     };
@@ -351,14 +392,25 @@ pub fn author_at_hub<L: HubLedger>(
         return Err(HubError::TooLarge { bytes: change.bytes() });
     }
 
-    let mut state = before.clone().unwrap_or_else(|| RecordState::new(draft.kind, draft.record));
+    let mut state = before
+        .clone()
+        .unwrap_or_else(|| RecordState::new(draft.kind, draft.record));
     apply(ledger, &mut state, &header, &payload)?;
     head.counter = dot.counter;
     head.hash = change.link(head.hash);
-    ledger.keep(&KeptChange { dot, header: Some(header), change, hash: head.hash, standing: Standing::Applied })?;
+    ledger.keep(&KeptChange {
+        dot,
+        header: Some(header),
+        change,
+        hash: head.hash,
+        standing: Standing::Applied,
+    })?;
     ledger.set_chain(replica, &head)?;
     publish(ledger, rulebook, before.as_ref(), &state, scope)?;
-    Ok(Some(Written { change: stamp.change, dot }))
+    Ok(Some(Written {
+        change: stamp.change,
+        dot,
+    }))
 }
 
 /// Tries a quarantined change again, after the schema or a policy has changed. True when it was applied in full.
@@ -367,10 +419,18 @@ pub fn release<L: HubLedger>(
     rulebook: &Rulebook<'_>,
     change: ChangeId,
 ) -> Result<bool, HubError<L::Error>> {
-    let Some(kept) = ledger.find(change)? else { return Ok(false) };
-    let (Standing::Quarantined(_), Some(header)) = (kept.standing, kept.header) else { return Ok(false) };
-    let Ok(payload) = kept.change.parse_payload() else { return Ok(false) };
-    let Some(before) = ledger.state(header.record)? else { return Ok(false) };
+    let Some(kept) = ledger.find(change)? else {
+        return Ok(false);
+    };
+    let (Standing::Quarantined(_), Some(header)) = (kept.standing, kept.header) else {
+        return Ok(false);
+    };
+    let Ok(payload) = kept.change.parse_payload() else {
+        return Ok(false);
+    };
+    let Some(before) = ledger.state(header.record)? else {
+        return Ok(false);
+    };
     if header.dot != kept.dot || before.kind != header.kind || (rulebook.admit)(&header, &payload).is_err() {
         return Ok(false);
     }
@@ -420,11 +480,19 @@ fn page_after<L: HubLedger>(
     bytes_max: u64,
 ) -> Result<Page, HubError<L::Error>> {
     let (last, generation) = ledger.feed_head(cursor.scope, cursor.lane)?;
-    let from = if generation == cursor.generation { cursor.sequence } else { 0 };
+    let from = if generation == cursor.generation {
+        cursor.sequence
+    } else {
+        0
+    };
     let rows = ledger.rows_after(cursor.scope, cursor.lane, from, bytes_max)?;
     let to = rows.last().map_or(last.max(from), |row| row.sequence);
     let root = if to >= last {
-        Some(proof::root(cursor.scope, cursor.lane, ledger.bucket_sums(cursor.scope, cursor.lane)?))
+        Some(proof::root(
+            cursor.scope,
+            cursor.lane,
+            ledger.bucket_sums(cursor.scope, cursor.lane)?,
+        ))
     } else {
         None
     };

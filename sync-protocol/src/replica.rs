@@ -23,7 +23,13 @@ pub struct ReplicaHead {
 
 impl ReplicaHead {
     pub fn born(replica: ReplicaId, epoch: EpochId) -> ReplicaHead {
-        ReplicaHead { replica, counter: 0, hash: genesis(replica), accepted: 0, epoch }
+        ReplicaHead {
+            replica,
+            counter: 0,
+            hash: genesis(replica),
+            accepted: 0,
+            epoch,
+        }
     }
 }
 
@@ -73,8 +79,14 @@ pub trait ReplicaLedger {
 
     fn cursors(&mut self) -> Result<Vec<Cursor>, Self::Error>;
     fn set_cursor(&mut self, cursor: &Cursor) -> Result<(), Self::Error>;
-    fn add_to_bucket(&mut self, scope: ScopeId, lane: Lane, bucket: u8, plus: Sum, minus: Sum)
-    -> Result<(), Self::Error>;
+    fn add_to_bucket(
+        &mut self,
+        scope: ScopeId,
+        lane: Lane,
+        bucket: u8,
+        plus: Sum,
+        minus: Sum,
+    ) -> Result<(), Self::Error>;
     fn bucket_sums(&mut self, scope: ScopeId, lane: Lane) -> Result<Vec<(u8, Sum)>, Self::Error>;
 }
 
@@ -112,8 +124,15 @@ pub fn author<L: ReplicaLedger>(
     let mut head = ledger.head()?;
     let shown = ledger.shown(draft.record)?;
     let base = ledger.base(draft.record)?;
-    let pending: Vec<Header> = ledger.pending(draft.record)?.into_iter().map(|own| own.header).collect();
-    let dot = Dot { replica: head.replica, counter: head.counter + 1 };
+    let pending: Vec<Header> = ledger
+        .pending(draft.record)?
+        .into_iter()
+        .map(|own| own.header)
+        .collect();
+    let dot = Dot {
+        replica: head.replica,
+        counter: head.counter + 1,
+    };
     let Some((header, payload)) = author::compose(draft, stamp, dot, shown.as_ref(), base.as_ref(), &pending) else {
         return Ok(None);
     };
@@ -131,7 +150,10 @@ pub fn author<L: ReplicaLedger>(
     head.counter = dot.counter;
     head.hash = hash;
     ledger.set_head(&head)?;
-    Ok(Some(Written { change: stamp.change, dot }))
+    Ok(Some(Written {
+        change: stamp.change,
+        dot,
+    }))
 }
 
 /// Whatever an own change names was in a base or in an own change before it, so it has arrived.
@@ -149,9 +171,13 @@ pub fn next_push<L: ReplicaLedger>(
         return Ok(None);
     }
     let run = ledger.own_after(head.accepted, bytes_max)?;
-    let first = run.first().ok_or(ReplicaError::Gap { counter: head.accepted + 1 })?;
+    let first = run.first().ok_or(ReplicaError::Gap {
+        counter: head.accepted + 1,
+    })?;
     if first.header.dot.counter != head.accepted + 1 {
-        return Err(ReplicaError::Gap { counter: head.accepted + 1 });
+        return Err(ReplicaError::Gap {
+            counter: head.accepted + 1,
+        });
     }
     let last = run.last().map_or(head.hash, |own| own.hash);
     Ok(Some(PushRequest {
@@ -192,7 +218,10 @@ pub enum Comparison {
     Stale,
     Lost(Lost),
     /// The hub has less of our chain than it acknowledged before: it was restored. Nothing of it is applied.
-    HubWentBack { accepted: u64, hub: u64 },
+    HubWentBack {
+        accepted: u64,
+        hub: u64,
+    },
 }
 
 fn compare<L: ReplicaLedger>(
@@ -207,13 +236,19 @@ fn compare<L: ReplicaLedger>(
         return Ok(Comparison::Stale);
     }
     if counter > head.counter {
-        return Ok(Comparison::Lost(Lost::Regression { counter: head.counter, hub: counter }));
+        return Ok(Comparison::Lost(Lost::Regression {
+            counter: head.counter,
+            hub: counter,
+        }));
     }
     if chain_at(ledger, head, counter)? != hash {
         return Ok(Comparison::Lost(Lost::Fork { counter }));
     }
     if counter < head.accepted {
-        return Ok(Comparison::HubWentBack { accepted: head.accepted, hub: counter });
+        return Ok(Comparison::HubWentBack {
+            accepted: head.accepted,
+            hub: counter,
+        });
     }
     Ok(Comparison::Same)
 }
@@ -242,7 +277,13 @@ pub fn next_pull<L: ReplicaLedger>(
     wait_ms: u64,
 ) -> Result<PullRequest, ReplicaError<L::Error>> {
     let head = ledger.head()?;
-    Ok(PullRequest { epoch: head.epoch, replica: head.replica, cursors: ledger.cursors()?, bytes_max, wait_ms })
+    Ok(PullRequest {
+        epoch: head.epoch,
+        replica: head.replica,
+        cursors: ledger.cursors()?,
+        bytes_max,
+        wait_ms,
+    })
 }
 
 /// What became of a page.
@@ -275,10 +316,14 @@ pub fn handle_page<L: ReplicaLedger>(
     let mut head = ledger.head()?;
     match compare(ledger, &head, page.epoch, page.replica, page.accepted, page.hash)? {
         Comparison::Same => {}
-        other => return Ok(PageOutcome::NotApplied(other)),
+        other @ (Comparison::Stale | Comparison::Lost(_) | Comparison::HubWentBack { .. }) => {
+            return Ok(PageOutcome::NotApplied(other));
+        }
     }
-    let Some(mut cursor) =
-        ledger.cursors()?.into_iter().find(|c| c.scope == page.scope && c.lane == page.lane)
+    let Some(mut cursor) = ledger
+        .cursors()?
+        .into_iter()
+        .find(|c| c.scope == page.scope && c.lane == page.lane)
     else {
         return Ok(PageOutcome::OtherCursor);
     };
@@ -290,7 +335,11 @@ pub fn handle_page<L: ReplicaLedger>(
 
     let mut applied = Applied::default();
     for row in &page.rows {
-        let place = Place { scope: page.scope, lane: page.lane, sequence: row.sequence };
+        let place = Place {
+            scope: page.scope,
+            lane: page.lane,
+            sequence: row.sequence,
+        };
         applied.settled += take_base(ledger, key, place, &row.state)?;
         applied.records.push(row.state.record);
         applied.latest = applied.latest.max(latest_time(&row.state));
@@ -311,7 +360,13 @@ fn take_base<L: ReplicaLedger>(
     base: &RecordState,
 ) -> Result<usize, ReplicaError<L::Error>> {
     let old = ledger.base(base.record)?.map_or(Sum::default(), |old| key.leaf(&old));
-    ledger.add_to_bucket(place.scope, place.lane, proof::bucket_of(base.record), key.leaf(base), old)?;
+    ledger.add_to_bucket(
+        place.scope,
+        place.lane,
+        proof::bucket_of(base.record),
+        key.leaf(base),
+        old,
+    )?;
     ledger.put_base(place, base)?;
     let settled = settle_contained(ledger, base)?;
     show(ledger, base.record)?;
@@ -344,7 +399,11 @@ pub fn show<L: ReplicaLedger>(ledger: &mut L, record: RecordId) -> Result<(), Re
 }
 
 fn latest_time(state: &RecordState) -> HybridTime {
-    let values = state.registers.values().flat_map(|r| r.values.values()).map(|live| live.origin.at);
+    let values = state
+        .registers
+        .values()
+        .flat_map(|r| r.values.values())
+        .map(|live| live.origin.at);
     let elements = state.elements.values().flatten().map(|(_, element)| element.origin.at);
     values.chain(elements).max().unwrap_or_default()
 }
@@ -366,25 +425,41 @@ pub fn rebirth<L: ReplicaLedger>(ledger: &mut L, to: ReplicaId) -> Result<Reborn
     let mut records = std::collections::BTreeSet::new();
     for own in unaccepted {
         let mut header = own.header;
-        header.dot = Dot { replica: to, counter: head.counter + 1 };
+        header.dot = Dot {
+            replica: to,
+            counter: head.counter + 1,
+        };
         translate_shown(&mut header, &old, to);
-        let change = Change { header: header.to_bytes(), ..own.change };
+        let change = Change {
+            header: header.to_bytes(),
+            ..own.change
+        };
         head.counter += 1;
         head.hash = change.link(head.hash);
         records.insert(header.record);
-        ledger.restamp(&OwnChange { header, change, hash: head.hash })?;
+        ledger.restamp(&OwnChange {
+            header,
+            change,
+            hash: head.hash,
+        })?;
     }
     ledger.set_head(&head)?;
     for record in records {
         show(ledger, record)?;
     }
-    Ok(Reborn { from: old.replica, to, changes: head.counter })
+    Ok(Reborn {
+        from: old.replica,
+        to,
+        changes: head.counter,
+    })
 }
 
 /// The version shown named dots that the hub never accepted under the old incarnation; under the new one they follow
 /// in the same order, starting at 1.
 fn translate_shown(header: &mut Header, old: &ReplicaHead, to: ReplicaId) {
-    let Some(entry) = header.saw.entries.get_mut(&old.replica) else { return };
+    let Some(entry) = header.saw.entries.get_mut(&old.replica) else {
+        return;
+    };
     if entry.upto <= old.accepted {
         return;
     }
@@ -394,5 +469,8 @@ fn translate_shown(header: &mut Header, old: &ReplicaHead, to: ReplicaId) {
     if entry.upto == 0 {
         header.saw.entries.remove(&old.replica);
     }
-    header.saw.add(Dot { replica: to, counter: renamed });
+    header.saw.add(Dot {
+        replica: to,
+        counter: renamed,
+    });
 }
