@@ -44,7 +44,11 @@ impl PartialDate {
             (Some(month), Some(day)) => (1..=12).contains(&month) && day >= 1 && day <= days_in_month(year, month),
             (None, Some(_)) => false,
         };
-        (year_fits && fits).then(|| Self { year, month: month.unwrap_or(0), day: day.unwrap_or(0) })
+        (year_fits && fits).then(|| Self {
+            year,
+            month: month.unwrap_or(0),
+            day: day.unwrap_or(0),
+        })
     }
 
     /// Reads `YYYY`, `YYYYMM` or `YYYYMMDD` (HL7 DT).
@@ -111,7 +115,11 @@ impl Moment {
                 && minute_first
         });
         let offset_fits = offset_minutes.is_none_or(|minutes| minutes.abs() <= 14 * 60);
-        (time_fits && offset_fits).then_some(Self { date, time, offset_minutes })
+        (time_fits && offset_fits).then_some(Self {
+            date,
+            time,
+            offset_minutes,
+        })
     }
 
     /// Reads `YYYY[MM[DD[HH[MM[SS[.S…]]]]]][±ZZZZ]` (HL7 DTM, v2.8 chapter 2A.3.22). Fractions of up to nine digits are taken.
@@ -130,7 +138,11 @@ impl Moment {
         let (date, time) = whole.split_at(whole.len().min(8));
         let date = PartialDate::parse_hl7(date)?;
         if time.is_empty() {
-            return if fraction.is_none() { Self::new(date, None, offset_minutes) } else { None };
+            return if fraction.is_none() {
+                Self::new(date, None, offset_minutes)
+            } else {
+                None
+            };
         }
         if !matches!(time.len(), 2 | 4 | 6) || !time.bytes().all(|b| b.is_ascii_digit()) {
             return None;
@@ -141,7 +153,12 @@ impl Moment {
             Some(_) => return None,
             None => 0,
         };
-        let time = TimeOfDay { hour: part(0..2)?, minute: part(2..4), second: part(4..6), nanosecond };
+        let time = TimeOfDay {
+            hour: part(0..2)?,
+            minute: part(2..4),
+            second: part(4..6),
+            nanosecond,
+        };
         Self::new(date, Some(time), offset_minutes)
     }
 
@@ -241,11 +258,21 @@ impl<'de> Deserialize<'de> for PartialDate {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
     fn every_precision_is_read_and_written_back() {
-        for text in ["1961", "196106", "19610615", "1961061508", "196106150830", "19610615083059", "19610615083059.25"] {
+        for text in [
+            "1961",
+            "196106",
+            "19610615",
+            "1961061508",
+            "196106150830",
+            "19610615083059",
+            "19610615083059.25",
+        ] {
             for zone in ["", "+0000", "-0500", "+0215"] {
                 let sent = format!("{text}{zone}");
                 let read = Moment::parse_hl7(&sent).map(|moment| moment.to_hl7());
@@ -257,9 +284,28 @@ mod tests {
     #[test]
     fn what_is_no_date_is_refused() {
         for text in [
-            "", "61", "19610", "19611301", "19610229", "19000229", "19610600", "00000101", "1961061524", "196106150860",
-            "19610615+1500", "19610615+05", "19610615.5", "196106150830.5", "1961-06-15", "19610615T08", "१९६१", "19610615 ",
-            "20180709162444249", "1961+", "19610615083059.", "+0500",
+            "",
+            "61",
+            "19610",
+            "19611301",
+            "19610229",
+            "19000229",
+            "19610600",
+            "00000101",
+            "1961061524",
+            "196106150860",
+            "19610615+1500",
+            "19610615+05",
+            "19610615.5",
+            "196106150830.5",
+            "1961-06-15",
+            "19610615T08",
+            "१९६१",
+            "19610615 ",
+            "20180709162444249",
+            "1961+",
+            "19610615083059.",
+            "+0500",
         ] {
             assert!(Moment::parse_hl7(text).is_none(), "{text}");
         }
@@ -286,8 +332,26 @@ mod tests {
     fn a_fhir_date_is_read_strictly() {
         assert!(PartialDate::parse_fhir("1961-06-15").is_some());
         assert!(PartialDate::parse_fhir("1961-06").is_some());
-        for text in ["1961-6-15", "19610615", "1961-06-1", "1961-06-31", "1961-06-15T00:00:00Z", ""] {
+        for text in [
+            "1961-6-15",
+            "19610615",
+            "1961-06-1",
+            "1961-06-31",
+            "1961-06-15T00:00:00Z",
+            "",
+        ] {
             assert!(PartialDate::parse_fhir(text).is_none(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_read_is_written_the_same(text in r"[0-9]{0,14}(\.[0-9]{0,4})?([+-][0-9]{0,5})?|.{0,12}") {
+            if let Some(moment) = Moment::parse_hl7(&text) {
+                prop_assert!(Moment::parse_hl7(&moment.to_hl7()) == Some(moment));
+                prop_assert!(PartialDate::parse_fhir(&moment.date().to_fhir()) == Some(moment.date()));
+            }
+            PartialDate::parse_fhir(&text);
         }
     }
 }

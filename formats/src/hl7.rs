@@ -12,26 +12,27 @@ mod coverage;
 mod datatypes;
 mod delimiters;
 mod error;
+mod fields;
 mod header;
 mod message;
 mod patient;
 mod results;
 mod segments;
+mod telecom;
 mod visit;
 
 pub use charset::Charset;
 pub use coverage::{Allergy, Coverage};
-pub use datatypes::{
-    Address, Clinician, Coded, Designator, PatientIdentifier, PatientLocation, PersonName, Sent, Telecom, TelecomSystem,
-    TelecomUse,
-};
+pub use datatypes::{Address, Clinician, Coded, Designator, PatientIdentifier, PatientLocation, PersonName, Sent};
 pub use delimiters::Delimiters;
 pub use error::{ErrorCode, Hl7Error, Location, SegmentId};
+pub use fields::{Component, Field, Repetition, Segment};
 pub use header::{AckCondition, Header, MessageType};
 pub use message::Message;
 pub use patient::PatientSegment;
 pub use results::{Observation, PatientResults, Report};
-pub use segments::{Component, Field, Limits, Repetition, Segment};
+pub use segments::Limits;
+pub use telecom::{Telecom, TelecomSystem, TelecomUse};
 pub use visit::{Event, Visit};
 
 /// The HL7 null: "delete what you have", as against an empty field, which says nothing.

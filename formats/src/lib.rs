@@ -9,5 +9,6 @@ mod conceal;
 
 pub mod date;
 pub mod fhir;
+
 pub mod hl7;
 pub mod mllp;

@@ -22,7 +22,9 @@ impl Charset {
     /// The text, or the offset of the first byte that is none.
     pub(crate) fn decode(self, bytes: &[u8]) -> Result<String, usize> {
         match self {
-            Self::Utf8 => std::str::from_utf8(bytes).map(str::to_owned).map_err(|error| error.valid_up_to()),
+            Self::Utf8 => std::str::from_utf8(bytes)
+                .map(str::to_owned)
+                .map_err(|error| error.valid_up_to()),
             Self::Latin1 => Ok(bytes.iter().copied().map(char::from).collect()),
         }
     }
@@ -31,7 +33,10 @@ impl Charset {
     pub(crate) fn encode(self, text: &str) -> Vec<u8> {
         match self {
             Self::Utf8 => text.as_bytes().to_vec(),
-            Self::Latin1 => text.chars().map(|c| u8::try_from(u32::from(c)).unwrap_or(b'?')).collect(),
+            Self::Latin1 => text
+                .chars()
+                .map(|c| u8::try_from(u32::from(c)).unwrap_or(b'?'))
+                .collect(),
         }
     }
 }
@@ -40,17 +45,24 @@ impl Charset {
 pub(crate) fn undecodable(bytes: &[u8], offset: usize, separator: u8) -> Hl7Error {
     let before = bytes.get(..offset).unwrap_or(bytes);
     let ends = |b: &u8| matches!(b, b'\r' | b'\n');
-    let line_start = before.iter().rposition(|b| ends(b)).map_or(0, |at| at + 1);
+    let line_start = before.iter().rposition(ends).map_or(0, |at| at + 1);
     let id_of = |line: &[u8]| line.get(..3).and_then(SegmentId::from_bytes);
     let segment = id_of(&bytes[line_start..]).unwrap_or(SegmentId::MSH);
-    let earlier = bytes[..line_start].split(ends).filter(|line| id_of(line) == Some(segment)).count();
+    let earlier = bytes[..line_start]
+        .split(ends)
+        .filter(|line| id_of(line) == Some(segment))
+        .count();
     let separators = before[line_start..].iter().filter(|b| **b == separator).count();
     let number = separators + usize::from(segment == SegmentId::MSH);
     let field = (separators > 0).then(|| u16::try_from(number).unwrap_or(u16::MAX));
     let occurrence = u16::try_from(earlier + 1).unwrap_or(u16::MAX);
     Hl7Error {
         code: ErrorCode::DataType,
-        location: Location { segment, occurrence, field },
+        location: Location {
+            segment,
+            occurrence,
+            field,
+        },
         problem: "a byte is not text in the character set of MSH-18; send UTF-8, or name 8859/1 there",
     }
 }

@@ -2,7 +2,7 @@
 
 use super::datatypes::{Coded, PatientIdentifier, PersonName, Sent, sent, sent_all, sent_moment, sent_text, tidy};
 use super::error::Hl7Error;
-use super::segments::Segment;
+use super::fields::Segment;
 use crate::date::Moment;
 
 /// AL1: one allergy.
@@ -50,13 +50,12 @@ conceal_debug!(Allergy, Coverage);
 impl Allergy {
     pub(super) fn read(al1: &Segment<'_>) -> Result<Self, Hl7Error> {
         let allergen = sent(&al1.field(3), Coded::read).into_value();
-        let reactions = sent_all(&al1.field(5), |reaction| tidy(reaction.component(1).text()).into_iter().collect());
+        let reactions = sent_all(&al1.field(5), |reaction| {
+            tidy(reaction.component(1).text()).into_iter().collect()
+        });
         Ok(Self {
             kind: tidy(al1.field(2).text()),
-            allergen: allergen.ok_or_else(|| Hl7Error {
-                location: al1.error(super::ErrorCode::RequiredFieldMissing, 3, "").location,
-                ..Hl7Error::missing(al1.id(), 3)
-            })?,
+            allergen: allergen.ok_or_else(|| al1.missing(3))?,
             severity: tidy(al1.field(4).text()),
             reactions: reactions.into_value().unwrap_or_default(),
             identified: sent_moment(al1, 6)?,

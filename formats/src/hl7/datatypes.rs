@@ -1,11 +1,11 @@
-//! The data types that people and places are sent in: CX, XPN, XAD, XTN, XCN, HD, PL, CWE. Read narrowly, trimmed, and with
+//! The data types that people and places are sent in: CX, XPN, XAD, XCN, HD, PL, CWE. Read narrowly, trimmed, and with
 //! what older versions put elsewhere.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use super::error::{ErrorCode, Hl7Error};
-use super::segments::{Component, Field, Repetition, Segment};
+use super::fields::{Component, Field, Repetition, Segment};
 use crate::date::Moment;
 
 /// What a sender says about a field. Nothing is not the same as null: null asks to delete.
@@ -96,34 +96,6 @@ pub struct Address {
     pub type_code: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TelecomSystem {
-    Phone,
-    Fax,
-    Pager,
-    Email,
-    /// A modem, a network address that is no e-mail.
-    Other,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TelecomUse {
-    Home,
-    Work,
-    Mobile,
-    /// Neither the field nor XTN says.
-    Unstated,
-}
-
-/// XTN: one number or address to reach somebody at. One XTN that holds a number and an e-mail address is read as two.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Telecom {
-    pub system: TelecomSystem,
-    pub used_for: TelecomUse,
-    /// As the sender writes it; a number sent in parts is `+1 555 5550123 x12`.
-    pub value: String,
-}
-
 /// XCN: a clinician.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Clinician {
@@ -155,17 +127,34 @@ pub struct Coded {
     pub original_text: Option<String>,
 }
 
-conceal_debug!(Designator, PatientIdentifier, PersonName, Address, Telecom, Clinician, PatientLocation, Coded);
+conceal_debug!(
+    Designator,
+    PatientIdentifier,
+    PersonName,
+    Address,
+    Clinician,
+    PatientLocation,
+    Coded
+);
 
 impl Designator {
     pub(super) fn of_field(field: &Field<'_>) -> Self {
         let part = |n| tidy(field.component(n).text());
-        Self { namespace: part(1), universal_id: part(2), universal_id_type: part(3) }
+        Self {
+            namespace: part(1),
+            universal_id: part(2),
+            universal_id_type: part(3),
+        }
     }
 
     pub(super) fn of_component(component: &Component<'_>) -> Option<Self> {
         let part = |n| tidy(component.subcomponent(n));
-        Self { namespace: part(1), universal_id: part(2), universal_id_type: part(3) }.named()
+        Self {
+            namespace: part(1),
+            universal_id: part(2),
+            universal_id_type: part(3),
+        }
+        .named()
     }
 
     fn named(self) -> Option<Self> {
@@ -212,7 +201,10 @@ impl Address {
             country: text(xad, 6),
             type_code: text(xad, 7),
         };
-        let stated = Self { type_code: None, ..address.clone() };
+        let stated = Self {
+            type_code: None,
+            ..address.clone()
+        };
         (stated != Self::default()).then_some(address)
     }
 }
@@ -226,48 +218,6 @@ fn street(sad: &Component<'_>) -> Option<String> {
         (None, Some(name), Some(number)) => Some(format!("{number} {name}")),
         (None, name, number) => name.or(number),
     }
-}
-
-impl Telecom {
-    /// What one XTN says, for a field whose numbers are `usually` for that use.
-    pub(super) fn read(xtn: &Repetition<'_>, usually: TelecomUse) -> Vec<Self> {
-        let (use_code, equipment) = (upper(xtn, 2), upper(xtn, 3));
-        let system = match equipment.as_str() {
-            "FX" => TelecomSystem::Fax,
-            "BP" => TelecomSystem::Pager,
-            "MD" | "SAT" => TelecomSystem::Other,
-            _ => TelecomSystem::Phone,
-        };
-        let used_for = match use_code.as_str() {
-            _ if equipment == "CP" => TelecomUse::Mobile,
-            "PRN" | "ORN" | "VHN" | "HOME" => TelecomUse::Home,
-            "WPN" => TelecomUse::Work,
-            "PRS" | "CELL" => TelecomUse::Mobile,
-            _ => usually,
-        };
-        let email = [4, 1].into_iter().filter_map(|n| text(xtn, n)).find(|text| text.contains('@'));
-        let networked = use_code == "NET" || matches!(equipment.as_str(), "INTERNET" | "X.400");
-        let number_system = if networked && email.is_none() && number(xtn).is_none() { TelecomSystem::Other } else { system };
-        let address = (number_system == TelecomSystem::Other).then(|| text(xtn, 4)).flatten();
-        let email_use = if used_for == TelecomUse::Mobile { usually } else { used_for };
-        let email = email.map(|value| Self { system: TelecomSystem::Email, used_for: email_use, value });
-        let number = number(xtn).or(address).map(|value| Self { system: number_system, used_for, value });
-        number.into_iter().chain(email).collect()
-    }
-}
-
-/// The number as one text (XTN.1, before v2.7), in parts (XTN.5 to XTN.8), or unformatted (XTN.12, from v2.7).
-fn number(xtn: &Repetition<'_>) -> Option<String> {
-    let as_text = |n| text(xtn, n).filter(|text| !text.contains('@') && text.bytes().any(|b| b.is_ascii_digit()));
-    let in_parts = || {
-        let local = text(xtn, 7)?;
-        let country = text(xtn, 5).map(|code| format!("+{} ", code.trim_start_matches('+')));
-        let area = text(xtn, 6).map(|code| format!("{code} "));
-        let extension = text(xtn, 8).map(|digits| format!(" x{digits}"));
-        let around = |part: Option<String>| part.unwrap_or_default();
-        Some(format!("{}{}{local}{}", around(country), around(area), around(extension)))
-    };
-    as_text(1).or_else(in_parts).or_else(|| as_text(12))
 }
 
 impl Clinician {
@@ -285,7 +235,12 @@ impl Clinician {
 impl PatientLocation {
     pub(super) fn read(pl: &Repetition<'_>) -> Option<Self> {
         let part = |n| tidy(pl.component(n).subcomponent(1));
-        let location = Self { point_of_care: part(1), room: part(2), bed: part(3), facility: part(4) };
+        let location = Self {
+            point_of_care: part(1),
+            room: part(2),
+            bed: part(3),
+            facility: part(4),
+        };
         let stated = location.point_of_care.is_some() || location.room.is_some() || location.bed.is_some();
         (stated || location.facility.is_some()).then_some(location)
     }
@@ -307,7 +262,13 @@ impl Coded {
 
     /// What to show: the text, the other system's text, what was written, or the bare code.
     pub fn display(&self) -> Option<&str> {
-        let texts = [&self.text, &self.alternate_text, &self.original_text, &self.code, &self.alternate_code];
+        let texts = [
+            &self.text,
+            &self.alternate_text,
+            &self.original_text,
+            &self.code,
+            &self.alternate_code,
+        ];
         texts.into_iter().find_map(|text| text.as_deref())
     }
 }
@@ -318,12 +279,8 @@ pub(super) fn tidy(text: Cow<'_, str>) -> Option<String> {
     (!trimmed.is_empty()).then(|| trimmed.to_owned())
 }
 
-fn text(repetition: &Repetition<'_>, n: usize) -> Option<String> {
+pub(super) fn text(repetition: &Repetition<'_>, n: usize) -> Option<String> {
     tidy(repetition.component(n).text())
-}
-
-fn upper(repetition: &Repetition<'_>, n: usize) -> String {
-    text(repetition, n).unwrap_or_default().to_ascii_uppercase()
 }
 
 /// What a field says of one thing.
@@ -341,7 +298,11 @@ pub(super) fn sent_all<T>(field: &Field<'_>, read: impl Fn(&Repetition<'_>) -> V
         return Sent::Null;
     }
     let values: Vec<T> = field.repetitions().flat_map(|repetition| read(&repetition)).collect();
-    if values.is_empty() { Sent::Nothing } else { Sent::Value(values) }
+    if values.is_empty() {
+        Sent::Nothing
+    } else {
+        Sent::Value(values)
+    }
 }
 
 pub(super) fn sent_text(field: &Field<'_>) -> Sent<String> {

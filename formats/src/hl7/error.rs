@@ -153,26 +153,57 @@ pub struct Hl7Error {
 impl Hl7Error {
     /// About a field of the first segment of that name.
     pub fn field(code: ErrorCode, segment: SegmentId, field: u16, problem: &'static str) -> Self {
-        Self { code, location: Location { segment, occurrence: 1, field: Some(field) }, problem }
+        Self {
+            code,
+            location: Location {
+                segment,
+                occurrence: 1,
+                field: Some(field),
+            },
+            problem,
+        }
     }
 
     /// About a segment as a whole.
     pub fn segment(code: ErrorCode, segment: SegmentId, occurrence: u16, problem: &'static str) -> Self {
-        Self { code, location: Location { segment, occurrence, field: None }, problem }
+        Self {
+            code,
+            location: Location {
+                segment,
+                occurrence,
+                field: None,
+            },
+            problem,
+        }
     }
 
     /// A field that has to be sent and was not.
     pub fn missing(segment: SegmentId, field: u16) -> Self {
-        Self::field(ErrorCode::RequiredFieldMissing, segment, field, "required field is empty")
+        Self::field(
+            ErrorCode::RequiredFieldMissing,
+            segment,
+            field,
+            "required field is empty",
+        )
     }
 
     /// A message type (MSH-9.1) that is not taken here.
     pub fn unsupported_message_type() -> Self {
-        Self::field(ErrorCode::UnsupportedMessageType, SegmentId::MSH, 9, "message type is not taken here")
+        Self::field(
+            ErrorCode::UnsupportedMessageType,
+            SegmentId::MSH,
+            9,
+            "message type is not taken here",
+        )
     }
 
     /// A trigger event (MSH-9.2) that is not taken here.
     pub fn unsupported_event() -> Self {
-        Self::field(ErrorCode::UnsupportedEvent, SegmentId::MSH, 9, "event is not taken here")
+        Self::field(
+            ErrorCode::UnsupportedEvent,
+            SegmentId::MSH,
+            9,
+            "event is not taken here",
+        )
     }
 }

@@ -5,7 +5,8 @@ use std::fmt;
 use super::charset::Charset;
 use super::datatypes::{Designator, tidy};
 use super::error::{ErrorCode, Hl7Error, SegmentId};
-use super::segments::{Field, Segments};
+use super::fields::Field;
+use super::segments::Segments;
 
 /// MSH-9: `ADT^A04^ADT_A04`, `ADT^A04` or `ACK`. Upper-case letters and digits only, so it is safe to print.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,11 +22,17 @@ impl MessageType {
         let part = |n| tidy(field.component(n).text()).map(|text| text.to_ascii_uppercase());
         let code = part(1).ok_or_else(|| Hl7Error::missing(SegmentId::MSH, 9))?;
         if !is_code(&code, 3) {
-            return Err(wrong(ErrorCode::UnsupportedMessageType, "message type has to be three letters, such as ADT"));
+            return Err(wrong(
+                ErrorCode::UnsupportedMessageType,
+                "message type has to be three letters, such as ADT",
+            ));
         }
         let event = part(2);
         if event.as_deref().is_some_and(|event| !is_code(event, 3)) {
-            return Err(wrong(ErrorCode::UnsupportedEvent, "event has to be three characters, such as A04"));
+            return Err(wrong(
+                ErrorCode::UnsupportedEvent,
+                "event has to be three characters, such as A04",
+            ));
         }
         let structure = part(3).filter(|name| name.len() <= 16 && name.split('_').all(|half| is_code(half, 16)));
         Ok(Self { code, event, structure })
@@ -125,9 +132,14 @@ pub(super) fn control_id(field: &Field<'_>) -> Option<String> {
 
 impl Header {
     pub(super) fn read(segments: &Segments) -> Result<Self, Hl7Error> {
-        let msh = segments
-            .first(SegmentId::MSH)
-            .ok_or_else(|| Hl7Error::segment(ErrorCode::SegmentSequence, SegmentId::MSH, 1, "message needs an MSH segment"))?;
+        let msh = segments.first(SegmentId::MSH).ok_or_else(|| {
+            Hl7Error::segment(
+                ErrorCode::SegmentSequence,
+                SegmentId::MSH,
+                1,
+                "message needs an MSH segment",
+            )
+        })?;
         let condition = |n| {
             let text = msh.field(n).text();
             let known = AckCondition::read(&text);

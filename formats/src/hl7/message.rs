@@ -3,10 +3,11 @@
 use super::coverage::{Allergy, Coverage};
 use super::delimiters::Delimiters;
 use super::error::{ErrorCode, Hl7Error, SegmentId};
+use super::fields::Segment;
 use super::header::Header;
 use super::patient::PatientSegment;
 use super::results::PatientResults;
-use super::segments::{Limits, Segment, Segments};
+use super::segments::{Limits, Segments};
 use super::visit::{Event, Visit};
 
 /// A message whose MSH is sound: it has a type and a control id, and all of it is text.
@@ -52,9 +53,8 @@ impl Message {
     /// The one patient this message is about. A message with none or with several is refused (100); results, which may
     /// come for several, are read by [`Message::results`].
     pub fn patient(&self) -> Result<PatientSegment, Hl7Error> {
-        let wrong = |occurrence, problem| {
-            Hl7Error::segment(ErrorCode::SegmentSequence, SegmentId::PID, occurrence, problem)
-        };
+        let wrong =
+            |occurrence, problem| Hl7Error::segment(ErrorCode::SegmentSequence, SegmentId::PID, occurrence, problem);
         let mut found = self.segments.named(SegmentId::PID);
         let patient = found.next().ok_or_else(|| wrong(1, "message needs a PID segment"))?;
         if found.next().is_some() {
@@ -66,22 +66,34 @@ impl Message {
     /// PV1, with the reason of PV2.
     pub fn visit(&self) -> Result<Option<Visit>, Hl7Error> {
         let reason_from = self.segments.first(SegmentId::PV2);
-        self.segments.first(SegmentId::PV1).map(|pv1| Visit::read(&pv1, reason_from.as_ref())).transpose()
+        self.segments
+            .first(SegmentId::PV1)
+            .map(|pv1| Visit::read(&pv1, reason_from.as_ref()))
+            .transpose()
     }
 
     /// EVN. Its event code is left alone: MSH-9 decides, and senders let the two disagree.
     pub fn event(&self) -> Result<Option<Event>, Hl7Error> {
-        self.segments.first(SegmentId::EVN).map(|evn| Event::read(&evn)).transpose()
+        self.segments
+            .first(SegmentId::EVN)
+            .map(|evn| Event::read(&evn))
+            .transpose()
     }
 
     /// Every AL1.
     pub fn allergies(&self) -> Result<Vec<Allergy>, Hl7Error> {
-        self.segments.named(SegmentId::AL1).map(|al1| Allergy::read(&al1)).collect()
+        self.segments
+            .named(SegmentId::AL1)
+            .map(|al1| Allergy::read(&al1))
+            .collect()
     }
 
     /// Every IN1.
     pub fn coverages(&self) -> Result<Vec<Coverage>, Hl7Error> {
-        self.segments.named(SegmentId::IN1).map(|in1| Coverage::read(&in1)).collect()
+        self.segments
+            .named(SegmentId::IN1)
+            .map(|in1| Coverage::read(&in1))
+            .collect()
     }
 
     /// The results of an ORU R01, by patient.

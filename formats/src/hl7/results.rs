@@ -3,8 +3,8 @@
 
 use super::datatypes::{Coded, Sent, sent, sent_moment, sent_text, tidy};
 use super::error::{ErrorCode, Hl7Error, SegmentId};
+use super::fields::{Repetition, Segment};
 use super::patient::PatientSegment;
-use super::segments::{Repetition, Segment};
 use super::visit::Visit;
 use crate::date::Moment;
 
@@ -67,7 +67,11 @@ impl PatientResults {
         for segment in segments {
             let id = segment.id();
             if id == SegmentId::PID {
-                all.push(Self { patient: PatientSegment::read(&segment)?, visit: None, reports: Vec::new() });
+                all.push(Self {
+                    patient: PatientSegment::read(&segment)?,
+                    visit: None,
+                    reports: Vec::new(),
+                });
                 order = None;
                 continue;
             }
@@ -101,7 +105,10 @@ impl PatientResults {
     /// A note belongs to the observation or the report before it; one about the patient is left in the original.
     fn note(&mut self, nte: &Segment<'_>) {
         let Some(report) = self.reports.last_mut() else { return };
-        let notes = report.observations.last_mut().map_or(&mut report.notes, |observation| &mut observation.notes);
+        let notes = report
+            .observations
+            .last_mut()
+            .map_or(&mut report.notes, |observation| &mut observation.notes);
         notes.extend(nte.field(3).repetitions().filter_map(|line| tidy(line.whole_text())));
     }
 }
@@ -154,7 +161,10 @@ impl Observation {
         let lines: Vec<String> = if values.is_null() {
             Vec::new()
         } else {
-            values.repetitions().filter_map(|value| value_text(kind, &value)).collect()
+            values
+                .repetitions()
+                .filter_map(|value| value_text(kind, &value))
+                .collect()
         };
         let units = sent(&obx.field(6), Coded::read).into_value();
         Ok(Self {
@@ -162,7 +172,11 @@ impl Observation {
             value: lines.join("\n"),
             units: units.and_then(|units| units.code.or(units.text)),
             reference_range: tidy(obx.field(7).whole_text()),
-            abnormal_flags: obx.field(8).repetitions().filter_map(|flag| tidy(flag.component(1).text())).collect(),
+            abnormal_flags: obx
+                .field(8)
+                .repetitions()
+                .filter_map(|flag| tidy(flag.component(1).text()))
+                .collect(),
             status: tidy(obx.field(11).text()),
             observed: sent_moment(obx, 14)?,
             notes: Vec::new(),
@@ -174,7 +188,13 @@ impl Observation {
 fn value_text(kind: &str, value: &Repetition<'_>) -> Option<String> {
     match kind {
         "ED" | "RP" => None,
-        "SN" => tidy(value.components().map(|part| part.text().trim().to_owned()).collect::<String>().into()),
+        "SN" => tidy(
+            value
+                .components()
+                .map(|part| part.text().trim().to_owned())
+                .collect::<String>()
+                .into(),
+        ),
         "CE" | "CWE" | "CNE" | "CF" => Coded::read(value).and_then(|coded| coded.display().map(str::to_owned)),
         _ => tidy(value.whole_text()),
     }

@@ -1,8 +1,10 @@
 //! PV1, PV2 and EVN: the visit, and when the event was.
 
-use super::datatypes::{Clinician, Coded, PatientIdentifier, PatientLocation, Sent, sent, sent_moment, sent_text, tidy};
+use super::datatypes::{
+    Clinician, Coded, PatientIdentifier, PatientLocation, Sent, sent, sent_moment, sent_text, tidy,
+};
 use super::error::Hl7Error;
-use super::segments::Segment;
+use super::fields::Segment;
 use crate::date::Moment;
 
 /// PV1, with PV2-3.
