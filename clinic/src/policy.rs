@@ -11,7 +11,8 @@ pub enum Permission {
     EditPatient,
     MoveVisit,
     SetRoom,
-    ChangeAllergies,
+    AddAllergy,
+    RefuteAllergy,
     DecideConflict,
     MatchResult,
     /// Withdraw, retry, answer, enter by hand.
@@ -23,9 +24,9 @@ pub enum Permission {
 pub fn allows(role: Role, permission: Permission) -> bool {
     use Permission::*;
     match permission {
-        SeeBoard | SeePatient | Arrive | EditPatient | MoveVisit | SetRoom | WorkTasks => true,
-        ChangeAllergies | MatchResult => matches!(role, Role::Nurse | Role::Provider | Role::Lead),
-        DecideConflict => matches!(role, Role::FrontDesk | Role::Nurse | Role::Provider | Role::Lead),
+        SeeBoard | SeePatient | Arrive | EditPatient | AddAllergy | MoveVisit | SetRoom | DecideConflict
+        | WorkTasks => true,
+        RefuteAllergy | MatchResult => matches!(role, Role::Nurse | Role::Provider | Role::Lead),
         DeclareDowntime | HoldLine => matches!(role, Role::Lead),
     }
 }

@@ -109,6 +109,11 @@ impl Writing {
         self.write(field, value.to_raw(), shown, None)
     }
 
+    /// Says again what may have been said before: asking twice is told from asking once.
+    pub fn restate<T: Value>(self, field: Field<T>, value: &T, shown: &[ChangeId]) -> Writing {
+        self.write(field, value.to_raw(), shown, Some(Raw::null()))
+    }
+
     /// Empties a register.
     pub fn clear<T: Value>(self, field: Field<T>, shown: &[ChangeId]) -> Writing {
         self.write(field, Raw::null(), shown, None)
