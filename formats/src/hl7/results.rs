@@ -199,3 +199,27 @@ fn value_text(kind: &str, value: &Repetition<'_>) -> Option<String> {
         _ => tidy(value.whole_text()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::hl7::Message;
+
+    #[test]
+    fn an_order_of_one_patient_names_no_result_of_the_next() {
+        let bytes = b"MSH|^~\\&|||||||ORU^R01|1|P|2.5\rPID|||7\rORC|RE|P-1|F-1\rPID|||8\rOBR|1|||X\rORC|RE|P-2\rOBR|2||F-2|Y\rOBR|3|||Z\r";
+
+        let results = Message::parse(bytes).and_then(|message| message.results()).unwrap();
+
+        assert!(results[0].reports.is_empty());
+        let numbers = results[1].reports.iter().map(|report| {
+            (
+                report.placer_order_number.as_deref(),
+                report.filler_order_number.as_deref(),
+            )
+        });
+        assert_eq!(
+            numbers.collect::<Vec<_>>(),
+            [(None, None), (Some("P-2"), Some("F-2")), (None, None)]
+        );
+    }
+}

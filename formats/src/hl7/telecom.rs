@@ -102,3 +102,52 @@ fn number(xtn: &Repetition<'_>) -> Option<String> {
 fn upper(repetition: &Repetition<'_>, n: usize) -> String {
     text(repetition, n).unwrap_or_default().to_ascii_uppercase()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hl7::Message;
+
+    fn read(xtn: &str) -> Vec<(TelecomSystem, TelecomUse, String)> {
+        let bytes = format!("MSH|^~\\&|||||||ADT^A04|1|P|2.5\rPID|||7||||||||||{xtn}\r");
+        let patient = Message::parse(bytes.as_bytes())
+            .and_then(|message| message.patient())
+            .unwrap();
+        let telecoms = patient.home_telecoms.into_value().unwrap_or_default();
+        telecoms
+            .into_iter()
+            .map(|telecom| (telecom.system, telecom.used_for, telecom.value))
+            .collect()
+    }
+
+    #[test]
+    fn a_number_is_found_wherever_a_version_puts_it() {
+        use TelecomSystem::{Email, Fax, Other, Pager, Phone};
+        use TelecomUse::{Home, Mobile, Work};
+        let one = |system, used_for, value: &str| vec![(system, used_for, value.to_owned())];
+        let expected = [
+            ("(555)010-0142", one(Phone, Home, "(555)010-0142")),
+            ("5550100142^PRN^CP", one(Phone, Mobile, "5550100142")),
+            ("^WPN^PH^^1^555^0100142^12", one(Phone, Work, "+1 555 0100142 x12")),
+            ("^PRN^PH^^^^^^^^^555-010-0142", one(Phone, Home, "555-010-0142")),
+            ("5550100142^WPN^FX", one(Fax, Work, "5550100142")),
+            ("5550100142^^BP", one(Pager, Home, "5550100142")),
+            ("^NET^Internet^a@example.org", one(Email, Home, "a@example.org")),
+            ("a@example.org^NET", one(Email, Home, "a@example.org")),
+            ("^NET^X.400^c=us", one(Other, Home, "c=us")),
+            ("^PRN^PH", Vec::new()),
+            ("none", Vec::new()),
+        ];
+        for (xtn, telecoms) in expected {
+            assert!(read(xtn) == telecoms, "{xtn}: {:?}", read(xtn));
+        }
+    }
+
+    #[test]
+    fn a_number_and_an_address_in_one_xtn_are_two() {
+        let both = read("^^Internet^a@example.org^1^555^0100142");
+
+        let values: Vec<&str> = both.iter().map(|(_, _, value)| value.as_str()).collect();
+        assert_eq!(values, ["+1 555 0100142", "a@example.org"]);
+    }
+}
