@@ -214,11 +214,11 @@ impl Envelope {
                 err = Some(err_segment_before_2_5(error));
             }
         }
-        let event = self.event.as_deref();
-        let message_type: Vec<&str> = match event {
-            Some(event) if knows_structure(version) => vec!["ACK", event, "ACK"],
-            Some(event) => vec!["ACK", event],
-            None => vec!["ACK"],
+        let event = self.event.as_deref().unwrap_or_default();
+        let message_type: &[&str] = if knows_structure(version) {
+            &["ACK", event, "ACK"]
+        } else {
+            &["ACK", event]
         };
         let head = Head {
             sending_application: self.receiver[0].clone(),
@@ -226,7 +226,7 @@ impl Envelope {
             receiving_application: self.sender[0].clone(),
             receiving_facility: self.sender[1].clone(),
             time: stamp.time,
-            message_type: &message_type,
+            message_type,
             control_id: stamp.control_id,
             processing_id: self.processing_id.as_deref().unwrap_or("P"),
             version,
