@@ -69,19 +69,41 @@ pub struct Arrived {
 impl ArrivalView {
     fn hints(&self) -> &'static [Hint] {
         if self.look_alikes.is_empty() {
-            &[Hint { keys: &["Tab"], does: "next field" }, Hint { keys: &["Enter"], does: "arrive" }]
+            &[
+                Hint {
+                    keys: &["Tab"],
+                    does: "next field",
+                },
+                Hint {
+                    keys: &["Enter"],
+                    does: "arrive",
+                },
+            ]
         } else {
             &[
-                Hint { keys: &["Esc"], does: "leave the field, then" },
-                Hint { keys: &["1", "2", "3"], does: "this person" },
-                Hint { keys: &["0"], does: "new person" },
+                Hint {
+                    keys: &["Esc"],
+                    does: "leave the field, then",
+                },
+                Hint {
+                    keys: &["1", "2", "3"],
+                    does: "this person",
+                },
+                Hint {
+                    keys: &["0"],
+                    does: "new person",
+                },
             ]
         }
     }
 
     /// Ids of everybody offered, so that the server asks again when there is somebody else by then.
     fn offered(&self) -> String {
-        self.look_alikes.iter().map(|one| one.patient.as_str()).collect::<Vec<_>>().join(" ")
+        self.look_alikes
+            .iter()
+            .map(|one| one.patient.as_str())
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 
     fn keys(&self) -> &FormKeys {
@@ -100,7 +122,7 @@ mod tests {
         let html = samples::arrival_choosing().render().unwrap();
 
         assert_eq!(html.matches(r#"name="person""#).count(), 4);
-        assert!(!html.contains("checked"));
+        assert!(!samples::main_of(&html).contains("checked"));
         assert!(html.contains(r#"name="person" value="new""#));
         // Enter submits the first button of a form: it must carry no person.
         assert!(html.find("main-act") < html.find(r#"name="person""#));

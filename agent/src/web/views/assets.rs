@@ -50,10 +50,15 @@ pub(super) fn icons_url() -> &'static str {
 }
 
 fn versioned(name: &str) -> String {
-    format!("/assets/{name}?v={:016x}", digest(ASSETS.iter().flat_map(|asset| asset.bytes)))
+    format!(
+        "/assets/{name}?v={:016x}",
+        digest(ASSETS.iter().flat_map(|asset| asset.bytes))
+    )
 }
 
 /// FNV-1a. It tells versions apart; it protects nothing.
 fn digest<'a>(bytes: impl Iterator<Item = &'a u8>) -> u64 {
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }

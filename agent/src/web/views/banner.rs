@@ -32,10 +32,20 @@ pub enum LineState {
     Starting,
     Connected,
     /// `what`: "The EHR takes 14 s to answer."
-    Slow { since: String, what: String },
-    CutOff { since: String },
+    Slow {
+        since: String,
+        what: String,
+    },
+    CutOff {
+        since: String,
+    },
     /// `total` counts only tasks captured in the outage that can leave by themselves; `left` "about 9 min".
-    CatchingUp { done: u32, total: u32, back_since: String, left: Option<String> },
+    CatchingUp {
+        done: u32,
+        total: u32,
+        back_since: String,
+        left: Option<String>,
+    },
 }
 
 pub struct Declared {
@@ -128,7 +138,10 @@ impl Banner {
 
     /// What is read out when it changes; no count is in it, so a count never interrupts anybody.
     fn spoken(&self) -> String {
-        match (&self.line, self.declared.is_some() || self.held.is_some() || self.attention.is_some()) {
+        match (
+            &self.line,
+            self.declared.is_some() || self.held.is_some() || self.attention.is_some(),
+        ) {
             (LineState::CatchingUp { .. }, false) => "Catching up".to_owned(),
             (
                 LineState::Starting
@@ -152,6 +165,14 @@ impl Banner {
         }
     }
 
+    /// Mainstay suggests; a person declares.
+    fn suggests_downtime(&self) -> bool {
+        match self.line {
+            LineState::Slow { .. } | LineState::CutOff { .. } => true,
+            LineState::Starting | LineState::Connected | LineState::CatchingUp { .. } => false,
+        }
+    }
+
     fn waiting_label(&self) -> String {
         match self.waiting {
             1 => "1 task waits".into(),
@@ -167,7 +188,11 @@ impl Banner {
     }
 
     fn named_parts(&self) -> [(&'static str, PartState, &'static str); 3] {
-        let line_word = if self.parts.line == PartState::Down { "cut" } else { self.parts.line.word() };
+        let line_word = if self.parts.line == PartState::Down {
+            "cut"
+        } else {
+            self.parts.line.word()
+        };
         [
             ("Line", self.parts.line, line_word),
             ("Hub", self.parts.hub, self.parts.hub.word()),
@@ -193,7 +218,7 @@ mod tests {
 
     #[test]
     fn being_cut_off_says_keep_working_and_counts_what_waits() {
-        insta::assert_snapshot!(samples::banner_cut().to_string());
+        insta::assert_snapshot!(samples::without_digest(&samples::banner_cut().to_string()));
     }
 
     #[test]
@@ -201,7 +226,12 @@ mod tests {
         let mut banner = samples::banner_catching_up();
         let before = banner.spoken();
 
-        banner.line = LineState::CatchingUp { done: 15, total: 63, back_since: "14:05".into(), left: None };
+        banner.line = LineState::CatchingUp {
+            done: 15,
+            total: 63,
+            back_since: "14:05".into(),
+            left: None,
+        };
 
         assert_eq!(banner.spoken(), before);
     }
@@ -213,6 +243,6 @@ mod tests {
 
         let html = banner.to_string();
 
-        assert!(!html.contains("href=\"/"), "{html}");
+        assert!(!html.contains("<a "), "{html}");
     }
 }

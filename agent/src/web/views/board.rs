@@ -20,11 +20,26 @@ pub struct BoardView {
 impl BoardView {
     fn hints(&self) -> &'static [Hint] {
         &[
-            Hint { keys: &["↑", "↓"], does: "pick" },
-            Hint { keys: &["M"], does: "move on" },
-            Hint { keys: &["Z"], does: "undo" },
-            Hint { keys: &["Enter"], does: "open" },
-            Hint { keys: &["N"], does: "next that needs you" },
+            Hint {
+                keys: &["↑", "↓"],
+                does: "pick",
+            },
+            Hint {
+                keys: &["M"],
+                does: "move on",
+            },
+            Hint {
+                keys: &["Z"],
+                does: "undo",
+            },
+            Hint {
+                keys: &["Enter"],
+                does: "open",
+            },
+            Hint {
+                keys: &["N"],
+                does: "next that needs you",
+            },
         ]
     }
 }
@@ -98,7 +113,10 @@ pub enum NextAct {
     None,
     One(Move),
     /// "Room…", then one button per clean room.
-    Choose { label: String, moves: Vec<Move> },
+    Choose {
+        label: String,
+        moves: Vec<Move>,
+    },
 }
 
 impl NextAct {
@@ -267,9 +285,17 @@ impl FlowState {
     }
 
     pub fn badge(self) -> Badge {
-        let tone = if self == Self::ReadyToLeave { Tone::Good } else { Tone::Plain };
+        let tone = if self == Self::ReadyToLeave {
+            Tone::Good
+        } else {
+            Tone::Plain
+        };
         // The codes are the names of the symbols, so a state and its shape cannot drift apart.
-        Badge { icon: self.code(), label: self.label().to_owned(), tone }
+        Badge {
+            icon: self.code(),
+            label: self.label().to_owned(),
+            tone,
+        }
     }
 }
 
@@ -303,7 +329,9 @@ impl RoomState {
     }
 
     pub fn of_code(code: &str) -> Option<Self> {
-        [Self::Clean, Self::Occupied, Self::Dirty].into_iter().find(|state| state.code() == code)
+        [Self::Clean, Self::Occupied, Self::Dirty]
+            .into_iter()
+            .find(|state| state.code() == code)
     }
 
     pub fn label(self) -> &'static str {

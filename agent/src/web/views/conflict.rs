@@ -68,7 +68,11 @@ impl Conflict {
 
     /// Ids of every value its reader sees, so the decision names what was seen.
     fn shown(&self) -> String {
-        self.sides.iter().map(|side| side.change.as_str()).collect::<Vec<_>>().join(" ")
+        self.sides
+            .iter()
+            .map(|side| side.change.as_str())
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 
     fn letter(&self, index: &usize) -> char {

@@ -40,7 +40,16 @@ pub struct FindHit {
 
 impl FindView {
     fn hints(&self) -> &'static [Hint] {
-        &[Hint { keys: &["↑", "↓"], does: "pick" }, Hint { keys: &["Enter"], does: "open" }]
+        &[
+            Hint {
+                keys: &["↑", "↓"],
+                does: "pick",
+            },
+            Hint {
+                keys: &["Enter"],
+                does: "open",
+            },
+        ]
     }
 }
 

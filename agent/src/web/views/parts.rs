@@ -25,7 +25,10 @@ pub struct Icon {
 impl HtmlSafe for Icon {}
 
 pub fn icon(name: &'static str) -> Icon {
-    Icon { name, url: assets::icons_url() }
+    Icon {
+        name,
+        url: assets::icons_url(),
+    }
 }
 
 /// How loud a part is. The tone comes last, after a shape and a word.
@@ -83,11 +86,19 @@ impl HtmlSafe for Mark {}
 
 impl Mark {
     pub fn plain(label: impl Into<String>) -> Self {
-        Self { icon: None, label: label.into(), tone: Tone::Plain }
+        Self {
+            icon: None,
+            label: label.into(),
+            tone: Tone::Plain,
+        }
     }
 
     pub fn new(icon: &'static str, label: impl Into<String>, tone: Tone) -> Self {
-        Self { icon: Some(icon), label: label.into(), tone }
+        Self {
+            icon: Some(icon),
+            label: label.into(),
+            tone,
+        }
     }
 
     /// The patient has a TEMP number and no number of the EHR yet.
@@ -96,7 +107,11 @@ impl Mark {
     }
 
     pub fn allergies(count: usize) -> Self {
-        let label = if count == 1 { "Allergy".to_owned() } else { format!("{count} allergies") };
+        let label = if count == 1 {
+            "Allergy".to_owned()
+        } else {
+            format!("{count} allergies")
+        };
         Self::new("allergy", label, Tone::Plain)
     }
 
@@ -133,7 +148,11 @@ impl HtmlSafe for Timer {}
 
 impl Timer {
     pub fn plain(label: impl Into<String>) -> Self {
-        Self { label: label.into(), limit: None, tone: Tone::Plain }
+        Self {
+            label: label.into(),
+            limit: None,
+            tone: Tone::Plain,
+        }
     }
 }
 
@@ -178,7 +197,13 @@ pub struct Word {
 impl Marked {
     pub fn plain(text: &str) -> Self {
         Self {
-            words: text.split_whitespace().map(|word| Word { text: word.to_owned(), differs: false }).collect(),
+            words: text
+                .split_whitespace()
+                .map(|word| Word {
+                    text: word.to_owned(),
+                    differs: false,
+                })
+                .collect(),
         }
     }
 
@@ -190,7 +215,10 @@ impl Marked {
             .map(|text| Self {
                 words: text
                     .split_whitespace()
-                    .map(|word| Word { text: word.to_owned(), differs: !sets.iter().all(|set| set.contains(word)) })
+                    .map(|word| Word {
+                        text: word.to_owned(),
+                        differs: !sets.iter().all(|set| set.contains(word)),
+                    })
                     .collect(),
             })
             .collect()
@@ -214,11 +242,19 @@ pub struct Fact {
 
 impl Fact {
     pub fn new(label: impl Into<String>, value: impl Into<String>) -> Self {
-        Self { label: label.into(), value: value.into(), code: false }
+        Self {
+            label: label.into(),
+            value: value.into(),
+            code: false,
+        }
     }
 
     pub fn code(label: impl Into<String>, value: impl Into<String>) -> Self {
-        Self { label: label.into(), value: value.into(), code: true }
+        Self {
+            label: label.into(),
+            value: value.into(),
+            code: true,
+        }
     }
 }
 
@@ -250,13 +286,22 @@ pub struct FormKeys {
 impl FormKeys {
     /// `back` is the path this page was asked under, filters included; `page` is random, fresh for every rendering.
     pub fn new(csrf: &str, back: &str, page: Uuid) -> Self {
-        Self { csrf: csrf.into(), back: back.into(), page, given: Arc::new(AtomicU32::new(0)) }
+        Self {
+            csrf: csrf.into(),
+            back: back.into(),
+            page,
+            given: Arc::new(AtomicU32::new(0)),
+        }
     }
 
     /// The hidden fields of the next form. The same form sent twice has the same `request`.
     pub fn hidden(&self) -> HiddenFields<'_> {
         let nth = self.given.fetch_add(1, Ordering::Relaxed);
-        HiddenFields { csrf: &self.csrf, back: &self.back, request: Uuid::new_v5(&self.page, &nth.to_be_bytes()) }
+        HiddenFields {
+            csrf: &self.csrf,
+            back: &self.back,
+            request: Uuid::new_v5(&self.page, &nth.to_be_bytes()),
+        }
     }
 }
 
@@ -296,17 +341,28 @@ mod tests {
 
     #[test]
     fn compared_values_mark_only_the_words_that_differ() {
-        let html: Vec<String> =
-            Marked::compare(&["12 Mar 1958", "03 Dec 1958"]).iter().map(ToString::to_string).collect();
+        let html: Vec<String> = Marked::compare(&["12 Mar 1958", "03 Dec 1958"])
+            .iter()
+            .map(ToString::to_string)
+            .collect();
 
-        assert_eq!(html, ["<mark>12</mark> <mark>Mar</mark> 1958", "<mark>03</mark> <mark>Dec</mark> 1958"]);
+        assert_eq!(
+            html,
+            [
+                "<mark>12</mark> <mark>Mar</mark> 1958",
+                "<mark>03</mark> <mark>Dec</mark> 1958"
+            ]
+        );
     }
 
     #[test]
     fn a_name_with_markup_in_it_is_shown_as_text() {
         let patient = PatientName {
             name: "<script>alert(1)</script>".into(),
-            second: SecondIdentifier::Number { kind: "TEMP".into(), value: "T4K-0131-D".into() },
+            second: SecondIdentifier::Number {
+                kind: "TEMP".into(),
+                value: "T4K-0131-D".into(),
+            },
             href: None,
         };
 

@@ -21,9 +21,18 @@ pub struct PatientView {
 impl PatientView {
     fn hints(&self) -> &'static [Hint] {
         &[
-            Hint { keys: &["E"], does: "edit" },
-            Hint { keys: &["G"], does: "add an allergy" },
-            Hint { keys: &["B"], does: "back to the board" },
+            Hint {
+                keys: &["E"],
+                does: "edit",
+            },
+            Hint {
+                keys: &["G"],
+                does: "add an allergy",
+            },
+            Hint {
+                keys: &["B"],
+                does: "back to the board",
+            },
         ]
     }
 }
@@ -207,11 +216,14 @@ mod tests {
 
     #[test]
     fn nothing_stands_above_the_allergies() {
-        let html = samples::patient().body.to_string();
+        let html = samples::patient_in_dispute().body.to_string();
 
         let allergies = html.find(r#"id="allergies""#).unwrap();
         for below in ["question-", "id=\"edit\"", "Coverage", "Tasks"] {
-            assert!(html.find(below).unwrap() > allergies, "{below} stands above the allergies");
+            assert!(
+                html.find(below).unwrap() > allergies,
+                "{below} stands above the allergies"
+            );
         }
     }
 

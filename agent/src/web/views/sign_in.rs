@@ -3,7 +3,7 @@
 use askama::Template;
 
 use super::parts::icon;
-use super::shell::{Hint, Shell, Theme};
+use super::shell::{Shell, Theme};
 
 /// `GET /sign-in`, and the answer to a `POST /sign-in` that did not let the person in.
 #[derive(Template)]
@@ -31,18 +31,18 @@ pub struct Face {
 pub enum SignInState {
     Ask,
     /// `wait`: "8 seconds", or empty when they may try at once.
-    Wrong { wait: String },
+    Wrong {
+        wait: String,
+    },
     /// `until`: "11:52"
-    LockedOut { until: String },
+    LockedOut {
+        until: String,
+    },
     /// Idle for too long; the work they left is kept.
     IdleSignedOut,
 }
 
 impl SignInView {
-    fn hints(&self) -> &'static [Hint] {
-        &[]
-    }
-
     fn chosen(&self) -> Option<&Face> {
         self.people.iter().find(|face| face.login == self.login)
     }
@@ -57,7 +57,11 @@ mod tests {
 
     #[test]
     fn a_wrong_passphrase_keeps_the_login_and_says_nothing_about_its_existence() {
-        let html = samples::sign_in(SignInState::Wrong { wait: "8 seconds".into() }).render().unwrap();
+        let html = samples::sign_in(SignInState::Wrong {
+            wait: "8 seconds".into(),
+        })
+        .render()
+        .unwrap();
 
         assert!(html.contains(r#"value="dolores""#));
         assert!(html.contains("Login and passphrase do not fit together"));
@@ -65,7 +69,9 @@ mod tests {
 
     #[test]
     fn a_locked_out_person_is_told_until_when_and_whom_to_ask() {
-        let html = samples::sign_in(SignInState::LockedOut { until: "11:52".into() }).render().unwrap();
+        let html = samples::sign_in(SignInState::LockedOut { until: "11:52".into() })
+            .render()
+            .unwrap();
 
         assert!(html.contains("11:52"));
         assert!(!html.contains(r#"name="passphrase""#));

@@ -68,7 +68,11 @@ impl TaskState {
     }
 
     pub fn badge(self) -> Badge {
-        Badge { icon: self.icon(), label: self.label().to_owned(), tone: self.tone() }
+        Badge {
+            icon: self.icon(),
+            label: self.label().to_owned(),
+            tone: self.tone(),
+        }
     }
 
     pub fn needs_a_person(self) -> bool {
@@ -170,7 +174,11 @@ mod tests {
     #[test]
     fn a_task_with_unknown_outcome_is_never_offered_to_be_sent_again() {
         let mut row = samples::task(TaskState::OutcomeUnknown);
-        row.offers = TaskOffers { withdraw: true, retry: true, transcribe: true };
+        row.offers = TaskOffers {
+            withdraw: true,
+            retry: true,
+            transcribe: true,
+        };
 
         assert!(!row.offers_retry());
         assert!(row.offers_withdraw());
@@ -179,7 +187,11 @@ mod tests {
     #[test]
     fn a_delivered_task_offers_nothing() {
         let mut row = samples::task(TaskState::Delivered);
-        row.offers = TaskOffers { withdraw: true, retry: true, transcribe: true };
+        row.offers = TaskOffers {
+            withdraw: true,
+            retry: true,
+            transcribe: true,
+        };
 
         assert!(!row.offers_retry() && !row.offers_withdraw() && !row.offers_transcription());
     }

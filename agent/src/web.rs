@@ -1,0 +1,3 @@
+//! The site's local page.
+
+pub mod views;
