@@ -1,0 +1,243 @@
+//! This replica's own changes and their chain: what was written here, in the order of writing. They are kept until the
+//! hub holds them for good; nothing here alters what an author wrote, but for the number a new incarnation gives it.
+
+use rusqlite::{OptionalExtension, Row, params};
+use sync_protocol::change::{Change, Header, genesis};
+use sync_protocol::replica::OwnChange;
+use sync_protocol::{ChangeId, Dot, Hash, KindId, RecordId, ReplicaId};
+
+use super::fault::TxError;
+use super::tx::{ReadTx, WriteTx};
+
+#[cfg(test)]
+pub(super) const TABLES: &str = "
+CREATE TABLE own_changes (
+    id INTEGER PRIMARY KEY,
+    change BLOB NOT NULL UNIQUE,
+    replica BLOB NOT NULL,
+    counter INTEGER NOT NULL,
+    record BLOB NOT NULL,
+    header BLOB NOT NULL,
+    salt BLOB NOT NULL,
+    payload BLOB NOT NULL,
+    hash BLOB NOT NULL,
+    pending INTEGER NOT NULL,
+    quarantine INTEGER,
+    UNIQUE (replica, counter)
+);
+CREATE INDEX own_changes_pending ON own_changes (record, id) WHERE pending = 1;";
+
+/// How the store's own changes stand.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counts {
+    /// Written here and not yet in what the hub sent back.
+    pub pending: u64,
+    /// Of the current incarnation, and not yet acknowledged by the hub.
+    pub unsent: u64,
+    /// Kept by the hub but not usable there.
+    pub quarantined: u64,
+}
+
+/// An own change that the hub could not use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct QuarantinedChange {
+    pub change: ChangeId,
+    pub record: RecordId,
+    pub reason: u16,
+}
+
+/// What a check of the chain from its rows found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ChainCheck {
+    Sound {
+        changes: u64,
+    },
+    /// The change of this number is missing, out of order, or its bytes are not those that were written.
+    Broken {
+        replica: ReplicaId,
+        counter: u64,
+    },
+}
+
+fn read_own(row: &Row<'_>) -> rusqlite::Result<(Change, Hash)> {
+    Ok((
+        Change {
+            header: row.get(0)?,
+            salt: row.get(1)?,
+            payload: row.get(2)?,
+        },
+        Hash(row.get(3)?),
+    ))
+}
+
+fn own((change, hash): (Change, Hash)) -> Result<OwnChange, TxError> {
+    let header = Header::parse(&change.header).map_err(TxError::unreadable("a change"))?;
+    Ok(OwnChange { header, change, hash })
+}
+
+impl ReadTx<'_> {
+    pub fn counts(&self) -> Result<Counts, TxError> {
+        let sql =
+            "SELECT count(*) FILTER (WHERE quarantine IS NULL), count(quarantine) FROM own_changes WHERE pending = 1";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let (pending, quarantined) =
+            statement.query_row([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?;
+        let head = self.head()?;
+        Ok(Counts {
+            pending: pending.cast_unsigned(),
+            unsent: head.counter.saturating_sub(head.accepted),
+            quarantined: quarantined.cast_unsigned(),
+        })
+    }
+
+    pub fn quarantined(&self, limit: u32) -> Result<Vec<QuarantinedChange>, TxError> {
+        let sql = "SELECT change, record, quarantine FROM own_changes WHERE pending = 1 AND quarantine IS NOT NULL
+                   ORDER BY id LIMIT ?1";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let rows = statement.query_map([limit], |row| {
+            Ok(QuarantinedChange {
+                change: ChangeId(row.get(0)?),
+                record: RecordId(row.get(1)?),
+                reason: row.get(2)?,
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Own changes on a record that no base contains, oldest first.
+    pub fn pending_of(&self, record: RecordId) -> Result<Vec<OwnChange>, TxError> {
+        let sql = "SELECT header, salt, payload, hash FROM own_changes WHERE pending = 1 AND record = ?1 ORDER BY id";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let rows = statement.query_map([record.0], read_own)?;
+        rows.map(|row| own(row?)).collect()
+    }
+
+    pub fn hash_of(&self, dot: Dot) -> Result<Option<Hash>, TxError> {
+        let sql = "SELECT hash FROM own_changes WHERE replica = ?1 AND counter = ?2";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let hash = statement.query_row(params![dot.replica.0, dot.counter.cast_signed()], |row| row.get(0));
+        Ok(hash.optional()?.map(Hash))
+    }
+
+    pub(super) fn run_after(&self, dot: Dot, bytes_max: usize) -> Result<Vec<OwnChange>, TxError> {
+        let sql =
+            "SELECT header, salt, payload, hash FROM own_changes WHERE replica = ?1 AND counter > ?2 ORDER BY counter";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let rows = statement.query_map(params![dot.replica.0, dot.counter.cast_signed()], read_own)?;
+        let (mut run, mut bytes) = (Vec::new(), 0usize);
+        for row in rows {
+            let own = own(row?)?;
+            bytes = bytes.saturating_add(own.change.bytes());
+            if bytes > bytes_max && !run.is_empty() {
+                break;
+            }
+            run.push(own);
+        }
+        Ok(run)
+    }
+
+    /// Reads every own change and verifies each chain from its genesis, and that the current one ends where the head
+    /// says. A damaged tail of SQLite's log loses rows without an error; this notices.
+    pub fn verify_chain(&self) -> Result<ChainCheck, TxError> {
+        let head = self.head()?;
+        let sql = "SELECT header, salt, payload, hash, replica, counter FROM own_changes ORDER BY replica, counter";
+        let mut statement = self.connection.prepare(sql)?;
+        let mut rows = statement.query([])?;
+        let mut last = Dot {
+            replica: ReplicaId::NIL,
+            counter: 0,
+        };
+        let (mut hash, mut current, mut changes) = (genesis(last.replica), (0, genesis(head.replica)), 0);
+        while let Some(row) = rows.next()? {
+            let (change, stored) = read_own(row)?;
+            let dot = Dot {
+                replica: ReplicaId(row.get(4)?),
+                counter: row.get::<_, i64>(5)?.cast_unsigned(),
+            };
+            if dot.replica != last.replica {
+                last = Dot {
+                    replica: dot.replica,
+                    counter: 0,
+                };
+                hash = genesis(dot.replica);
+            }
+            hash = change.link(hash);
+            if dot.counter != last.counter + 1 || hash != stored {
+                return Ok(ChainCheck::Broken {
+                    replica: dot.replica,
+                    counter: last.counter + 1,
+                });
+            }
+            if dot.replica == head.replica {
+                current = (dot.counter, hash);
+            }
+            last = dot;
+            changes += 1;
+        }
+        if current != (head.counter, head.hash) {
+            return Ok(ChainCheck::Broken {
+                replica: head.replica,
+                counter: current.0 + 1,
+            });
+        }
+        Ok(ChainCheck::Sound { changes })
+    }
+}
+
+impl WriteTx<'_> {
+    pub(super) fn insert_own(&mut self, own: &OwnChange) -> Result<(), TxError> {
+        let payload = own
+            .change
+            .parse_payload()
+            .map_err(TxError::unreadable("a new change"))?;
+        clinic::catalogue::admit(&own.header, &payload).map_err(|reason| TxError::NotAdmitted { reason })?;
+        let sql = "INSERT INTO own_changes (change, replica, counter, record, header, salt, payload, hash, pending)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 1)";
+        self.connection.prepare_cached(sql)?.execute(params![
+            own.header.change.0,
+            own.header.dot.replica.0,
+            own.header.dot.counter.cast_signed(),
+            own.header.record.0,
+            own.change.header,
+            own.change.salt,
+            own.change.payload,
+            own.hash.0
+        ])?;
+        self.changed.own = true;
+        Ok(())
+    }
+
+    pub(super) fn update_own(&mut self, own: &OwnChange) -> Result<(), TxError> {
+        let sql = "UPDATE own_changes SET replica = ?2, counter = ?3, header = ?4, hash = ?5 WHERE change = ?1";
+        self.connection.prepare_cached(sql)?.execute(params![
+            own.header.change.0,
+            own.header.dot.replica.0,
+            own.header.dot.counter.cast_signed(),
+            own.change.header,
+            own.hash.0
+        ])?;
+        self.changed.own = true;
+        Ok(())
+    }
+
+    pub(super) fn settle_own(&mut self, change: ChangeId) -> Result<(), TxError> {
+        let sql = "UPDATE own_changes SET pending = 0, quarantine = NULL WHERE change = ?1";
+        self.connection.prepare_cached(sql)?.execute([change.0])?;
+        Ok(())
+    }
+
+    pub(super) fn quarantine_own(&mut self, dot: Dot, reason: u16) -> Result<(), TxError> {
+        let sql = "UPDATE own_changes SET quarantine = ?3 WHERE replica = ?1 AND counter = ?2 AND pending = 1
+                   RETURNING record, (SELECT kind FROM records r WHERE r.record = own_changes.record)";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let touched = statement.query_row(params![dot.replica.0, dot.counter.cast_signed(), reason], |row| {
+            Ok((RecordId(row.get(0)?), row.get::<_, Option<u16>>(1)?.map(KindId)))
+        });
+        if let Some((record, kind)) = touched.optional()? {
+            self.changed.records.insert(record);
+            self.changed.kinds.extend(kind);
+            self.changed.acknowledged = true;
+        }
+        Ok(())
+    }
+}

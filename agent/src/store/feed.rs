@@ -1,0 +1,150 @@
+//! How far this store has followed the feed, and the sums that prove its bases equal to the hub's.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{OptionalExtension, Row, params};
+use sync_protocol::proof::{self, ProofKey, Sum};
+use sync_protocol::wire::Cursor;
+use sync_protocol::{Hash, Lane, RecordId, ScopeId};
+
+use super::fault::TxError;
+use super::tx::{ReadTx, WriteTx};
+
+#[cfg(test)]
+pub(super) const TABLES: &str = "
+CREATE TABLE cursors (
+    scope BLOB NOT NULL,
+    lane INTEGER NOT NULL,
+    generation INTEGER NOT NULL,
+    sequence INTEGER NOT NULL,
+    PRIMARY KEY (scope, lane)
+) WITHOUT ROWID;
+CREATE TABLE buckets (
+    scope BLOB NOT NULL,
+    lane INTEGER NOT NULL,
+    bucket INTEGER NOT NULL,
+    sum BLOB NOT NULL,
+    PRIMARY KEY (scope, lane, bucket)
+) WITHOUT ROWID;";
+
+/// What the nightly recompute found in one lane.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LaneCheck {
+    pub scope: ScopeId,
+    pub lane: Lane,
+    /// From the sums kept beside the bases.
+    pub kept: Hash,
+    /// From the bases themselves.
+    pub from_rows: Hash,
+}
+
+impl LaneCheck {
+    pub fn is_sound(&self) -> bool {
+        self.kept == self.from_rows
+    }
+}
+
+fn read_lane(row: &Row<'_>, index: usize) -> Result<Lane, TxError> {
+    Lane::from_number(row.get(index)?).ok_or(TxError::Damaged { what: "a lane" })
+}
+
+impl ReadTx<'_> {
+    pub fn cursors(&self) -> Result<Vec<Cursor>, TxError> {
+        let sql = "SELECT scope, lane, generation, sequence FROM cursors ORDER BY lane, scope";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut rows = statement.query([])?;
+        let mut cursors = Vec::new();
+        while let Some(row) = rows.next()? {
+            cursors.push(Cursor {
+                scope: ScopeId(row.get(0)?),
+                lane: read_lane(row, 1)?,
+                generation: row.get::<_, i64>(2)?.cast_unsigned(),
+                sequence: row.get::<_, i64>(3)?.cast_unsigned(),
+            });
+        }
+        Ok(cursors)
+    }
+
+    pub fn bucket_sums(&self, scope: ScopeId, lane: Lane) -> Result<Vec<(u8, Sum)>, TxError> {
+        let sql = "SELECT bucket, sum FROM buckets WHERE scope = ?1 AND lane = ?2 ORDER BY bucket";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let rows = statement.query_map(params![scope.0, lane as u8], |row| {
+            Ok((row.get(0)?, Sum::from_bytes(&row.get(1)?)))
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    pub fn root(&self, scope: ScopeId, lane: Lane) -> Result<Hash, TxError> {
+        Ok(proof::root(scope, lane, self.bucket_sums(scope, lane)?))
+    }
+
+    /// Computes every lane's root anew from the bases, so that silent rot of either is noticed.
+    pub fn recompute_roots(&self, key: &ProofKey) -> Result<Vec<LaneCheck>, TxError> {
+        let mut lanes: BTreeMap<(ScopeId, Lane), BTreeMap<u8, Sum>> = BTreeMap::new();
+        for cursor in self.cursors()? {
+            lanes.entry((cursor.scope, cursor.lane)).or_default();
+        }
+        let sql = "SELECT scope, lane, record, base FROM records WHERE base IS NOT NULL";
+        let mut statement = self.connection.prepare(sql)?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let place = (ScopeId(row.get(0)?), read_lane(row, 1)?);
+            let record = RecordId(row.get(2)?);
+            let base = row
+                .get_ref(3)?
+                .as_blob()
+                .map_err(|_| TxError::Damaged { what: "a base" })?;
+            let sum = lanes
+                .entry(place)
+                .or_default()
+                .entry(proof::bucket_of(record))
+                .or_default();
+            *sum = sum.plus(key.leaf_of_bytes(base));
+        }
+        let check = |((scope, lane), sums)| {
+            Ok(LaneCheck {
+                scope,
+                lane,
+                kept: self.root(scope, lane)?,
+                from_rows: proof::root(scope, lane, sums),
+            })
+        };
+        lanes.into_iter().map(check).collect()
+    }
+}
+
+impl WriteTx<'_> {
+    pub(super) fn write_cursor(&mut self, cursor: &Cursor) -> Result<(), TxError> {
+        let sql = "INSERT INTO cursors VALUES (?1, ?2, ?3, ?4) ON CONFLICT (scope, lane)
+                   DO UPDATE SET generation = excluded.generation, sequence = excluded.sequence";
+        self.connection.prepare_cached(sql)?.execute(params![
+            cursor.scope.0,
+            cursor.lane as u8,
+            cursor.generation.cast_signed(),
+            cursor.sequence.cast_signed()
+        ])?;
+        Ok(())
+    }
+
+    pub(super) fn change_bucket(
+        &mut self,
+        (scope, lane, bucket): (ScopeId, Lane, u8),
+        plus: Sum,
+        minus: Sum,
+    ) -> Result<(), TxError> {
+        let sql = "SELECT sum FROM buckets WHERE scope = ?1 AND lane = ?2 AND bucket = ?3";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let sum = statement
+            .query_row(params![scope.0, lane as u8, bucket], |row| row.get(0))
+            .optional()?;
+        let sum = sum
+            .map_or(Sum::default(), |bytes| Sum::from_bytes(&bytes))
+            .plus(plus)
+            .minus(minus);
+        let sql = "INSERT INTO buckets VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET sum = excluded.sum";
+        self.connection
+            .prepare_cached(sql)?
+            .execute(params![scope.0, lane as u8, bucket, sum.to_bytes()])?;
+        Ok(())
+    }
+}

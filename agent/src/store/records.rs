@@ -1,0 +1,303 @@
+//! Records as the hub last sent them and as they are shown here, and the index that finds them. The index is generic:
+//! what it holds of a record is the clinic's to say, and it is replaced only where it differs.
+
+use std::collections::BTreeSet;
+
+use clinic::index::{Facet, Index, Wanted, index_of};
+use rusqlite::types::Value;
+use rusqlite::{OptionalExtension, Row, params, params_from_iter};
+use sync_protocol::replica::Place;
+use sync_protocol::{FieldId, KindId, RecordId, RecordState};
+
+use super::fault::TxError;
+use super::tx::{ReadTx, WriteTx};
+
+#[cfg(test)]
+pub(super) const TABLES: &str = "
+CREATE TABLE records (
+    record BLOB PRIMARY KEY,
+    kind INTEGER NOT NULL,
+    order_ms INTEGER NOT NULL,
+    scope BLOB,
+    lane INTEGER,
+    sequence INTEGER,
+    base BLOB,
+    shown BLOB NOT NULL
+);
+CREATE INDEX records_of_kind ON records (kind, order_ms, record);
+CREATE TABLE links (
+    target BLOB NOT NULL,
+    kind INTEGER NOT NULL,
+    field INTEGER NOT NULL,
+    record BLOB NOT NULL,
+    PRIMARY KEY (target, kind, field, record)
+) WITHOUT ROWID;
+CREATE INDEX links_of_record ON links (record);
+CREATE TABLE terms (
+    kind INTEGER NOT NULL,
+    term TEXT NOT NULL,
+    record BLOB NOT NULL,
+    PRIMARY KEY (kind, term, record)
+) WITHOUT ROWID;
+CREATE INDEX terms_of_record ON terms (record);
+CREATE TABLE facets (
+    facet INTEGER NOT NULL,
+    order_ms INTEGER NOT NULL,
+    record BLOB NOT NULL,
+    kind INTEGER NOT NULL,
+    PRIMARY KEY (facet, order_ms, record)
+) WITHOUT ROWID;
+CREATE INDEX facets_of_record ON facets (record);";
+
+/// The records that link to one record and are read at once: far above any patient's visits, tasks or results.
+const LINKED_MAX: u32 = 2_000;
+/// Words and alternatives of one search; a person types a handful.
+const WORDS_MAX: usize = 8;
+const ALTERNATIVES_MAX: usize = 16;
+
+/// A record as it is shown here.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Stored {
+    pub state: RecordState,
+    /// The hub has sent it.
+    pub base: bool,
+    /// Own changes on it that are not in the base yet and wait for the hub.
+    pub pending: u32,
+    /// Own changes on it that the hub could not use.
+    pub quarantined: u32,
+}
+
+const STORED: &str = "SELECT r.shown, r.base IS NOT NULL,
+    (SELECT count(*) FROM own_changes c WHERE c.record = r.record AND c.pending = 1 AND c.quarantine IS NULL),
+    (SELECT count(*) FROM own_changes c WHERE c.record = r.record AND c.pending = 1 AND c.quarantine IS NOT NULL)
+    FROM records r";
+
+fn read_stored(row: &Row<'_>) -> Result<Stored, TxError> {
+    let shown = row
+        .get_ref(0)?
+        .as_blob()
+        .map_err(|_| TxError::Damaged { what: "a record" })?;
+    Ok(Stored {
+        state: RecordState::parse(shown).map_err(TxError::unreadable("a record"))?,
+        base: row.get(1)?,
+        pending: row.get(2)?,
+        quarantined: row.get(3)?,
+    })
+}
+
+impl ReadTx<'_> {
+    pub fn record(&self, record: RecordId) -> Result<Option<Stored>, TxError> {
+        let mut found = self.stored("WHERE r.record = ?1", params![record.0])?;
+        Ok(found.pop())
+    }
+
+    /// What is shown of a record, without how it stands with the hub.
+    pub fn state(&self, record: RecordId) -> Result<Option<RecordState>, TxError> {
+        self.state_in("SELECT shown FROM records WHERE record = ?1", record)
+    }
+
+    /// The record exactly as the hub sent it.
+    pub fn base_of(&self, record: RecordId) -> Result<Option<RecordState>, TxError> {
+        self.state_in("SELECT base FROM records WHERE record = ?1", record)
+    }
+
+    /// Records of one kind that link to `target` by any field, the latest first.
+    pub fn linked(&self, target: RecordId, kind: KindId) -> Result<Vec<Stored>, TxError> {
+        let sql = "WHERE r.record IN (SELECT l.record FROM links l WHERE l.target = ?1 AND l.kind = ?2)
+                   ORDER BY r.order_ms DESC, r.record LIMIT ?3";
+        self.stored(sql, params![target.0, kind.0, LINKED_MAX])
+    }
+
+    pub fn count_linked(&self, target: RecordId, kind: KindId) -> Result<u64, TxError> {
+        let sql = "SELECT count(DISTINCT record) FROM links WHERE target = ?1 AND kind = ?2";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        Ok(statement
+            .query_row(params![target.0, kind.0], |row| row.get::<_, i64>(0))?
+            .cast_unsigned())
+    }
+
+    /// Records on a list, the earliest first.
+    pub fn with_facet(&self, facet: Facet, limit: u32) -> Result<Vec<Stored>, TxError> {
+        let sql = "JOIN facets f ON f.record = r.record WHERE f.facet = ?1 ORDER BY f.order_ms, f.record LIMIT ?2";
+        self.stored(sql, params![facet.0, limit])
+    }
+
+    pub fn count_facet(&self, facet: Facet) -> Result<u64, TxError> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT count(*) FROM facets WHERE facet = ?1")?;
+        Ok(statement
+            .query_row([facet.0], |row| row.get::<_, i64>(0))?
+            .cast_unsigned())
+    }
+
+    /// Records of one kind in the order of their lists, the earliest first.
+    pub fn records_of_kind(&self, kind: KindId, limit: u32) -> Result<Vec<Stored>, TxError> {
+        self.stored(
+            "WHERE r.kind = ?1 ORDER BY r.order_ms, r.record LIMIT ?2",
+            params![kind.0, limit],
+        )
+    }
+
+    /// Records of one kind that meet every word by one of its alternatives. No words: nothing.
+    pub fn search(&self, words: &[Vec<Wanted>], kind: KindId, limit: u32) -> Result<Vec<Stored>, TxError> {
+        let words: Vec<&Vec<Wanted>> = words.iter().filter(|word| !word.is_empty()).take(WORDS_MAX).collect();
+        if words.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut values = vec![Value::Integer(i64::from(kind.0)), Value::Integer(i64::from(limit))];
+        let mut met = Vec::new();
+        for word in words {
+            let alternatives: Vec<String> = word
+                .iter()
+                .take(ALTERNATIVES_MAX)
+                .map(|wanted| condition(wanted, &mut values))
+                .collect();
+            met.push(format!(
+                "SELECT record FROM terms WHERE kind = ?1 AND ({})",
+                alternatives.join(" OR ")
+            ));
+        }
+        let tail = format!(
+            "WHERE r.record IN ({}) ORDER BY r.order_ms DESC, r.record LIMIT ?2",
+            met.join(" INTERSECT ")
+        );
+        self.stored(&tail, params_from_iter(values))
+    }
+
+    fn stored(&self, tail: &str, values: impl rusqlite::Params) -> Result<Vec<Stored>, TxError> {
+        let mut statement = self.connection.prepare_cached(&format!("{STORED} {tail}"))?;
+        let mut rows = statement.query(values)?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            found.push(read_stored(row)?);
+        }
+        Ok(found)
+    }
+
+    fn state_in(&self, sql: &str, record: RecordId) -> Result<Option<RecordState>, TxError> {
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let bytes: Option<Option<Vec<u8>>> = statement.query_row([record.0], |row| row.get(0)).optional()?;
+        let state = bytes.flatten().map(|bytes| RecordState::parse(&bytes));
+        state.transpose().map_err(TxError::unreadable("a record"))
+    }
+}
+
+/// Adds what a term is compared with to `values` and gives the comparison. No term holds the last character there is,
+/// so everything that starts with a text lies between it and it followed by that.
+fn condition(wanted: &Wanted, values: &mut Vec<Value>) -> String {
+    match wanted {
+        Wanted::Exactly(term) => {
+            values.push(Value::Text(term.clone()));
+            format!("term = ?{}", values.len())
+        }
+        Wanted::StartingWith(start) => {
+            values.push(Value::Text(start.clone()));
+            values.push(Value::Text(format!("{start}{}", char::MAX)));
+            format!("(term >= ?{} AND term < ?{})", values.len() - 1, values.len())
+        }
+    }
+}
+
+impl WriteTx<'_> {
+    pub(super) fn write_base(&mut self, place: Place, state: &RecordState) -> Result<(), TxError> {
+        let sql = "INSERT INTO records (record, kind, order_ms, scope, lane, sequence, base, shown)
+                   VALUES (?1, ?2, 0, ?3, ?4, ?5, ?6, ?6) ON CONFLICT (record) DO UPDATE SET
+                   scope = excluded.scope, lane = excluded.lane, sequence = excluded.sequence, base = excluded.base";
+        self.connection.prepare_cached(sql)?.execute(params![
+            state.record.0,
+            state.kind.0,
+            place.scope.0,
+            place.lane as u8,
+            place.sequence.cast_signed(),
+            state.to_bytes()
+        ])?;
+        Ok(())
+    }
+
+    pub(super) fn write_shown(&mut self, state: &RecordState) -> Result<(), TxError> {
+        let index = index_of(state);
+        let sql = "INSERT INTO records (record, kind, order_ms, shown) VALUES (?1, ?2, ?3, ?4)
+                   ON CONFLICT (record) DO UPDATE SET order_ms = excluded.order_ms, shown = excluded.shown";
+        self.connection.prepare_cached(sql)?.execute(params![
+            state.record.0,
+            state.kind.0,
+            index.order_ms,
+            state.to_bytes()
+        ])?;
+        self.replace_links(state, &index)?;
+        self.replace_terms(state, &index)?;
+        self.replace_facets(state, &index)?;
+        self.changed.kinds.insert(state.kind);
+        self.changed.records.insert(state.record);
+        Ok(())
+    }
+
+    fn replace_links(&self, state: &RecordState, index: &Index) -> Result<(), TxError> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT field, target FROM links WHERE record = ?1")?;
+        let rows = statement.query_map([state.record.0], |row| {
+            Ok((FieldId(row.get(0)?), RecordId(row.get(1)?)))
+        })?;
+        let old: BTreeSet<(FieldId, RecordId)> = rows.collect::<Result<_, _>>()?;
+        let new: BTreeSet<(FieldId, RecordId)> = index.links.iter().copied().collect();
+        for (field, target) in old.difference(&new) {
+            let sql = "DELETE FROM links WHERE target = ?1 AND kind = ?2 AND field = ?3 AND record = ?4";
+            let values = params![target.0, state.kind.0, field.0, state.record.0];
+            self.connection.prepare_cached(sql)?.execute(values)?;
+        }
+        for (field, target) in new.difference(&old) {
+            let values = params![target.0, state.kind.0, field.0, state.record.0];
+            self.connection
+                .prepare_cached("INSERT INTO links VALUES (?1, ?2, ?3, ?4)")?
+                .execute(values)?;
+        }
+        Ok(())
+    }
+
+    fn replace_terms(&self, state: &RecordState, index: &Index) -> Result<(), TxError> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT term FROM terms WHERE record = ?1")?;
+        let old: BTreeSet<String> = statement
+            .query_map([state.record.0], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        let new: BTreeSet<String> = index.terms.iter().cloned().collect();
+        for term in old.difference(&new) {
+            let sql = "DELETE FROM terms WHERE kind = ?1 AND term = ?2 AND record = ?3";
+            self.connection
+                .prepare_cached(sql)?
+                .execute(params![state.kind.0, term, state.record.0])?;
+        }
+        for term in new.difference(&old) {
+            let values = params![state.kind.0, term, state.record.0];
+            self.connection
+                .prepare_cached("INSERT INTO terms VALUES (?1, ?2, ?3)")?
+                .execute(values)?;
+        }
+        Ok(())
+    }
+
+    fn replace_facets(&self, state: &RecordState, index: &Index) -> Result<(), TxError> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT facet, order_ms FROM facets WHERE record = ?1")?;
+        let rows = statement.query_map([state.record.0], |row| Ok((Facet(row.get(0)?), row.get(1)?)))?;
+        let old: BTreeSet<(Facet, i64)> = rows.collect::<Result<_, _>>()?;
+        let new: BTreeSet<(Facet, i64)> = index.facets.iter().map(|facet| (*facet, index.order_ms)).collect();
+        for (facet, order_ms) in old.difference(&new) {
+            let sql = "DELETE FROM facets WHERE facet = ?1 AND order_ms = ?2 AND record = ?3";
+            self.connection
+                .prepare_cached(sql)?
+                .execute(params![facet.0, order_ms, state.record.0])?;
+        }
+        for (facet, order_ms) in new.difference(&old) {
+            let values = params![facet.0, order_ms, state.record.0, state.kind.0];
+            self.connection
+                .prepare_cached("INSERT INTO facets VALUES (?1, ?2, ?3, ?4)")?
+                .execute(values)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,115 @@
+//! What a read and a write are given: one snapshot to read from, one savepoint to write in. What can be asked of either
+//! stands with its noun, in the files beside this one.
+
+use std::collections::BTreeSet;
+use std::ops::Deref;
+use std::time::Instant;
+
+use ring::rand::{SecureRandom, SystemRandom};
+use rusqlite::Connection;
+use sync_protocol::ids::BootId;
+use sync_protocol::replica::ReplicaHead;
+use sync_protocol::{KindId, RecordId};
+
+use super::fault::TxError;
+
+/// A consistent view of the store: nothing that commits meanwhile is seen.
+pub struct ReadTx<'c> {
+    pub(super) connection: &'c Connection,
+}
+
+/// One write, alone in its savepoint. It reads what it has itself written. An error undoes all of it and nothing else.
+pub struct WriteTx<'c> {
+    read: ReadTx<'c>,
+    pub(super) life: &'c Life,
+    pub(super) changed: Committed,
+    /// The head as this write has it: it lives and goes with the savepoint.
+    pub(super) head: Option<ReplicaHead>,
+}
+
+/// What listeners are told after a commit.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Committed {
+    /// Kinds of which a record is shown differently now.
+    pub kinds: BTreeSet<KindId>,
+    pub records: BTreeSet<RecordId>,
+    /// There are new own changes to push.
+    pub own: bool,
+    /// The hub acknowledged own changes, or could not use one.
+    pub acknowledged: bool,
+    /// A message came in, or its outcome changed.
+    pub messages: bool,
+}
+
+impl Committed {
+    pub fn is_empty(&self) -> bool {
+        *self == Committed::default()
+    }
+
+    pub(super) fn add(&mut self, other: Committed) {
+        self.kinds.extend(other.kinds);
+        self.records.extend(other.records);
+        self.own |= other.own;
+        self.acknowledged |= other.acknowledged;
+        self.messages |= other.messages;
+    }
+}
+
+/// One start of the program, by which monotonic times are compared.
+pub(super) struct Life {
+    pub(super) boot: BootId,
+    pub(super) started: Instant,
+    random: SystemRandom,
+}
+
+impl Life {
+    pub(super) fn begin() -> Result<Life, TxError> {
+        let random = SystemRandom::new();
+        let boot = BootId(draw(&random)?);
+        Ok(Life {
+            boot,
+            started: Instant::now(),
+            random,
+        })
+    }
+
+    pub(super) fn draw(&self) -> Result<[u8; 16], TxError> {
+        draw(&self.random)
+    }
+}
+
+fn draw(random: &SystemRandom) -> Result<[u8; 16], TxError> {
+    let mut bytes = [0; 16];
+    random.fill(&mut bytes).map_err(|_| TxError::Random)?;
+    Ok(bytes)
+}
+
+impl<'c> ReadTx<'c> {
+    pub(super) fn new(connection: &'c Connection) -> ReadTx<'c> {
+        ReadTx { connection }
+    }
+}
+
+impl<'c> WriteTx<'c> {
+    pub(super) fn new(connection: &'c Connection, life: &'c Life) -> WriteTx<'c> {
+        WriteTx {
+            read: ReadTx::new(connection),
+            life,
+            changed: Committed::default(),
+            head: None,
+        }
+    }
+
+    /// A new record's id: random, never derived from a person.
+    pub fn new_record_id(&self) -> Result<RecordId, TxError> {
+        self.life.draw().map(RecordId)
+    }
+}
+
+impl<'c> Deref for WriteTx<'c> {
+    type Target = ReadTx<'c>;
+
+    fn deref(&self) -> &ReadTx<'c> {
+        &self.read
+    }
+}
