@@ -143,14 +143,17 @@ fn create_staged(path: &Path, staged: &Path, key: &DataKey) -> Result<(), OpenEr
     private_file::new_private_file(staged).map_err(|error| io_error(path, error))?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = connect(staged, key, flags, &Tuning::default())?;
-    // The change of journal mode writes the first page.
+    // The change of journal mode writes the first page; the reading lays out the log's index, so that a disk too small for
+    // either is noticed before the store has its name.
     set_write_ahead_log(&connection).map_err(|error| open_error(path, &error))?;
+    read_schema(&connection).map_err(|error| open_error(path, &error))?;
     connection.close().map_err(|(_, error)| open_error(path, &error))?;
     OpenOptions::new()
         .write(true)
         .open(staged)
         .and_then(|file| file.sync_all())
         .map_err(|error| io_error(path, error))?;
+    inspect(staged)?;
     private_file::place_new(staged, path).map_err(|error| file_error(path, error))
 }
 
@@ -174,9 +177,14 @@ fn connect(path: &Path, key: &DataKey, flags: OpenFlags, tuning: &Tuning) -> Res
     Ok(connection)
 }
 
-/// The string is wiped; SQLite's own short-lived copies are not. `cipher_memory_security` would wipe and lock those, and with
-/// them every page ever read, for the life of the process: that is left off, and the service forbids swap and core dumps
-/// of itself instead.
+/// The first read, which a wrong key does not survive.
+fn read_schema(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0))
+}
+
+/// The string is wiped; SQLite's own short-lived copies are not. `cipher_memory_security` would wipe those, but it also locks
+/// and unlocks the pages around every allocation of the whole process and can't be turned off again. Keeping swap and
+/// core dumps away from the process is the service unit's part.
 fn key_pragma(key: &DataKey) -> Zeroizing<String> {
     let derived = key.derive(b"", PURPOSE);
     let mut pragma = Zeroizing::new(String::with_capacity(128));
@@ -205,18 +213,20 @@ fn tune_writer(connection: &Connection, tuning: &Tuning) -> rusqlite::Result<()>
 }
 
 fn set_write_ahead_log(connection: &Connection) -> rusqlite::Result<()> {
-    connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| {
-        let mode: String = row.get(0)?;
-        // Some network file systems keep the old mode without an error.
-        if mode == "wal" {
-            Ok(())
-        } else {
-            Err(rusqlite::Error::SqliteFailure(
-                ffi::Error::new(ffi::SQLITE_IOERR),
-                Some("this disk does not support a write-ahead log".to_owned()),
-            ))
-        }
-    })
+    let mut statement = connection.prepare("PRAGMA journal_mode = WAL")?;
+    let mut rows = statement.query([])?;
+    let mode: String = match rows.next()? {
+        Some(row) => row.get(0)?,
+        None => return Err(rusqlite::Error::QueryReturnedNoRows),
+    };
+    // The first page of a new file is written after this row, and only the step behind it tells whether that failed.
+    rows.next()?;
+    // Some network file systems keep the old mode without an error.
+    if mode == "wal" {
+        Ok(())
+    } else {
+        Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_IOERR), None))
+    }
 }
 
 /// What can be told without the key, and what opening must not be trusted to tell.
