@@ -37,6 +37,9 @@ struct Arguments {
     /// Let a person be the EHR (the transcription screen), even if the FHIR server is installed.
     #[arg(long)]
     no_ehr: bool,
+    /// Use the programs as they were last built.
+    #[arg(long)]
+    no_build: bool,
 }
 
 /// A demo that is ready to be looked at.
@@ -86,8 +89,12 @@ impl Demo {
             }
         };
         let (path, folder) = folder(arguments.dir.as_deref())?;
-        say("Building the agent and the hub, if they changed…")?;
-        let binaries = Binaries::build().await?;
+        let binaries = if arguments.no_build {
+            Binaries::find()?
+        } else {
+            say("Building the agent and the hub, if they changed…")?;
+            Binaries::build().await?
+        };
         let target = if !arguments.no_ehr && Ehr::is_installed() {
             Target::Machine
         } else {

@@ -1,0 +1,15 @@
+//! The real programs, from outside: real TLS, real MLLP, a real FHIR server nobody here wrote, kill -9, cut lines.
+//!
+//! Nothing here calls into the agent or the hub: what is asserted is what a person, a peer or an operator can see.
+
+mod bad_input;
+mod clock;
+mod conflict;
+mod cut_line;
+mod delivery;
+mod demo;
+mod full_disk;
+mod intake;
+mod phi_at_rest;
+mod transcription;
+mod world;
