@@ -31,9 +31,12 @@
     return true;
   }
 
+  const stops_in = place => [place, ...place.querySelectorAll("a, button, summary, input, select, textarea, [tabindex]")];
+
   function swap(before, after) {
     const active = document.activeElement, inside = before.contains(active);
-    const anchor = inside && (active.id || active.closest("[id]")?.id);
+    const place = inside && active.closest("[id]");
+    const nth = place && stops_in(place).indexOf(active);
     const picked = before.querySelector(".picked")?.id;
     const top = by_id(picked)?.getBoundingClientRect().top;
     const open = [...before.querySelectorAll("details[open][id]")].map(one => one.id);
@@ -49,7 +52,7 @@
     }
     dress(after);
     if (!inside) return;
-    const again = after.contains(active) ? active : by_id(anchor);
+    const again = after.contains(active) ? active : place && by_id(place.id) && stops_in(by_id(place.id))[nth];
     again?.focus({ preventScroll: true });
     if (field && again && "value" in again) {
       again.value = field.value;
@@ -62,11 +65,12 @@
     if (running.has(name)) return running.set(name, "again");
     running.set(name, "once");
     try {
-      const element = document.querySelector(`[data-fragment="${CSS.escape(name)}"]`);
+      const this_one = `[data-fragment="${CSS.escape(name)}"]`;
+      const element = document.querySelector(this_one);
       const reply = element && (await fetch(element.dataset.from, { headers: { accept: "text/html" }, cache: "no-store" }));
       if (reply?.status === 401) signed_out();
       else if (reply?.ok && !reply.redirected) {
-        const after = new DOMParser().parseFromString(await reply.text(), "text/html").querySelector("[data-fragment]");
+        const after = new DOMParser().parseFromString(await reply.text(), "text/html").querySelector(this_one);
         await finger;
         if (after && element.isConnected) {
           if (after.dataset.spoken && after.dataset.spoken !== element.dataset.spoken) by_id("spoken").textContent = after.dataset.spoken;
@@ -201,7 +205,7 @@
     const { key, target } = event;
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
     if (key === "Escape") {
-      const menu = target.closest?.("details.menu[open]");
+      const menu = target.closest?.("details.menu[open]") ?? document.querySelector("details.menu[open]");
       if (menu) menu.open = false, menu.querySelector("summary").focus();
       else if (typing(target) && !target.closest("dialog")) target.blur();
       return;
