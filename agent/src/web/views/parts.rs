@@ -157,6 +157,7 @@ impl Timer {
 }
 
 /// What stands beside the name. While the birth date is in dispute it identifies nobody: give a number then.
+#[derive(Clone)]
 pub enum SecondIdentifier {
     /// `iso` "1990-08-19", `label` "19 Aug 1990", `age` "35 y" (empty when not known to the day)
     Born { iso: String, label: String, age: String },
@@ -176,6 +177,17 @@ pub struct PatientName {
 }
 
 impl HtmlSafe for PatientName {}
+
+impl PatientName {
+    /// For inside a summary, where a link would be a control within a control.
+    pub(super) fn unlinked(&self) -> Self {
+        Self {
+            name: self.name.clone(),
+            second: self.second.clone(),
+            href: None,
+        }
+    }
+}
 
 /// A text whose differing words are marked, so that two values can be compared at a glance.
 #[derive(Template)]
