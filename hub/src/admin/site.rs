@@ -1,0 +1,106 @@
+//! Adding a site, and the token by which its agent enrols.
+
+use clinic::catalogue::{room, site};
+use clinic::value::Target;
+use clinic::{Action, Channel, Writing};
+use sync_protocol::{RecordId, ScopeId};
+use vault::EnrolmentToken;
+
+use super::{Admin, Reply, iso, no_such_site, parse_site};
+use crate::db::{Site, TokenRow, random};
+use crate::exit::{Exit, Failure};
+
+const NAME_MAX_CHARS: usize = 120;
+const ROOMS_MAX: usize = 200;
+const TOKEN_VALID_MAX_HOURS: u32 = 24 * 30;
+
+impl Admin {
+    /// Writes the site and its rooms, and begins their scope.
+    pub(super) async fn add_site(
+        &self,
+        name: String,
+        zone: String,
+        rooms: Vec<String>,
+        ehr: Option<String>,
+    ) -> Result<Reply, Failure> {
+        let name = named("the site's name", &name)?;
+        let rooms = rooms.iter().map(|room| named("a room's name", room)).collect::<Result<Vec<_>, _>>()?;
+        if rooms.len() > ROOMS_MAX {
+            return Err(Failure::new(Exit::Usage, format!("a site has at most {ROOMS_MAX} rooms")));
+        }
+        if jiff::tz::TimeZone::get(&zone).is_err() {
+            return Err(Failure::new(
+                Exit::Usage,
+                format!("\"{zone}\" is not a time zone: give one of the IANA names, such as America/Chicago"),
+            ));
+        }
+        let ehr = match ehr {
+            None => self.ehr,
+            Some(word) => Target::parse(&word)
+                .ok_or_else(|| Failure::new(Exit::Usage, format!("\"{word}\" is neither machine nor person")))?,
+        };
+        let scope = ScopeId(random()?);
+        let added = Site { scope, name: name.clone(), zone, ehr, seen_ms: None };
+        self.db.write(move |txn| write_site(txn, &added, &rooms)).await?;
+        tracing::info!(site = %scope, "a site was added");
+        Ok(Reply::Site { site: scope.to_string(), name })
+    }
+
+    pub(super) async fn issue_token(&self, site: &str, valid_hours: u32) -> Result<Reply, Failure> {
+        if !(1..=TOKEN_VALID_MAX_HOURS).contains(&valid_hours) {
+            return Err(Failure::new(
+                Exit::Usage,
+                format!("a token is valid for 1 to {TOKEN_VALID_MAX_HOURS} hours"),
+            ));
+        }
+        let scope = parse_site(site)?;
+        let address = self.address.as_ref().ok_or_else(|| {
+            Failure::new(
+                Exit::Config,
+                "a token carries the hub's address, and none is known: set [server] public_url in hub.toml, or start \
+                 the hub first when [server] listen takes any free port",
+            )
+        })?;
+        let token = EnrolmentToken::issue(address, self.authority.fingerprint())
+            .map_err(|error| Failure::new(Exit::Config, format!("[server] public_url: {error}")))?;
+        let (id, secret_hash) = (*token.id(), token.secret().digest());
+        let expires_ms = self
+            .db
+            .write(move |txn| {
+                txn.site(scope)?.ok_or_else(|| no_such_site(scope))?;
+                let expires_ms = txn.now_ms() + u64::from(valid_hours) * 3_600_000;
+                txn.add_token(&TokenRow { token: id, secret_hash, scope, expires_ms, used_by: None })?;
+                Ok::<_, Failure>(expires_ms)
+            })
+            .await?;
+        tracing::info!(site = %scope, valid_hours, "a token was issued");
+        Ok(Reply::Token { token: token.render(), site: scope.to_string(), expires: iso(expires_ms) })
+    }
+}
+
+fn write_site(txn: &mut crate::db::Txn<'_>, added: &Site, rooms: &[String]) -> Result<(), Failure> {
+    let (actor, now_ms) = (Channel::Cli.program(), txn.now_ms() as i64);
+    let record = RecordId(added.scope.0);
+    txn.add_site(added)?;
+    let draft = Writing::new(site::KIND, record, Action::Administer, actor, now_ms)
+        .set(site::NAME, &added.name)
+        .set(site::ZONE, &added.zone)
+        .set(site::EHR, &added.ehr);
+    txn.author(&draft.done(), Some(added.scope))?;
+    for name in rooms {
+        let draft = Writing::new(room::KIND, RecordId(random()?), Action::Administer, actor, now_ms)
+            .set(room::SITE, &record)
+            .set(room::NAME, name);
+        txn.author(&draft.done(), Some(added.scope))?;
+    }
+    Ok(())
+}
+
+/// A name that can be shown on one line.
+pub(super) fn named(what: &str, text: &str) -> Result<String, Failure> {
+    let name = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if name.is_empty() || name.chars().count() > NAME_MAX_CHARS || name.chars().any(char::is_control) {
+        return Err(Failure::new(Exit::Usage, format!("{what} must have 1 to {NAME_MAX_CHARS} characters")));
+    }
+    Ok(name)
+}

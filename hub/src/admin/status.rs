@@ -1,0 +1,81 @@
+//! How the hub stands: its sites, how far it has each, what waits for the EHR.
+
+use std::collections::BTreeMap;
+
+use clinic::index::Facet;
+use clinic::task::TaskState;
+use serde::{Deserialize, Serialize};
+use sync_protocol::{Hash, Lane};
+
+use super::{Admin, Reply, iso};
+use crate::db::{Site, SiteFigures};
+use crate::exit::Failure;
+
+#[derive(Serialize, Deserialize)]
+pub struct Status {
+    pub epoch: String,
+    pub sites: Vec<SiteStatus>,
+    /// How many tasks stand in each state, by the state's name.
+    pub tasks: BTreeMap<String, u64>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub struct SiteStatus {
+    pub site: String,
+    pub name: String,
+    pub last_seen: Option<String>,
+    pub accepted: u64,
+    pub quarantined: u64,
+    pub roots: Roots,
+}
+
+/// One per lane, as hexadecimal digits.
+#[derive(Serialize, Deserialize)]
+pub struct Roots {
+    pub safety: String,
+    pub flow: String,
+    pub schedule: String,
+    pub reference: String,
+}
+
+impl Admin {
+    pub(super) async fn status(&self) -> Result<Reply, Failure> {
+        let epoch = self.db.organisation().epoch.to_string();
+        let status = self.db.read(move |txn| {
+            let mut sites = Vec::new();
+            for site in txn.sites()? {
+                let figures = txn.site_figures(site.scope)?;
+                sites.push(SiteStatus::of(site, &figures));
+            }
+            let mut tasks = BTreeMap::new();
+            for state in TaskState::ALL {
+                let count = txn.count_with_facet(Facet::task(*state))?;
+                tasks.insert(state.word().replace(' ', "_"), count);
+            }
+            Ok::<_, Failure>(Status { epoch, sites, tasks })
+        });
+        Ok(Reply::Status(status.await?))
+    }
+}
+
+impl SiteStatus {
+    fn of(site: Site, figures: &SiteFigures) -> SiteStatus {
+        let root = |wanted: Lane| {
+            let found = figures.roots.iter().find(|(lane, _)| *lane == wanted);
+            found.map_or(Hash([0; 32]), |(_, root)| *root).to_string()
+        };
+        SiteStatus {
+            site: site.scope.to_string(),
+            name: site.name,
+            last_seen: site.seen_ms.map(iso),
+            accepted: figures.accepted,
+            quarantined: figures.quarantined,
+            roots: Roots {
+                safety: root(Lane::Safety),
+                flow: root(Lane::Flow),
+                schedule: root(Lane::Schedule),
+                reference: root(Lane::Reference),
+            },
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! The command line. Commands go to the running hub over its local socket; while it is stopped they open the store
+//! themselves, under the same lock.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
+
+use crate::admin::{Admin, Command, Edit};
+use crate::config::Config;
+use crate::exit::{Exit, Failure};
+use crate::home::{self, Home};
+use crate::{log, service};
+
+mod local;
+mod passphrase;
+mod show;
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done; 1 failed; 2 wrong usage; 3 hub.toml unreadable or wrong; 4 a hub runs on this folder already; \
+5 port taken; 6 store or key cannot be opened; 7 no space; 12 the running hub does not answer.";
+
+#[derive(Parser)]
+#[command(
+    name = "mainstay-hub",
+    version,
+    about = "The hub of Mainstay: keeps the changes of every site and delivers their tasks",
+    after_help = EXIT_CODES,
+    after_long_help = format!("First steps:
+  mainstay-hub run                                   starts the hub (makes store and keys in the home folder)
+  mainstay-hub site add \"Riverside\" --zone America/Chicago --room 1 --room 2
+  mainstay-hub staff add okafor --name \"Okafor, Maya\" --role lead --site SITE
+  mainstay-hub token --site SITE                     hand the token to that site: mainstay-agent enrol
+
+{EXIT_CODES}")
+)]
+struct Cli {
+    /// The hub's folder: hub.toml, data/, keys/, logs/.
+    #[arg(long, global = true, env = "MAINSTAY_HOME", default_value = home::DEFAULT, value_name = "DIR")]
+    home: PathBuf,
+    /// Answer with one line of JSON.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Run the hub in the foreground until it is told to stop (SIGTERM, Ctrl-C).
+    Run,
+    /// Sites.
+    #[command(subcommand)]
+    Site(SiteVerb),
+    /// Make a one-time token by which a site's agent enrols.
+    Token {
+        /// The site's id, as `site add` or `status` gave it.
+        #[arg(long)]
+        site: String,
+        #[arg(long, default_value_t = 24, value_name = "HOURS")]
+        valid_hours: u32,
+    },
+    /// Staff, who sign in at their site, also while the line is cut.
+    #[command(subcommand)]
+    Staff(StaffVerb),
+    /// Patients, as the hub holds them.
+    #[command(subcommand)]
+    Patient(PatientVerb),
+    /// Show the sites, how far the hub has each, and what waits for the EHR.
+    Status,
+    /// Print the completions of a shell: mainstay-hub completions bash > /etc/bash_completion.d/mainstay-hub
+    Completions { shell: clap_complete::Shell },
+}
+
+#[derive(Subcommand)]
+enum SiteVerb {
+    /// Add a site and its rooms.
+    Add {
+        name: String,
+        /// The site's time zone, by its IANA name.
+        #[arg(long, value_name = "America/Chicago")]
+        zone: String,
+        /// A room's name; may be given many times.
+        #[arg(long = "room", value_name = "NAME")]
+        rooms: Vec<String>,
+        /// Who enters into the EHR what the site sends there: the hub's connector, or people at the transcription screen.
+        /// Left out: machine if hub.toml names an EHR, else person.
+        #[arg(long, value_parser = ["machine", "person"])]
+        ehr: Option<String>,
+    },
+}
+
+#[derive(Subcommand)]
+enum StaffVerb {
+    /// Add somebody who works at a site. The passphrase is asked for, or read from a file.
+    Add {
+        login: String,
+        /// As "Family, Given".
+        #[arg(long)]
+        name: String,
+        #[arg(long, value_parser = ["front-desk", "nurse", "provider", "lead"])]
+        role: String,
+        /// The site's id.
+        #[arg(long)]
+        site: String,
+        /// A file whose first line is the passphrase; `-` reads standard input.
+        #[arg(long, value_name = "FILE")]
+        passphrase_file: Option<PathBuf>,
+    },
+}
+
+#[derive(Subcommand)]
+enum PatientVerb {
+    /// Find patients by name however spelled, birth date, phone number or identifier.
+    Find { text: String },
+    /// Change what the hub holds of a patient; sites hear of it with their next exchange.
+    Edit(EditArguments),
+}
+
+#[derive(Args)]
+struct EditArguments {
+    /// The patient's id, as `patient find` gave it.
+    patient: String,
+    #[arg(long)]
+    phone: Option<String>,
+    #[arg(long)]
+    email: Option<String>,
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    birth_date: Option<String>,
+    /// What the patient is allergic to.
+    #[arg(long, value_name = "TEXT")]
+    add_allergy: Option<String>,
+}
+
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let json = cli.json;
+    match act(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // A broken standard error leaves nobody to tell.
+            let _ = match json {
+                true => writeln!(std::io::stderr(), "{}", show::failure(&failure)),
+                false => writeln!(std::io::stderr(), "mainstay-hub: {failure}"),
+            };
+            ExitCode::from(failure.exit as u8)
+        }
+    }
+}
+
+fn act(cli: Cli) -> Result<(), Failure> {
+    let home = Home::new(&std::path::absolute(&cli.home).unwrap_or(cli.home));
+    let command = match cli.verb {
+        Verb::Run => return run(&home, cli.json),
+        Verb::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "mainstay-hub", &mut std::io::stdout());
+            return Ok(());
+        }
+        Verb::Site(SiteVerb::Add { name, zone, rooms, ehr }) => Command::SiteAdd { name, zone, rooms, ehr },
+        Verb::Token { site, valid_hours } => Command::Token { site, valid_hours },
+        Verb::Staff(StaffVerb::Add { login, name, role, site, passphrase_file }) => {
+            let passphrase = passphrase::read(passphrase_file.as_deref())?;
+            Command::StaffAdd { login, name, role, site, passphrase }
+        }
+        Verb::Patient(PatientVerb::Find { text }) => Command::PatientFind { text },
+        Verb::Patient(PatientVerb::Edit(edit)) => Command::PatientEdit(Edit {
+            patient: edit.patient,
+            phone: edit.phone,
+            email: edit.email,
+            birth_date: edit.birth_date,
+            add_allergy: edit.add_allergy,
+        }),
+        Verb::Status => Command::Status,
+    };
+    let reply = runtime()?.block_on(send(&home, command))?;
+    let text: Zeroizing<String> = if cli.json { show::json(&reply)? } else { show::text(&reply) };
+    writeln!(std::io::stdout(), "{}", text.as_str()).map_err(|error| Failure::failed(format!("standard output: {error}")))
+}
+
+fn run(home: &Home, json: bool) -> Result<(), Failure> {
+    let config = Config::load(&home.config_file())?;
+    let lock = home.lock()?;
+    let opened = home.open(&lock, &config)?;
+    let _logs = log::start(&home.logs(), &config.log)?;
+    runtime()?.block_on(async {
+        let stop = CancellationToken::new();
+        service::stop_on_signals(&stop)?;
+        service::run(home, opened, config, stop, |address| {
+            let line = match json {
+                true => format!("{{\"ready\":true,\"hub\":\"{address}\"}}"),
+                false => format!("the hub is ready at {address}"),
+            };
+            // Nobody may be reading any more; the hub runs all the same.
+            let _ = writeln!(std::io::stdout(), "{line}");
+        })
+        .await
+    })
+}
+
+/// To the running hub, or straight to the store.
+async fn send(home: &Home, command: Command) -> Result<crate::admin::Reply, Failure> {
+    let config = Config::load(&home.config_file())?;
+    let lock = match home.lock() {
+        Ok(lock) => lock,
+        Err(failure) if failure.exit == Exit::AlreadyRunning => return local::send(&home.socket(), &command).await,
+        Err(failure) => return Err(failure),
+    };
+    let opened = home.open(&lock, &config)?;
+    let admin = Admin::new(opened.db.clone(), opened.authority, &config, config.server.listen);
+    let outcome = admin.carry_out(command).await;
+    opened.db.close();
+    outcome
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("the program could not start: {error}")))
+}

@@ -1,0 +1,93 @@
+//! Delivering tasks to partners: today the EHR, by FHIR R4 REST. It works from the task records alone, woken by commits
+//! and by time, and writes how far it is into them, so every step reaches the site.
+//!
+//! What it refuses: to send before the attempt is committed; to send again, or to confirm a withdrawal, before a look-up
+//! has told what became of an attempt without an answer; to create a patient before looking for one; to choose between
+//! people who are alike; to let one patient's trouble delay another's.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::db::Db;
+use crate::ehr::Reach;
+
+pub mod config;
+mod delivery;
+mod failure;
+mod finding;
+mod journal;
+mod merge;
+mod pace;
+mod partner;
+mod plan;
+mod resources;
+mod situation;
+mod worker;
+
+pub use config::Config;
+pub use partner::ConnectorError;
+
+use delivery::Desk;
+use pace::May;
+use partner::{Partner, now};
+use plan::Patience;
+use worker::Worker;
+
+/// While nothing is delivered the EHR is asked this often whether it is there.
+const IDLE_PROBE_EVERY: Duration = Duration::from_secs(10);
+
+/// The EHR's connector at work.
+pub struct Connector {
+    worker: JoinHandle<()>,
+    watch: JoinHandle<()>,
+}
+
+impl Connector {
+    /// Starts delivering; goes on until `stop`. Whether the EHR is reached is told to `reach`.
+    pub fn start(db: Db, config: &Config, reach: Reach, stop: CancellationToken) -> Result<Connector, ConnectorError> {
+        let partner = Arc::new(Partner::new(config, reach)?);
+        let patience = Patience {
+            attempts_max: config.attempts_max,
+            backoff_max_ms: config.retry_backoff_max_secs.saturating_mul(1_000),
+        };
+        let watch = tokio::spawn(keep_watch(partner.clone(), stop.clone()));
+        let worker = Worker::new(Desk { db, partner, patience }, config.parallel_patients, stop);
+        Ok(Connector { worker: tokio::spawn(worker.run()), watch })
+    }
+
+    /// Waits until everything has stopped, which `stop` asked for.
+    pub async fn stopped(self) {
+        // A worker that panicked has stopped as well; its fault is in the log.
+        let _ = self.worker.await;
+        let _ = self.watch.await;
+    }
+}
+
+/// Keeps knowing whether the EHR is reached while nobody asks it anything.
+async fn keep_watch(partner: Arc<Partner>, stop: CancellationToken) {
+    loop {
+        let idle_ms = now() - partner.asked_ms();
+        let wait = match partner.may() {
+            May::Go if idle_ms >= IDLE_PROBE_EVERY.as_millis() as i64 => {
+                partner.probe().await;
+                IDLE_PROBE_EVERY
+            }
+            May::Go => IDLE_PROBE_EVERY - Duration::from_millis(idle_ms.max(0).unsigned_abs()),
+            May::Probe => {
+                partner.probe().await;
+                Duration::from_millis(100)
+            }
+            May::NotBefore(at) => Duration::from_millis((at - now()).max(10).unsigned_abs()),
+        };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,94 @@
+//! One-time tokens and the agents that were enrolled with them. Of a token only the digest of its secret is kept.
+
+use rusqlite::{OptionalExtension, params};
+
+use super::*;
+
+/// A token as the hub keeps it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TokenRow {
+    pub token: [u8; 16],
+    pub secret_hash: [u8; 32],
+    pub scope: ScopeId,
+    pub expires_ms: u64,
+    /// The agent enrolled with it and the digest of its public key; a token with one is used.
+    pub used_by: Option<([u8; 16], [u8; 32])>,
+}
+
+/// An enrolled agent.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Enrolment {
+    pub agent: [u8; 16],
+    pub scope: ScopeId,
+    /// The fingerprint of its newest certificate.
+    pub certificate: [u8; 32],
+    pub revoked: bool,
+}
+
+impl Txn<'_> {
+    pub fn add_token(&mut self, token: &TokenRow) -> Result<(), DbError> {
+        self.connection
+            .prepare_cached(
+                "INSERT INTO tokens (org, token, secret_hash, scope, expires_ms) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?
+            .execute(params![self.org, token.token, token.secret_hash, token.scope.0, stored(token.expires_ms)])?;
+        Ok(())
+    }
+
+    pub fn token(&mut self, token: [u8; 16]) -> Result<Option<TokenRow>, DbError> {
+        let mut query = self.connection.prepare_cached(
+            "SELECT secret_hash, scope, expires_ms, agent, agent_key FROM tokens WHERE org = ?1 AND token = ?2",
+        )?;
+        let row = query.query_row(params![self.org, token], |row| {
+            let (agent, key): (Option<[u8; 16]>, Option<[u8; 32]>) = (row.get(3)?, row.get(4)?);
+            Ok(TokenRow {
+                token,
+                secret_hash: row.get(0)?,
+                scope: ScopeId(row.get(1)?),
+                expires_ms: unstored(row.get(2)?),
+                used_by: agent.zip(key),
+            })
+        });
+        Ok(row.optional()?)
+    }
+
+    pub fn use_token(&mut self, token: [u8; 16], agent: [u8; 16], agent_key: [u8; 32]) -> Result<(), DbError> {
+        self.connection
+            .prepare_cached(
+                "UPDATE tokens SET agent = ?3, agent_key = ?4, used_ms = ?5 WHERE org = ?1 AND token = ?2",
+            )?
+            .execute(params![self.org, token, agent, agent_key, stored(self.now_ms)])?;
+        Ok(())
+    }
+
+    /// Enrols an agent, or notes the newer certificate of one that is.
+    pub fn put_enrolment(
+        &mut self,
+        agent: [u8; 16],
+        scope: ScopeId,
+        certificate: [u8; 32],
+    ) -> Result<(), DbError> {
+        self.connection
+            .prepare_cached(
+                "INSERT INTO enrolments (org, agent, scope, certificate, enrolled_ms) VALUES (?1, ?2, ?3, ?4, ?5) \
+                 ON CONFLICT (org, agent) DO UPDATE SET certificate = excluded.certificate",
+            )?
+            .execute(params![self.org, agent, scope.0, certificate, stored(self.now_ms)])?;
+        Ok(())
+    }
+
+    pub fn enrolment(&mut self, agent: [u8; 16]) -> Result<Option<Enrolment>, DbError> {
+        let mut query = self.connection.prepare_cached(
+            "SELECT scope, certificate, revoked_ms FROM enrolments WHERE org = ?1 AND agent = ?2",
+        )?;
+        let row = query.query_row(params![self.org, agent], |row| {
+            Ok(Enrolment {
+                agent,
+                scope: ScopeId(row.get(0)?),
+                certificate: row.get(1)?,
+                revoked: row.get::<_, Option<i64>>(2)?.is_some(),
+            })
+        });
+        Ok(row.optional()?)
+    }
+}

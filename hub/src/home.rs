@@ -1,0 +1,166 @@
+//! The hub's folder: where store, keys, logs and socket are, who may use it, and opening what is in it.
+//!
+//! Keys lie beside the data folder, never inside. What is there is never made anew: a home that was once set up and
+//! now lacks its store or its key is refused.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use vault::private_file;
+use vault::{Authority, DataKey, key_file, seal};
+
+use crate::config::Config;
+use crate::db::{Db, Place, Policy};
+use crate::exit::{Exit, Failure};
+
+pub const DEFAULT: &str = "/var/lib/mainstay-hub";
+
+const AUTHORITY_LABEL: &str = "hub authority";
+/// Another command's use of the store is over within this; a service's is not.
+const LOCK_WAIT: Duration = Duration::from_secs(2);
+const LOCK_POLL: Duration = Duration::from_millis(50);
+
+#[derive(Clone)]
+pub struct Home(PathBuf);
+
+/// Held by whoever has the store open; the operating system lets go of it when the process ends, however it ends.
+pub struct Lock(#[expect(dead_code, reason = "the lock is held by the open file")] File);
+
+/// What a home holds, opened.
+pub struct Opened {
+    pub db: Db,
+    pub authority: Arc<Authority>,
+}
+
+impl Home {
+    pub fn new(folder: &Path) -> Home {
+        Home(folder.to_owned())
+    }
+
+    pub fn config_file(&self) -> PathBuf {
+        self.0.join("hub.toml")
+    }
+
+    pub fn logs(&self) -> PathBuf {
+        self.0.join("logs")
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.data().join("hub.sock")
+    }
+
+    fn data(&self) -> PathBuf {
+        self.0.join("data")
+    }
+
+    fn store(&self) -> PathBuf {
+        self.data().join("hub.db")
+    }
+
+    fn keys(&self) -> PathBuf {
+        self.0.join("keys")
+    }
+
+    fn key_file(&self) -> PathBuf {
+        self.keys().join("store.key")
+    }
+
+    /// Says that the first set-up has begun and has not ended; it goes on from wherever it was cut off.
+    fn setting_up(&self) -> PathBuf {
+        self.keys().join("setting-up")
+    }
+
+    /// Makes the folders that are missing, for this user alone, and takes the store's lock.
+    pub fn lock(&self) -> Result<Lock, Failure> {
+        for folder in [&self.0, &self.data(), &self.keys(), &self.logs()] {
+            private_file::create_private_dir(folder)?;
+        }
+        let path = self.data().join("hub.lock");
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(|error| Failure::failed(format!("{}: {error}", path.display())))?;
+        let begun = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Lock(file)),
+                Err(TryLockError::WouldBlock) if begun.elapsed() < LOCK_WAIT && !self.socket().exists() => {
+                    std::thread::sleep(LOCK_POLL);
+                }
+                Err(TryLockError::WouldBlock) => {
+                    return Err(Failure::new(
+                        Exit::AlreadyRunning,
+                        format!("a hub is running on {} already: stop that one first", self.0.display()),
+                    ));
+                }
+                Err(TryLockError::Error(error)) => {
+                    return Err(Failure::failed(format!("{}: {error}", path.display())));
+                }
+            }
+        }
+    }
+
+    /// Opens what the home holds; on an empty home makes it first. The lock says that nobody else does.
+    pub fn open(&self, _lock: &Lock, config: &Config) -> Result<Opened, Failure> {
+        key_file::ensure_outside(&self.data(), &self.key_file())?;
+        let place = Place { file: self.store(), config: config.store.clone() };
+        let untouched = !self.key_file().exists() && !self.store().exists() && !self.authority_key().exists();
+        if untouched && !self.setting_up().exists() {
+            private_file::create_private(&self.setting_up(), b"the first set-up of this hub has not ended\n")?;
+        }
+        if !untouched && !self.setting_up().exists() {
+            let key = key_file::load(&self.key_file())?;
+            let authority = self.load_authority(&key)?;
+            let db = Db::open(&place, &key, Policy::CATALOGUE)?;
+            return Ok(Opened { db, authority: Arc::new(authority) });
+        }
+
+        let key = match self.key_file().exists() {
+            true => key_file::load(&self.key_file())?,
+            false => key_file::create(&self.key_file())?,
+        };
+        let authority = match self.authority_key().exists() {
+            true => self.load_authority(&key)?,
+            false => self.create_authority(&key)?,
+        };
+        let db = match self.store().exists() {
+            true => Db::open(&place, &key, Policy::CATALOGUE)?,
+            false => Db::create(&place, &key, Policy::CATALOGUE)?,
+        };
+        std::fs::remove_file(self.setting_up())
+            .map_err(|error| Failure::failed(format!("{}: {error}", self.setting_up().display())))?;
+        Ok(Opened { db, authority: Arc::new(authority) })
+    }
+
+    fn authority_certificate(&self) -> PathBuf {
+        self.keys().join("authority.pem")
+    }
+
+    fn authority_key(&self) -> PathBuf {
+        self.keys().join("authority.key")
+    }
+
+    fn create_authority(&self, key: &DataKey) -> Result<Authority, Failure> {
+        let broken = |error: &dyn std::fmt::Display| Failure::failed(format!("the hub's authority: {error}"));
+        let now_secs = jiff::Timestamp::now().as_second();
+        let authority = Authority::create("Mainstay hub", now_secs).map_err(|error| broken(&error))?;
+        private_file::write_private(&self.authority_certificate(), authority.certificate_pem().as_bytes())?;
+        seal::write_sealed(&self.authority_key(), key, AUTHORITY_LABEL, &authority.key_pkcs8())
+            .map_err(|error| broken(&error))?;
+        Ok(authority)
+    }
+
+    fn load_authority(&self, key: &DataKey) -> Result<Authority, Failure> {
+        let broken = |error: &dyn std::fmt::Display| {
+            Failure::new(Exit::StoreNotOpened, format!("the hub's authority: {error}"))
+        };
+        let private = seal::read_sealed(&self.authority_key(), key, AUTHORITY_LABEL).map_err(|error| broken(&error))?;
+        let certificate = private_file::read_private(&self.authority_certificate())?;
+        let certificate = std::str::from_utf8(&certificate).map_err(|error| broken(&error))?;
+        Authority::restore_pem(certificate, &private).map_err(|error| broken(&error))
+    }
+}

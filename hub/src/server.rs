@@ -1,0 +1,153 @@
+//! What agents reach: enrolment, push, pull and probe, HTTP/1.1 over mutual TLS. Who asks is what the certificate says
+//! and the store confirms, never what the request says. Every body, wait and number of connections has its limit.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::routing::{get, post};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use sync_protocol::ScopeId;
+use sync_protocol::wire::BODY_MAX_BYTES;
+use tokio_util::sync::CancellationToken;
+use vault::Authority;
+
+use crate::db::Db;
+use crate::ehr;
+
+mod body;
+pub(crate) mod connection;
+mod enrol;
+mod exchange;
+mod peer;
+mod probe;
+mod refusal;
+pub mod tls;
+
+/// Table `[server]`.
+#[derive(Clone, PartialEq, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where agents connect; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// What enrolment tokens carry, where a proxy stands before the hub; otherwise it follows from `listen`.
+    pub public_url: Option<String>,
+    /// Host names and addresses in the hub's certificate: all by which agents reach it.
+    pub names: Vec<String>,
+    pub connections_max: usize,
+    /// How long a connection may take for its handshake.
+    pub handshake_timeout_secs: u64,
+    /// How long it may take for a request's header, which is also how long it may be idle.
+    pub header_timeout_secs: u64,
+    /// How long it may take for a request's body.
+    pub body_timeout_secs: u64,
+    /// The longest that a pull is held when there is nothing new.
+    pub long_poll_max_secs: u64,
+    /// The most that one pull carries, before compression.
+    pub page_max_bytes: u64,
+    /// How often at most it is written down that a site was heard of.
+    pub seen_every_secs: u64,
+    /// How long requests may go on once the hub is told to stop.
+    pub stop_grace_secs: u64,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8443)),
+            public_url: None,
+            names: vec!["localhost".to_owned(), "127.0.0.1".to_owned()],
+            connections_max: 1024,
+            handshake_timeout_secs: 10,
+            header_timeout_secs: 60,
+            body_timeout_secs: 60,
+            long_poll_max_secs: 30,
+            page_max_bytes: 192 * 1024,
+            seen_every_secs: 5,
+            stop_grace_secs: 5,
+        }
+    }
+}
+
+impl Config {
+    pub(crate) fn refuse_unsound(&self) -> Result<(), String> {
+        let at_least_one = [
+            ("connections_max", self.connections_max as u64),
+            ("handshake_timeout_secs", self.handshake_timeout_secs),
+            ("header_timeout_secs", self.header_timeout_secs),
+            ("body_timeout_secs", self.body_timeout_secs),
+            ("page_max_bytes", self.page_max_bytes),
+        ];
+        if let Some((name, _)) = at_least_one.iter().find(|(_, value)| *value == 0) {
+            return Err(format!("{name} must be at least 1"));
+        }
+        if self.page_max_bytes > BODY_MAX_BYTES as u64 {
+            return Err(format!("page_max_bytes must be at most {BODY_MAX_BYTES}"));
+        }
+        if self.names.is_empty() {
+            return Err("names must hold at least one host name or address".to_owned());
+        }
+        if self.public_url.as_ref().is_some_and(|url| !url.starts_with("https://")) {
+            return Err("public_url must begin with https://".to_owned());
+        }
+        Ok(())
+    }
+
+    /// The address that tokens carry, given where the hub listens. None when that is no address to reach it by.
+    pub fn address(&self, listens: SocketAddr) -> Option<String> {
+        let reachable = listens.port() != 0 && !listens.ip().is_unspecified();
+        self.public_url.clone().or_else(|| reachable.then(|| format!("https://{listens}")))
+    }
+}
+
+/// What every request works with.
+#[derive(Clone)]
+pub struct App(Arc<Parts>);
+
+struct Parts {
+    db: Db,
+    authority: Arc<Authority>,
+    config: Config,
+    reach: ehr::Reach,
+    stop: CancellationToken,
+    seen: Mutex<BTreeMap<ScopeId, Instant>>,
+}
+
+impl App {
+    pub fn new(
+        db: Db,
+        authority: Arc<Authority>,
+        config: Config,
+        reach: ehr::Reach,
+        stop: CancellationToken,
+    ) -> App {
+        App(Arc::new(Parts { db, authority, config, reach, stop, seen: Mutex::default() }))
+    }
+
+    pub fn router(self) -> Router {
+        Router::new()
+            .route("/enrol", post(enrol::enrol))
+            .route("/v1/push", post(exchange::push))
+            .route("/v1/pull", post(exchange::pull))
+            .route("/v1/probe", get(probe::probe))
+            .fallback(refusal::no_such_route)
+            .method_not_allowed_fallback(refusal::no_such_route)
+            .layer(tower_http::catch_panic::CatchPanicLayer::custom(refusal::of_panic))
+            .with_state(self)
+    }
+
+    /// Whether it is time to write down again that the site was heard of.
+    fn seen_is_due(&self, site: ScopeId) -> bool {
+        let every = Duration::from_secs(self.0.config.seen_every_secs);
+        let mut seen = self.0.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let due = seen.get(&site).is_none_or(|last| now.duration_since(*last) >= every);
+        if due {
+            seen.insert(site, now);
+        }
+        due
+    }
+}

@@ -1,0 +1,112 @@
+//! Enrolment: a one-time token and a certificate request become an agent of the token's site. All in one transaction, so
+//! that a token is used exactly when a certificate was made; whoever lost the reply may ask again with the same key.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use ring::digest::{SHA256, digest};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+use vault::authority::{AuthorityError, certificate_to_pem};
+use vault::fingerprint::fingerprint;
+use vault::{Authority, EnrolmentToken, PeerId};
+use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::prelude::FromDer;
+
+use super::App;
+use super::body;
+use super::refusal::Refusal;
+use crate::db::{self, DbError, Txn};
+
+const BODY_MAX_BYTES: usize = 16 * 1024;
+
+#[derive(Deserialize)]
+struct Request {
+    token: String,
+    /// The certificate request, DER in base64.
+    csr: String,
+}
+
+#[derive(Serialize)]
+pub(super) struct Reply {
+    agent: String,
+    site: String,
+    scope: String,
+    name: String,
+    zone: String,
+    epoch: String,
+    proof_key: String,
+    certificate: String,
+    authority: String,
+    ehr: &'static str,
+    hub_ms: u64,
+}
+
+pub(super) async fn enrol(State(app): State<App>, body: Body) -> Result<Json<Reply>, Refusal> {
+    let within = Duration::from_secs(app.0.config.body_timeout_secs);
+    let body = zeroize::Zeroizing::new(body::read(body, BODY_MAX_BYTES, within).await?);
+    let request: Request = serde_json::from_slice(&body).map_err(|_| Refusal::BadRequest("the body"))?;
+    let token = EnrolmentToken::parse(&zeroize::Zeroizing::new(request.token)).map_err(|_| Refusal::TokenWrong)?;
+    let csr = data_encoding::BASE64.decode(request.csr.as_bytes()).map_err(|_| Refusal::CsrRefused)?;
+
+    let authority = app.0.authority.clone();
+    let reply = app.0.db.write(move |txn| enrol_in(txn, &authority, &token, &csr)).await?;
+    tracing::info!(agent = reply.agent, site = reply.site, "an agent was enrolled");
+    Ok(Json(reply))
+}
+
+fn enrol_in(txn: &mut Txn<'_>, authority: &Authority, token: &EnrolmentToken, csr: &[u8]) -> Result<Reply, Refusal> {
+    let kept = txn.token(*token.id())?.ok_or(Refusal::TokenWrong)?;
+    if !token.secret().matches(&kept.secret_hash) {
+        return Err(Refusal::TokenWrong);
+    }
+    let key = public_key_digest(csr).ok_or(Refusal::CsrRefused)?;
+    if kept.used_by.is_some_and(|(_, used_by)| used_by != key) {
+        return Err(Refusal::TokenUsed);
+    }
+    if kept.expires_ms <= txn.now_ms() {
+        return Err(Refusal::TokenExpired);
+    }
+    let site = txn.site(kept.scope)?.ok_or(DbError::Damaged { what: "a token of no site" })?;
+
+    let agent = match kept.used_by {
+        Some((agent, _)) => agent,
+        None => db::random()?,
+    };
+    let peer = PeerId { site: Uuid::from_bytes(site.scope.0), agent: Uuid::from_bytes(agent) };
+    let now_secs = i64::try_from(txn.now_ms() / 1000).unwrap_or(i64::MAX);
+    let certificate = authority.issue_client_from_csr(csr, peer, now_secs).map_err(|error| match error {
+        AuthorityError::RequestRefused => Refusal::CsrRefused,
+        other => {
+            tracing::error!(error = %other, "a client certificate was not made");
+            Refusal::Failed
+        }
+    })?;
+    txn.put_enrolment(agent, site.scope, *fingerprint(&certificate).as_bytes())?;
+    txn.use_token(kept.token, agent, key)?;
+    txn.note_seen(site.scope)?;
+
+    let organisation = txn.organisation();
+    Ok(Reply {
+        agent: data_encoding::HEXLOWER.encode(&agent),
+        site: site.scope.to_string(),
+        scope: site.scope.to_string(),
+        name: site.name,
+        zone: site.zone,
+        epoch: organisation.epoch.to_string(),
+        proof_key: data_encoding::HEXLOWER.encode(&organisation.proof_key_bytes),
+        certificate: certificate_to_pem(&certificate),
+        authority: authority.certificate_pem(),
+        ehr: site.ehr.word(),
+        hub_ms: txn.now_ms(),
+    })
+}
+
+/// By which the one who used a token is known again. Whether the request is signed by this key, the authority checks.
+fn public_key_digest(csr: &[u8]) -> Option<[u8; 32]> {
+    let (_, request) = X509CertificationRequest::from_der(csr).ok()?;
+    let key = request.certification_request_info.subject_pki.subject_public_key.data;
+    digest(&SHA256, &key).as_ref().try_into().ok()
+}

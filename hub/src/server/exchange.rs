@@ -1,0 +1,125 @@
+//! Push and pull. Each runs in one transaction; a pull that has nothing to say is held until a commit touches the
+//! site's scope.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use sync_protocol::ScopeId;
+use sync_protocol::wire::{BODY_MAX_BYTES, Page, PullReply, PullRequest, PushRequest};
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::Instant;
+
+use super::App;
+use super::body;
+use super::peer::Certificate;
+use super::refusal::Refusal;
+use crate::db::{self, Commit};
+
+fn cbor(body: Vec<u8>) -> Response {
+    ([(header::CONTENT_TYPE, "application/cbor")], body).into_response()
+}
+
+pub(super) async fn push(State(app): State<App>, caller: Certificate, body: Body) -> Result<Response, Refusal> {
+    let request = PushRequest::decode(&app.wire_body(body).await?)?;
+    let epoch = app.0.db.organisation().epoch;
+    let pushed = app
+        .0
+        .db
+        .write(move |txn| {
+            let site = caller.site(txn)?;
+            txn.note_seen(site)?;
+            Ok(txn.push(site, &request)?)
+        })
+        .await
+        .map_err(|refusal: Refusal| refusal.of_epoch(epoch))?;
+    if !pushed.reply.quarantined.is_empty() {
+        tracing::warn!(
+            agent = %caller.names.agent, count = pushed.reply.quarantined.len(), "changes were set aside"
+        );
+    }
+    Ok(cbor(pushed.reply.encode()))
+}
+
+pub(super) async fn pull(State(app): State<App>, caller: Certificate, body: Body) -> Result<Response, Refusal> {
+    let mut request = PullRequest::decode(&app.wire_body(body).await?)?;
+    request.bytes_max = request.bytes_max.min(app.0.config.page_max_bytes);
+    let wait = Duration::from_millis(request.wait_ms).min(Duration::from_secs(app.0.config.long_poll_max_secs));
+    let until = Instant::now() + wait;
+
+    // Listening begins before the snapshot, so that no commit falls between them.
+    let mut commits = app.0.db.commits();
+    let (site, series) = app.series(caller, &request).await?;
+    loop {
+        let pages = app.pages(caller, request.clone()).await?;
+        if says_something(&pages, &request) || !app.wait(&mut commits, site, until).await {
+            let reply = PullReply {
+                pages,
+                hub_ms: db::now_ms(),
+                series: Some(series),
+                ehr_reached: app.0.reach.now(),
+            };
+            return Ok(cbor(reply.encode()));
+        }
+    }
+}
+
+/// Whether any page moves its cursor.
+fn says_something(pages: &[Page], request: &PullRequest) -> bool {
+    pages.iter().any(|page| {
+        let asked = request.cursors.iter().find(|cursor| cursor.scope == page.scope && cursor.lane == page.lane);
+        !page.rows.is_empty() || asked.is_some_and(|asked| asked.generation != page.generation)
+    })
+}
+
+impl App {
+    async fn wire_body(&self, body: Body) -> Result<Vec<u8>, Refusal> {
+        body::read(body, BODY_MAX_BYTES, Duration::from_secs(self.0.config.body_timeout_secs)).await
+    }
+
+    /// The caller's site, and the series of the incarnation's TEMP numbers, given to it if it has none.
+    async fn series(&self, caller: Certificate, request: &PullRequest) -> Result<(ScopeId, u32), Refusal> {
+        let replica = request.replica;
+        let known = self.0.db.read(move |txn| Ok::<_, Refusal>((caller.site(txn)?, txn.series(replica)?)));
+        let (site, known) = known.await?;
+        self.note_seen(site).await?;
+        if let Some(series) = known {
+            return Ok((site, series));
+        }
+        // A question that would be refused is given no number.
+        self.pages(caller, PullRequest { cursors: Vec::new(), ..request.clone() }).await?;
+        let series = self.0.db.write(move |txn| Ok::<_, Refusal>(txn.allot_series(replica, site)?)).await?;
+        Ok((site, series))
+    }
+
+    async fn pages(&self, caller: Certificate, request: PullRequest) -> Result<Vec<Page>, Refusal> {
+        let epoch = self.0.db.organisation().epoch;
+        self.0
+            .db
+            .read(move |txn| {
+                let site = caller.site(txn)?;
+                Ok(txn.pull(site, &request)?)
+            })
+            .await
+            .map_err(|refusal: Refusal| refusal.of_epoch(epoch))
+    }
+
+    /// Waits for a commit that touches the scope. False when the time is up or the hub stops.
+    async fn wait(&self, commits: &mut Receiver<Commit>, site: ScopeId, until: Instant) -> bool {
+        loop {
+            let commit = tokio::select! {
+                commit = commits.recv() => commit,
+                () = tokio::time::sleep_until(until) => return false,
+                () = self.0.stop.cancelled() => return false,
+            };
+            match commit {
+                Ok(commit) if !commit.scopes.contains(&site) => {}
+                Ok(_) | Err(RecvError::Lagged(_)) => return true,
+                Err(RecvError::Closed) => return false,
+            }
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! What a request that is not served is told: a status, a code for programs, a sentence for people.
+
+use std::any::Any;
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use sync_protocol::EpochId;
+use sync_protocol::hub::HubError;
+use sync_protocol::wire::WireError;
+
+use crate::db::DbError;
+
+/// Until when an overloaded or stopping hub asks to be left alone.
+const RETRY_AFTER_SECS: &str = "5";
+const RETRY_AFTER_NO_SPACE_SECS: &str = "30";
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Refusal {
+    BadRequest(&'static str),
+    OtherProtocol(String),
+    NoCertificate,
+    UnknownAgent,
+    Revoked,
+    TokenWrong,
+    TokenExpired,
+    TokenUsed,
+    CsrRefused,
+    ForeignReplica,
+    ForeignScope,
+    OtherEpoch(EpochId),
+    TooSlow,
+    TooLarge { max_bytes: usize },
+    NoSuchRoute,
+    Busy,
+    NoSpace,
+    Failed,
+}
+
+#[derive(Serialize)]
+struct Body {
+    error: &'static str,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    epoch: Option<String>,
+}
+
+impl Refusal {
+    fn said(&self) -> (StatusCode, &'static str, String) {
+        let fixed = |status, code, message: &str| (status, code, message.to_owned());
+        match self {
+            Refusal::BadRequest(what) => (StatusCode::BAD_REQUEST, "bad_request", format!("{what} cannot be read")),
+            Refusal::OtherProtocol(message) => (StatusCode::BAD_REQUEST, "other_protocol", message.clone()),
+            Refusal::NoCertificate => fixed(
+                StatusCode::UNAUTHORIZED,
+                "no_certificate",
+                "this address answers only to a client certificate of this hub: enrol first",
+            ),
+            Refusal::UnknownAgent => fixed(
+                StatusCode::UNAUTHORIZED,
+                "unknown_agent",
+                "no agent is enrolled with this certificate: enrol again",
+            ),
+            Refusal::Revoked => fixed(
+                StatusCode::FORBIDDEN,
+                "revoked",
+                "this agent's enrolment was revoked: ask who runs the hub, and enrol again",
+            ),
+            Refusal::TokenWrong => fixed(
+                StatusCode::FORBIDDEN,
+                "token_wrong",
+                "this is not a token of this hub: ask for a new one (mainstay-hub token)",
+            ),
+            Refusal::TokenExpired => {
+                fixed(StatusCode::FORBIDDEN, "token_expired", "this token has expired: ask for a new one")
+            }
+            Refusal::TokenUsed => {
+                fixed(StatusCode::FORBIDDEN, "token_used", "this token was used already: ask for a new one")
+            }
+            Refusal::CsrRefused => fixed(
+                StatusCode::BAD_REQUEST,
+                "csr_refused",
+                "the certificate request is not signed by its own key, or not for ECDSA P-256",
+            ),
+            Refusal::ForeignReplica => {
+                fixed(StatusCode::FORBIDDEN, "foreign_replica", "the replica belongs to another site")
+            }
+            Refusal::ForeignScope => fixed(StatusCode::FORBIDDEN, "foreign_scope", "the scope is another site's"),
+            Refusal::OtherEpoch(_) => fixed(
+                StatusCode::CONFLICT,
+                "other_epoch",
+                "the hub's store began a new life since: this request belongs to the old one",
+            ),
+            Refusal::TooSlow => fixed(StatusCode::REQUEST_TIMEOUT, "too_slow", "the body did not come in time"),
+            Refusal::TooLarge { max_bytes } => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "too_large",
+                format!("the body is larger than {max_bytes} bytes: send less at a time"),
+            ),
+            Refusal::NoSuchRoute => {
+                fixed(StatusCode::NOT_FOUND, "no_such_route", "there is nothing at this address")
+            }
+            Refusal::Busy => fixed(StatusCode::SERVICE_UNAVAILABLE, "busy", "the hub is stopping: try again"),
+            Refusal::NoSpace => fixed(
+                StatusCode::INSUFFICIENT_STORAGE,
+                "no_space",
+                "the hub's disk is full: nothing was taken; try again when it has space",
+            ),
+            Refusal::Failed => fixed(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "failed",
+                "a fault of the hub's own: its log says more; nothing was taken",
+            ),
+        }
+    }
+
+    /// Puts in the epoch that is the hub's now.
+    pub(super) fn of_epoch(self, epoch: EpochId) -> Refusal {
+        if let Refusal::OtherEpoch(_) = self { Refusal::OtherEpoch(epoch) } else { self }
+    }
+
+    fn retry_after(&self) -> Option<&'static str> {
+        match self {
+            Refusal::Busy => Some(RETRY_AFTER_SECS),
+            Refusal::NoSpace => Some(RETRY_AFTER_NO_SPACE_SECS),
+            Refusal::BadRequest(_)
+            | Refusal::OtherProtocol(_)
+            | Refusal::NoCertificate
+            | Refusal::UnknownAgent
+            | Refusal::Revoked
+            | Refusal::TokenWrong
+            | Refusal::TokenExpired
+            | Refusal::TokenUsed
+            | Refusal::CsrRefused
+            | Refusal::ForeignReplica
+            | Refusal::ForeignScope
+            | Refusal::OtherEpoch(_)
+            | Refusal::TooSlow
+            | Refusal::TooLarge { .. }
+            | Refusal::NoSuchRoute
+            | Refusal::Failed => None,
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let (status, error, message) = self.said();
+        let epoch = if let Refusal::OtherEpoch(epoch) = &self { Some(epoch.to_string()) } else { None };
+        let mut response = (status, Json(Body { error, message, epoch })).into_response();
+        if let Some(secs) = self.retry_after() {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(secs));
+        }
+        response
+    }
+}
+
+impl From<DbError> for Refusal {
+    fn from(error: DbError) -> Refusal {
+        match error {
+            DbError::Closed => Refusal::Busy,
+            DbError::NoSpace => {
+                tracing::warn!("the disk is full: a request was refused");
+                Refusal::NoSpace
+            }
+            DbError::Open(_)
+            | DbError::Newer { .. }
+            | DbError::Migration(_)
+            | DbError::Damaged { .. }
+            | DbError::Sqlite(_)
+            | DbError::Panicked
+            | DbError::Random => {
+                tracing::error!(%error, "a request failed");
+                Refusal::Failed
+            }
+        }
+    }
+}
+
+impl From<HubError<DbError>> for Refusal {
+    fn from(error: HubError<DbError>) -> Refusal {
+        match error {
+            HubError::Ledger(error) => error.into(),
+            HubError::ForeignReplica => Refusal::ForeignReplica,
+            HubError::ForeignScope => Refusal::ForeignScope,
+            // The caller knows the epoch and puts it in.
+            HubError::OtherEpoch => Refusal::OtherEpoch(EpochId::NIL),
+            HubError::Refused(_) | HubError::TooLarge { .. } | HubError::Damaged(_) => {
+                tracing::error!(%error, "a request failed");
+                Refusal::Failed
+            }
+        }
+    }
+}
+
+impl From<WireError> for Refusal {
+    fn from(error: WireError) -> Refusal {
+        match error {
+            WireError::Protocol { .. } => Refusal::OtherProtocol(error.to_string()),
+            WireError::Frame | WireError::Body(_) => Refusal::BadRequest("the body"),
+        }
+    }
+}
+
+pub(super) async fn no_such_route() -> Refusal {
+    std::future::ready(Refusal::NoSuchRoute).await
+}
+
+pub(super) fn of_panic(_panic: Box<dyn Any + Send + 'static>) -> Response {
+    tracing::error!("a request ended in a fault of this program");
+    Refusal::Failed.into_response()
+}

@@ -1,0 +1,127 @@
+//! The listener for agents. The hub's own certificate lives in memory: each start makes one, and one that grows old is
+//! replaced while the hub runs; agents trust the authority, not the certificate.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use rustls::ServerConfig;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use vault::Authority;
+
+use super::Config;
+use super::connection;
+use super::peer::Certificate;
+use crate::exit::{Exit, Failure};
+
+/// Certificates are valid 90 days; one is replaced when it is this old.
+const RENEW_AFTER: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// After a failed accept (no file descriptors left) the next one waits.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Takes the port.
+pub async fn bind(listen: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(listen).await.map_err(|error| {
+        let exit = match error.kind() {
+            std::io::ErrorKind::AddrInUse => Exit::PortTaken,
+            _ => Exit::Failed,
+        };
+        Failure::new(
+            exit,
+            format!("{listen} cannot be listened on ({error}): stop who uses it, or set [server] listen"),
+        )
+    })
+}
+
+pub fn certificate(authority: &Authority, config: &Config) -> Result<Arc<ServerConfig>, Failure> {
+    let now_secs = jiff::Timestamp::now().as_second();
+    let failed = |error: &dyn std::fmt::Display| Failure::new(Exit::Config, format!("the hub's certificate: {error}"));
+    let identity = authority.issue_server(&config.names, now_secs).map_err(|error| failed(&error))?;
+    let tls = vault::tls::server_config(authority.certificate(), &identity).map_err(|error| failed(&error))?;
+    Ok(Arc::new(tls))
+}
+
+/// Serves agents until told to stop, then lets open requests end within the grace.
+pub async fn serve(
+    listener: TcpListener,
+    authority: Arc<Authority>,
+    config: Config,
+    router: Router,
+    stop: CancellationToken,
+) -> Result<(), Failure> {
+    let (current, latest) = watch::channel(certificate(&authority, &config)?);
+    let connections = TaskTracker::new();
+    let slots = Arc::new(Semaphore::new(config.connections_max));
+    let mut renewal = tokio::time::interval_at(tokio::time::Instant::now() + RENEW_AFTER, RENEW_AFTER);
+    loop {
+        let accepted = tokio::select! {
+            accepted = accept(&listener, &slots) => accepted,
+            _ = renewal.tick() => {
+                match certificate(&authority, &config) {
+                    Ok(renewed) => { current.send_replace(renewed); }
+                    Err(error) => tracing::error!(%error, "the hub's certificate was not renewed"),
+                }
+                continue;
+            }
+            () = stop.cancelled() => break,
+        };
+        let Some((stream, slot)) = accepted else { continue };
+        let acceptor = TlsAcceptor::from(latest.borrow().clone());
+        let (router, config, stop) = (router.clone(), config.clone(), stop.clone());
+        connections.spawn(async move {
+            serve_agent(stream, acceptor, router, &config, stop).await;
+            drop(slot);
+        });
+    }
+    drop(listener);
+    connections.close();
+    connections.wait().await;
+    Ok(())
+}
+
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+    let slot = slots.clone().acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, _)) => Some((stream, slot)),
+        Err(error) => {
+            tracing::warn!(%error, "a connection could not be taken");
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            None
+        }
+    }
+}
+
+async fn serve_agent(
+    stream: TcpStream,
+    acceptor: TlsAcceptor,
+    router: Router,
+    config: &Config,
+    stop: CancellationToken,
+) {
+    // Small answers are the rule; waiting to fill a packet would only delay them.
+    let _ = stream.set_nodelay(true);
+    let within = Duration::from_secs(config.handshake_timeout_secs);
+    let stream = match tokio::time::timeout(within, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "a handshake failed");
+            return;
+        }
+        Err(_) => {
+            tracing::debug!("a handshake took too long");
+            return;
+        }
+    };
+    let (_, session) = stream.get_ref();
+    let leaf = session.peer_certificates().and_then(<[_]>::first);
+    let certificate = leaf.and_then(|der| Certificate::read(der));
+    connection::serve(stream, router, certificate, config, stop).await;
+}

@@ -1,0 +1,128 @@
+//! `run`: puts the parts together, tells them to stop, and waits until each has.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::routing::post;
+use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
+use tokio::net::UnixListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::admin::{Admin, Command, Reply};
+use crate::config::Config;
+use crate::ehr::Reach;
+use crate::exit::Failure;
+use crate::home::{Home, Opened};
+use crate::server::{self, App, connection, tls};
+
+/// What came of a command, as it travels over the local socket.
+#[derive(Serialize, Deserialize)]
+pub(crate) enum Outcome {
+    Done(Reply),
+    Failed(Failure),
+}
+
+pub(crate) const COMMAND_ROUTE: &str = "/command";
+
+/// Runs until told to stop. `ready` is called once with the hub's address when everything listens. The caller holds the
+/// home's lock.
+pub async fn run(
+    home: &Home,
+    opened: Opened,
+    config: Config,
+    stop: CancellationToken,
+    ready: impl FnOnce(&str),
+) -> Result<(), Failure> {
+    let Opened { db, authority } = opened;
+    let released = db.write(|txn| txn.retry_set_aside(clinic::catalogue::VERSION)).await?;
+    if released > 0 {
+        tracing::info!(released, "changes that were set aside can be used by this version");
+    }
+
+    let listener = tls::bind(config.server.listen).await?;
+    let listens = listener.local_addr().map_err(|error| Failure::failed(format!("the listener: {error}")))?;
+    let local = bind_local(&home.socket())?;
+    let address = config.server.address(listens).unwrap_or_else(|| format!("https://{listens}"));
+    let admin = Admin::new(db.clone(), authority.clone(), &config, listens);
+    let reach = Reach::default();
+    let app = App::new(db.clone(), authority.clone(), config.server.clone(), reach, stop.clone());
+
+    let commands = Router::new().route(COMMAND_ROUTE, post(command)).with_state(admin);
+    let local = tokio::spawn(serve_local(local, commands, config.server.clone(), stop.clone()));
+    let agents = tokio::spawn(tls::serve(listener, authority, config.server, app.router(), stop.clone()));
+    tracing::info!(%address, "the hub is ready");
+    ready(&address);
+
+    let agents = agents.await;
+    // Whichever part ended first takes the others with it.
+    stop.cancel();
+    let local = local.await;
+    let _ = std::fs::remove_file(home.socket());
+    db.close();
+    tracing::info!("the hub has stopped");
+    agents.map_err(|_| Failure::failed("the listener for agents ended in a fault of this program"))??;
+    local.map_err(|_| Failure::failed("the local socket ended in a fault of this program"))
+}
+
+/// Told to stop by the service manager or by the keyboard.
+pub fn stop_on_signals(stop: &CancellationToken) -> Result<(), Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let failed = |error| Failure::failed(format!("signals cannot be listened to: {error}"));
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            () = stop.cancelled() => {}
+        }
+        stop.cancel();
+    });
+    Ok(())
+}
+
+/// The lock says that nobody else uses the socket: one that is there was left by a hub that was killed.
+fn bind_local(path: &Path) -> Result<UnixListener, Failure> {
+    let failed = |error: std::io::Error| Failure::failed(format!("the local socket {}: {error}", path.display()));
+    match std::fs::remove_file(path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed(error)),
+    }
+    // Its folder is this user's alone, so there is no moment at which others could connect.
+    let listener = UnixListener::bind(path).map_err(failed)?;
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).map_err(failed)?;
+    Ok(listener)
+}
+
+async fn serve_local(listener: UnixListener, commands: Router, config: server::Config, stop: CancellationToken) {
+    let connections = TaskTracker::new();
+    let config = Arc::new(config);
+    loop {
+        let stream = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "a local connection could not be taken");
+                    continue;
+                }
+            },
+            () = stop.cancelled() => break,
+        };
+        let (commands, config, stop) = (commands.clone(), config.clone(), stop.clone());
+        connections.spawn(async move { connection::serve(stream, commands, None, &config, stop).await });
+    }
+    connections.close();
+    connections.wait().await;
+}
+
+async fn command(State(admin): State<Admin>, Json(command): Json<Command>) -> Json<Outcome> {
+    Json(match admin.carry_out(command).await {
+        Ok(reply) => Outcome::Done(reply),
+        Err(failure) => Outcome::Failed(failure),
+    })
+}
