@@ -128,8 +128,11 @@ impl Store {
     }
 
     fn start(folder: &Path, key: Arc<DataKey>, mode: Mode, tuning: Tuning) -> Result<Store, StoreError> {
-        let lock = FolderLock::take(folder)?;
         let path = folder.join(FILE);
+        if mode == Mode::Existing && !Store::exists(folder) {
+            return Err(StoreError::Open(OpenError::Missing { path }));
+        }
+        let lock = FolderLock::take(folder)?;
         let mut connection = opened(folder, sqlite::open(&path, &key, mode, &tuning.sqlite))?;
         let life = Life::begin()?;
         prepare(&mut connection, &life).map_err(|error| told_apart(folder, error))?;

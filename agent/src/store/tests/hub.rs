@@ -1,0 +1,191 @@
+//! A hub in memory: the engine's own hub end, over maps.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+
+use sync_protocol::hub::{self, ChainHead, HubLedger, KeptChange, Rulebook, Standing};
+use sync_protocol::proof::{ProofKey, Sum};
+use sync_protocol::state::RecordState;
+use sync_protocol::wire::{Page, PullRequest, PushReply, PushRequest, Row};
+use sync_protocol::{ChangeId, Dot, Draft, EpochId, Hash, HybridTime, Lane, RecordId, ReplicaId, ScopeId, Stamp};
+
+pub(super) const EPOCH: EpochId = EpochId([0xee; 16]);
+pub(super) const SCOPE: ScopeId = ScopeId([0x51; 16]);
+pub(super) const REFUSED: u16 = 900;
+
+/// A hub with one site; it refuses changes on the records it is told to.
+pub(super) struct Hub {
+    shelves: Shelves,
+    pub(super) refuses: Vec<RecordId>,
+    stamped: u8,
+}
+
+#[derive(Default)]
+struct Shelves {
+    chains: BTreeMap<ReplicaId, ChainHead>,
+    kept: BTreeMap<Dot, KeptChange>,
+    states: BTreeMap<RecordId, RecordState>,
+    rows: BTreeMap<Lane, BTreeMap<u64, RecordId>>,
+    heads: BTreeMap<Lane, u64>,
+    buckets: BTreeMap<(Lane, u8), Sum>,
+}
+
+pub(super) fn proof_key() -> ProofKey {
+    ProofKey::new(&[7; 32])
+}
+
+impl Hub {
+    pub(super) fn new() -> Hub {
+        Hub {
+            shelves: Shelves::default(),
+            refuses: Vec::new(),
+            stamped: 0,
+        }
+    }
+
+    pub(super) fn push(&mut self, request: &PushRequest) -> PushReply {
+        let refuses = self.refuses.clone();
+        let admit = move |header: &sync_protocol::Header, _: &sync_protocol::Payload| {
+            if refuses.contains(&header.record) {
+                Err(REFUSED)
+            } else {
+                Ok(())
+            }
+        };
+        let key = proof_key();
+        let rulebook = Rulebook {
+            admit: &admit,
+            lane: &clinic::catalogue::lane,
+            key: &key,
+        };
+        hub::handle_push(&mut self.shelves, &rulebook, SCOPE, request)
+            .unwrap()
+            .reply
+    }
+
+    pub(super) fn pull(&mut self, request: &PullRequest) -> Vec<Page> {
+        hub::handle_pull(&mut self.shelves, SCOPE, request).unwrap()
+    }
+
+    pub(super) fn write(&mut self, draft: &Draft) {
+        self.stamped += 1;
+        let stamp = Stamp {
+            change: ChangeId([0x80 + self.stamped; 16]),
+            salt: [self.stamped; 16],
+            at: HybridTime {
+                wall_ms: u64::from(self.stamped),
+                logical: 0,
+            },
+            boot: sync_protocol::ids::BootId([1; 16]),
+            monotonic_ms: 0,
+        };
+        let key = proof_key();
+        let rulebook = Rulebook {
+            admit: &|_, _| Ok(()),
+            lane: &clinic::catalogue::lane,
+            key: &key,
+        };
+        hub::author_at_hub(&mut self.shelves, &rulebook, draft, &stamp, Some(SCOPE))
+            .unwrap()
+            .unwrap();
+    }
+
+    pub(super) fn state(&self, record: RecordId) -> &RecordState {
+        &self.shelves.states[&record]
+    }
+}
+
+impl HubLedger for Shelves {
+    type Error = Infallible;
+
+    fn epoch(&mut self) -> Result<EpochId, Infallible> {
+        Ok(EPOCH)
+    }
+
+    fn hub_replica(&mut self) -> Result<ReplicaId, Infallible> {
+        Ok(ReplicaId([0xff; 16]))
+    }
+
+    fn chain(&mut self, replica: ReplicaId) -> Result<Option<ChainHead>, Infallible> {
+        Ok(self.chains.get(&replica).copied())
+    }
+
+    fn set_chain(&mut self, replica: ReplicaId, head: &ChainHead) -> Result<(), Infallible> {
+        self.chains.insert(replica, *head);
+        Ok(())
+    }
+
+    fn hash_at(&mut self, replica: ReplicaId, counter: u64) -> Result<Option<Hash>, Infallible> {
+        Ok(self.kept.get(&Dot { replica, counter }).map(|kept| kept.hash))
+    }
+
+    fn keep(&mut self, kept: &KeptChange) -> Result<(), Infallible> {
+        self.kept.insert(kept.dot, kept.clone());
+        Ok(())
+    }
+
+    fn find(&mut self, change: ChangeId) -> Result<Option<KeptChange>, Infallible> {
+        let is_it = |kept: &&KeptChange| {
+            kept.standing != Standing::Alias && kept.header.as_ref().is_some_and(|header| header.change == change)
+        };
+        Ok(self.kept.values().find(is_it).cloned())
+    }
+
+    fn set_standing(&mut self, dot: Dot, standing: Standing) -> Result<(), Infallible> {
+        self.kept.get_mut(&dot).unwrap().standing = standing;
+        Ok(())
+    }
+
+    fn state(&mut self, record: RecordId) -> Result<Option<RecordState>, Infallible> {
+        Ok(self.states.get(&record).cloned())
+    }
+
+    fn put_state(&mut self, state: &RecordState) -> Result<(), Infallible> {
+        self.states.insert(state.record, state.clone());
+        Ok(())
+    }
+
+    fn scopes_of(&mut self, record: RecordId) -> Result<Vec<ScopeId>, Infallible> {
+        let fed = self
+            .rows
+            .values()
+            .flat_map(|rows| rows.values())
+            .any(|row| *row == record);
+        Ok(if fed { vec![SCOPE] } else { Vec::new() })
+    }
+
+    fn move_to_tail(&mut self, _: ScopeId, lane: Lane, record: RecordId) -> Result<u64, Infallible> {
+        let head = self.heads.entry(lane).or_default();
+        *head += 1;
+        let rows = self.rows.entry(lane).or_default();
+        rows.retain(|_, row| *row != record);
+        rows.insert(*head, record);
+        Ok(*head)
+    }
+
+    fn feed_head(&mut self, _: ScopeId, lane: Lane) -> Result<(u64, u64), Infallible> {
+        Ok((self.heads.get(&lane).copied().unwrap_or(0), 1))
+    }
+
+    fn rows_after(&mut self, _: ScopeId, lane: Lane, sequence: u64, _: u64) -> Result<Vec<Row>, Infallible> {
+        let rows = self.rows.entry(lane).or_default().range(sequence + 1..);
+        Ok(rows
+            .map(|(sequence, record)| Row {
+                sequence: *sequence,
+                state: self.states[record].clone(),
+                bytes: 1,
+            })
+            .collect())
+    }
+
+    fn add_to_bucket(&mut self, _: ScopeId, lane: Lane, bucket: u8, plus: Sum, minus: Sum) -> Result<(), Infallible> {
+        let sum = self.buckets.entry((lane, bucket)).or_default();
+        *sum = sum.plus(plus).minus(minus);
+        Ok(())
+    }
+
+    fn bucket_sums(&mut self, _: ScopeId, lane: Lane) -> Result<Vec<(u8, Sum)>, Infallible> {
+        let of_lane = self.buckets.iter().filter(|((of, _), _)| *of == lane);
+        Ok(of_lane.map(|((_, bucket), sum)| (*bucket, *sum)).collect())
+    }
+}

@@ -1,0 +1,234 @@
+//! The store as the engine's ledger, against a hub in memory: push, pull, quarantine, rebirth.
+
+use sync_protocol::replica::{
+    Comparison, Lost, PageOutcome, ReplicaHead, ReplicaLedger, handle_page, handle_push_reply, next_pull, next_push,
+};
+use sync_protocol::wire::Cursor;
+use sync_protocol::{Lane, cbor::Raw};
+
+use super::hub::{EPOCH, Hub, REFUSED, SCOPE, proof_key};
+use super::*;
+
+fn enrol(store: &Store) {
+    store
+        .write_blocking(Priority::Sync, |tx| {
+            let born = ReplicaHead::born(ReplicaLedger::head(tx)?.replica, EPOCH);
+            tx.set_head(&born)?;
+            Lane::ALL.into_iter().try_for_each(|lane| {
+                tx.set_cursor(&Cursor {
+                    scope: SCOPE,
+                    lane,
+                    generation: 1,
+                    sequence: 0,
+                })
+            })
+        })
+        .unwrap();
+}
+
+/// Sends the next run, and says how the hub's answer compares.
+fn push(store: &Store, hub: &mut Hub) -> Comparison {
+    let request = store
+        .write_blocking(Priority::Sync, |tx| next_push(tx, 64 * 1024))
+        .unwrap()
+        .unwrap();
+    let reply = hub.push(&request);
+    store
+        .write_blocking(Priority::Sync, move |tx| handle_push_reply(tx, &reply))
+        .unwrap()
+}
+
+/// Applies all that the hub has, and gives each page's outcome.
+fn pull(store: &Store, hub: &mut Hub) -> Vec<PageOutcome> {
+    let request = store
+        .write_blocking(Priority::Sync, |tx| next_pull(tx, 1 << 20, 0))
+        .unwrap();
+    let apply = |page| {
+        store
+            .write_blocking(Priority::Sync, move |tx| handle_page(tx, &proof_key(), &page))
+            .unwrap()
+    };
+    hub.pull(&request).into_iter().map(apply).collect()
+}
+
+fn verified(outcomes: &[PageOutcome]) -> bool {
+    let good =
+        |outcome: &PageOutcome| matches!(outcome, PageOutcome::Applied(applied) if applied.verified == Some(true));
+    outcomes.len() == Lane::ALL.len() && outcomes.iter().all(good)
+}
+
+fn counts(store: &Store) -> Counts {
+    store.read_blocking(|tx| tx.counts()).unwrap()
+}
+
+fn email(record: RecordId, text: &str) -> Draft {
+    Writing::new(patient::KIND, record, Action::Edit, Channel::Page.program(), 3_000)
+        .set(patient::EMAIL, &Phi::new(text.to_owned()))
+        .done()
+}
+
+#[test]
+fn a_change_is_pending_until_the_hub_sends_it_back_and_then_the_roots_are_equal() {
+    let (site, mut hub) = (Site::new(), Hub::new());
+    let store = site.create();
+    enrol(&store);
+    save(&store, new_patient(record(1), "Lovelace"));
+    save(&store, new_phone(record(1), "602-555-0101"));
+    assert_eq!(
+        counts(&store),
+        Counts {
+            pending: 2,
+            unsent: 2,
+            quarantined: 0
+        }
+    );
+
+    assert_eq!(push(&store, &mut hub), Comparison::Same);
+    assert_eq!(
+        counts(&store),
+        Counts {
+            pending: 2,
+            unsent: 0,
+            quarantined: 0
+        }
+    );
+    let outcomes = pull(&store, &mut hub);
+
+    assert!(verified(&outcomes), "{outcomes:?}");
+    assert_eq!(counts(&store), Counts::default());
+    let (stored, lanes) = store
+        .read_blocking(|tx| Ok((tx.record(record(1))?.unwrap(), tx.recompute_roots(&proof_key())?)))
+        .unwrap();
+    assert!(stored.base && stored.pending == 0 && stored.state == *hub.state(record(1)));
+    assert_eq!(lanes.len(), Lane::ALL.len());
+    assert!(lanes.iter().all(LaneCheck::is_sound));
+    assert!(
+        store
+            .write_blocking(Priority::Sync, |tx| next_push(tx, 1024))
+            .unwrap()
+            .is_none()
+    );
+}
+
+#[test]
+fn what_was_written_apart_stands_together() {
+    let (site, mut hub) = (Site::new(), Hub::new());
+    let store = site.create();
+    enrol(&store);
+    save(&store, new_patient(record(1), "Lovelace"));
+    push(&store, &mut hub);
+    pull(&store, &mut hub);
+
+    hub.write(&new_phone(record(1), "602-555-0199"));
+    save(&store, email(record(1), "ada@example.org"));
+    pull(&store, &mut hub);
+
+    let shown = store.read_blocking(|tx| tx.record(record(1))).unwrap().unwrap();
+    assert_eq!((shown.base, shown.pending), (true, 1));
+    assert_eq!(patient::PHONE.value(&shown.state).unwrap().expose(), "602-555-0199");
+    assert_eq!(patient::EMAIL.value(&shown.state).unwrap().expose(), "ada@example.org");
+    push(&store, &mut hub);
+    assert!(verified(&pull(&store, &mut hub)));
+    assert_eq!(
+        store.read_blocking(|tx| tx.state(record(1))).unwrap().unwrap(),
+        *hub.state(record(1))
+    );
+}
+
+#[test]
+fn a_change_that_the_hub_cannot_use_stays_visible_and_holds_up_nothing() {
+    let (site, mut hub) = (Site::new(), Hub::new());
+    let store = site.create();
+    enrol(&store);
+    hub.refuses.push(record(1));
+    save(&store, new_patient(record(1), "Lovelace"));
+    save(&store, new_patient(record(2), "Byron"));
+    let mut told = store.committed();
+
+    push(&store, &mut hub);
+    let told = told.try_recv().unwrap();
+    assert!(verified(&pull(&store, &mut hub)));
+
+    assert!(told.acknowledged && told.records.contains(&record(1)) && told.kinds.contains(&patient::KIND));
+    assert_eq!(
+        counts(&store),
+        Counts {
+            pending: 0,
+            unsent: 0,
+            quarantined: 1
+        }
+    );
+    let (stored, set_aside) = store
+        .read_blocking(|tx| Ok((tx.record(record(1))?.unwrap(), tx.quarantined(10)?)))
+        .unwrap();
+    assert_eq!((stored.pending, stored.quarantined), (0, 1));
+    assert_eq!((set_aside[0].record, set_aside[0].reason), (record(1), REFUSED));
+    assert_eq!(patient::NAME.value(&stored.state).unwrap().expose().family, "Lovelace");
+}
+
+#[test]
+fn a_copied_store_takes_a_new_identity_and_neither_loses_a_change() {
+    let (site, copy, mut hub) = (Site::new(), Site::new(), Hub::new());
+    let store = site.create();
+    enrol(&store);
+    save(&store, new_patient(record(1), "Lovelace"));
+    push(&store, &mut hub);
+    pull(&store, &mut hub);
+    drop(store);
+    std::fs::copy(site.file(), copy.file()).unwrap();
+    let store = site.open().unwrap();
+    let twin = Store::open(copy.path(), site.key.clone(), Tuning::default()).unwrap();
+
+    save(&store, new_phone(record(1), "602-555-0101"));
+    save(&twin, email(record(1), "ada@example.org"));
+    save(&twin, new_patient(record(2), "Byron"));
+    assert_eq!(push(&store, &mut hub), Comparison::Same);
+    assert_eq!(push(&twin, &mut hub), Comparison::Lost(Lost::Fork { counter: 2 }));
+    let reborn = twin
+        .write_blocking(Priority::Sync, |tx| tx.take_new_incarnation())
+        .unwrap();
+
+    assert_eq!(
+        (reborn.changes, twin.read_blocking(|tx| tx.incarnation()).unwrap()),
+        (2, 2)
+    );
+    assert_eq!(chain(&twin), ChainCheck::Sound { changes: 3 });
+    assert_eq!(push(&twin, &mut hub), Comparison::Same);
+    assert!(verified(&pull(&twin, &mut hub)) && verified(&pull(&store, &mut hub)));
+    assert_eq!((counts(&store), counts(&twin)), (Counts::default(), Counts::default()));
+    for number in 1..=2 {
+        let [here, there] = [&store, &twin].map(|s| s.read_blocking(move |tx| tx.state(record(number))).unwrap());
+        assert_eq!(here, there);
+    }
+    let both = store.read_blocking(|tx| tx.state(record(1))).unwrap().unwrap();
+    assert!(patient::PHONE.value(&both).is_some() && patient::EMAIL.value(&both).is_some());
+}
+
+#[test]
+fn a_base_that_rotted_is_noticed_by_the_nightly_recompute() {
+    let (site, mut hub) = (Site::new(), Hub::new());
+    let store = site.create();
+    enrol(&store);
+    save(&store, new_patient(record(1), "Lovelace"));
+    push(&store, &mut hub);
+    pull(&store, &mut hub);
+    drop(store);
+    let harm = sqlite::open(&site.file(), &site.key, Mode::Existing, &sqlite::Tuning::default()).unwrap();
+    let mut base = hub.state(record(1)).clone();
+    base.registers
+        .values_mut()
+        .flat_map(|register| register.values.values_mut())
+        .for_each(|live| live.value = Raw::null());
+    harm.execute("UPDATE records SET base = ?1", [base.to_bytes()]).unwrap();
+    drop(harm);
+
+    let store = site.open().unwrap();
+    let lanes = store.read_blocking(|tx| tx.recompute_roots(&proof_key())).unwrap();
+
+    let rotten: Vec<_> = lanes
+        .iter()
+        .filter(|lane| !lane.is_sound())
+        .map(|lane| lane.lane)
+        .collect();
+    assert_eq!(rotten, [clinic::catalogue::lane(patient::KIND)]);
+}
