@@ -82,7 +82,8 @@ impl MessageView {
             tone: Tone::Act,
             title: "Not saved".into(),
             happened: format!("{why} What you just sent was not saved; everything saved before is safe."),
-            todo: "Go back and send it once more. If that does not save it either, write it on paper and call IT.".into(),
+            todo: "Go back and send it once more. If that does not save it either, write it on paper and call IT."
+                .into(),
             ways: vec![
                 Way::new("/board", "Board"),
                 Way::new("/connection", "Look at the connection"),
