@@ -258,11 +258,13 @@ fn prepare(connection: &mut Connection, life: &Life) -> Result<(), StoreError> {
 }
 
 fn opened(folder: &Path, opened: Result<Connection, OpenError>) -> Result<Connection, StoreError> {
-    opened.map_err(|error| match error {
-        OpenError::NoSpace { .. } => StoreError::NoSpace {
-            folder: folder.to_owned(),
-        },
-        other => StoreError::Open(other),
+    opened.map_err(|error| {
+        if matches!(error, OpenError::NoSpace { .. }) {
+            return StoreError::NoSpace {
+                folder: folder.to_owned(),
+            };
+        }
+        StoreError::Open(error)
     })
 }
 

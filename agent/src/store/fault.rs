@@ -109,6 +109,10 @@ pub(super) enum Fault {
 }
 
 impl Fault {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "SQLite's other codes are told by their number"
+    )]
     pub(super) fn of(error: &rusqlite::Error) -> Fault {
         let Some(failure) = error.sqlite_error() else {
             return Fault::Other(0);

@@ -1,0 +1,337 @@
+//! Settings: one struct per part, composed here. Every setting has a default, so an empty file is a whole one. What a file
+//! says wrong is told with file, line and remedy, and nothing is started.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, PartialEq, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    pub page: PageConfig,
+    pub mllp: MllpConfig,
+    pub sync: SyncConfig,
+    pub jobs: JobsConfig,
+    pub log: LogConfig,
+}
+
+/// The local page.
+#[derive(Clone, PartialEq, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct PageConfig {
+    /// Where the page is served; a loopback address, since anything else would need TLS.
+    pub listen: SocketAddr,
+    /// Largest form, in bytes.
+    pub form_max_bytes: usize,
+    /// Event streams that may be open at once.
+    pub streams_max: usize,
+}
+
+impl Default for PageConfig {
+    fn default() -> PageConfig {
+        PageConfig {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7780)),
+            form_max_bytes: 65_536,
+            streams_max: 64,
+        }
+    }
+}
+
+/// HL7 v2 over MLLP.
+#[derive(Clone, PartialEq, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct MllpConfig {
+    /// Where messages are taken in; a loopback address or one of the clinic's own network.
+    pub listen: SocketAddr,
+    /// Largest message, in bytes.
+    pub message_max_bytes: usize,
+    /// Connections that may be open at once.
+    pub connections_max: usize,
+    /// A connection on which nothing comes for so long is closed.
+    pub idle_secs: u64,
+}
+
+impl Default for MllpConfig {
+    fn default() -> MllpConfig {
+        MllpConfig {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 2575)),
+            message_max_bytes: 1_048_576,
+            connections_max: 64,
+            idle_secs: 3_600,
+        }
+    }
+}
+
+/// The line to the hub.
+#[derive(Clone, PartialEq, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct SyncConfig {
+    /// How often the line is probed while a page is open.
+    pub probe_secs: u64,
+    /// How often it is probed while none is.
+    pub probe_idle_secs: u64,
+    /// An answer to a probe that takes longer counts as no answer.
+    pub probe_timeout_ms: u64,
+    /// An answer that takes longer counts as slow.
+    pub slow_ms: u64,
+    pub request_timeout_secs: u64,
+    /// How long the hub may hold a question that it has nothing to say to.
+    pub long_poll_secs: u64,
+    /// Largest run of changes in one push, in bytes before compression.
+    pub push_max_bytes: usize,
+    /// Largest answer to one pull, in bytes before compression.
+    pub pull_max_bytes: u64,
+    /// Tries are repeated after a random time up to this.
+    pub backoff_max_secs: u64,
+}
+
+impl Default for SyncConfig {
+    fn default() -> SyncConfig {
+        SyncConfig {
+            probe_secs: 2,
+            probe_idle_secs: 15,
+            probe_timeout_ms: 2_000,
+            slow_ms: 1_000,
+            request_timeout_secs: 20,
+            long_poll_secs: 25,
+            push_max_bytes: 128 * 1024,
+            pull_max_bytes: 128 * 1024,
+            backoff_max_secs: 15,
+        }
+    }
+}
+
+impl SyncConfig {
+    pub fn long_poll(&self) -> Duration {
+        Duration::from_secs(self.long_poll_secs)
+    }
+}
+
+/// Work that is done by the clock.
+#[derive(Clone, PartialEq, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct JobsConfig {
+    /// When the proof of agreement is recomputed from the rows, in the site's own time, "HH:MM".
+    #[schemars(with = "String")]
+    pub recompute_roots_at: TimeOfDay,
+}
+
+impl Default for JobsConfig {
+    fn default() -> JobsConfig {
+        JobsConfig {
+            recompute_roots_at: TimeOfDay { hour: 2, minute: 30 },
+        }
+    }
+}
+
+/// A time of day on the site's clock.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct TimeOfDay {
+    pub hour: i8,
+    pub minute: i8,
+}
+
+impl TryFrom<String> for TimeOfDay {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<TimeOfDay, String> {
+        let parts = text
+            .split_once(':')
+            .and_then(|(h, m)| Some((h.parse::<i8>().ok()?, m.parse::<i8>().ok()?)));
+        match parts {
+            Some((hour @ 0..=23, minute @ 0..=59)) => Ok(TimeOfDay { hour, minute }),
+            _ => Err(format!("`{text}` is not a time of day; write it as \"02:30\"")),
+        }
+    }
+}
+
+impl From<TimeOfDay> for String {
+    fn from(time: TimeOfDay) -> String {
+        format!("{:02}:{:02}", time.hour, time.minute)
+    }
+}
+
+/// The log: JSON lines, a file a day.
+#[derive(Clone, PartialEq, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogConfig {
+    /// error, warn, info, debug or trace.
+    pub level: LogLevel,
+    /// Daily files that are kept.
+    pub keep_files: usize,
+}
+
+impl Default for LogConfig {
+    fn default() -> LogConfig {
+        LogConfig {
+            level: LogLevel::Info,
+            keep_files: 30,
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl LogLevel {
+    pub fn name(self) -> &'static str {
+        match self {
+            LogLevel::Error => "error",
+            LogLevel::Warn => "warn",
+            LogLevel::Info => "info",
+            LogLevel::Debug => "debug",
+            LogLevel::Trace => "trace",
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("{} cannot be read: {reason}; correct its permissions, or remove it to run on the defaults", .file.display())]
+    Unreadable { file: PathBuf, reason: String },
+    #[error("{}{}: {what}; correct it, `mainstay-agent check-config` tells whether it is right", .file.display(), on_line(.line))]
+    Wrong {
+        file: PathBuf,
+        line: Option<usize>,
+        what: String,
+    },
+}
+
+fn on_line(line: &Option<usize>) -> String {
+    line.map(|line| format!(", line {line}")).unwrap_or_default()
+}
+
+/// Reads the file; a missing one is an empty one.
+pub fn load(file: &Path) -> Result<Config, ConfigError> {
+    let text = match std::fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Config::default()),
+        Err(error) => {
+            return Err(ConfigError::Unreadable {
+                file: file.to_owned(),
+                reason: error.to_string(),
+            });
+        }
+    };
+    parse(file, &text)
+}
+
+fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
+    let config: Config = toml::from_str(text).map_err(|error| ConfigError::Wrong {
+        file: file.to_owned(),
+        line: error.span().map(|span| text[..span.start].lines().count().max(1)),
+        what: error.message().replace('\n', " "),
+    })?;
+    config.check().map_err(|what| ConfigError::Wrong {
+        file: file.to_owned(),
+        line: None,
+        what,
+    })?;
+    Ok(config)
+}
+
+impl Config {
+    fn check(&self) -> Result<(), String> {
+        if !self.page.listen.ip().is_loopback() {
+            return Err(format!(
+                "`page.listen` is {}, but without TLS the page is served on loopback only",
+                self.page.listen
+            ));
+        }
+        let positive = [
+            ("page.form_max_bytes", self.page.form_max_bytes as u64),
+            ("page.streams_max", self.page.streams_max as u64),
+            ("mllp.message_max_bytes", self.mllp.message_max_bytes as u64),
+            ("mllp.connections_max", self.mllp.connections_max as u64),
+            ("mllp.idle_secs", self.mllp.idle_secs),
+            ("sync.probe_secs", self.sync.probe_secs),
+            ("sync.probe_idle_secs", self.sync.probe_idle_secs),
+            ("sync.probe_timeout_ms", self.sync.probe_timeout_ms),
+            ("sync.request_timeout_secs", self.sync.request_timeout_secs),
+            ("sync.pull_max_bytes", self.sync.pull_max_bytes),
+            ("sync.backoff_max_secs", self.sync.backoff_max_secs),
+            ("log.keep_files", self.log.keep_files as u64),
+        ];
+        if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
+            return Err(format!("`{name}` must be more than 0"));
+        }
+        if self.sync.push_max_bytes < sync_protocol::CHANGE_MAX_BYTES {
+            return Err(format!(
+                "`sync.push_max_bytes` must hold one change: at least {}",
+                sync_protocol::CHANGE_MAX_BYTES
+            ));
+        }
+        if self.sync.push_max_bytes > sync_protocol::wire::BODY_MAX_BYTES {
+            return Err(format!(
+                "`sync.push_max_bytes` may be at most {}",
+                sync_protocol::wire::BODY_MAX_BYTES
+            ));
+        }
+        Ok(())
+    }
+
+    /// Settings that differ from `new` and hold only from the next start.
+    pub fn needs_restart(&self, new: &Config) -> Vec<&'static str> {
+        let mut settings = Vec::new();
+        if self.page != new.page {
+            settings.push("page");
+        }
+        if self.mllp != new.mllp {
+            settings.push("mllp");
+        }
+        if self.jobs != new.jobs {
+            settings.push("jobs");
+        }
+        if self.log.keep_files != new.log.keep_files {
+            settings.push("log.keep_files");
+        }
+        settings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> String {
+        parse(Path::new("agent.toml"), text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_file_that_ships_is_the_defaults() {
+        let shipped = include_str!("../../config/agent.toml");
+        assert_eq!(parse(Path::new("agent.toml"), shipped).unwrap(), Config::default());
+        let uncommented: String = shipped
+            .lines()
+            .map(|line| line.strip_prefix("# ").filter(|l| l.contains(" = ")).unwrap_or(line))
+            .fold(String::new(), |text, line| text + line + "\n");
+        assert_eq!(parse(Path::new("agent.toml"), &uncommented).unwrap(), Config::default());
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_line() {
+        let unknown = error("[page]\nlisten = \"127.0.0.1:80\"\ncolour = 1\n");
+        assert!(
+            unknown.contains("agent.toml, line 3") && unknown.contains("colour"),
+            "{unknown}"
+        );
+        let outside = error("[page]\nlisten = \"0.0.0.0:80\"\n");
+        assert!(
+            outside.contains("page.listen") && outside.contains("loopback"),
+            "{outside}"
+        );
+        let time = error("[jobs]\nrecompute_roots_at = \"25:00\"\n");
+        assert!(time.contains("line 2") && time.contains("02:30"), "{time}");
+    }
+}

@@ -1,0 +1,143 @@
+//! Enrolment by one-time token: makes key and store if there are none, and asks the hub that the token names. Nothing that
+//! exists is ever made anew.
+
+use std::time::Duration;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use sync_protocol::{EpochId, RecordId, ScopeId};
+use vault::token::TokenError;
+use vault::{ClientKey, EnrolmentToken};
+
+use crate::enrolment::{self, Enrolment};
+use crate::fault::{Fault, exit};
+use crate::home::Home;
+use crate::hub_client::{self, EnrolReply, HubError};
+use crate::open;
+use crate::store::{Priority, Store, TxError, WriteError};
+
+#[derive(Debug, thiserror::Error)]
+pub enum EnrolError {
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    #[error(
+        "this agent is enrolled already, at {hub}; nothing was changed. To enrol it elsewhere, set up a new home folder"
+    )]
+    Enrolled { hub: String },
+    #[error("the hub refuses the token: {message}")]
+    TokenRefused { message: String },
+    #[error(
+        "the hub at {url} is not reached: check the address, the line and the firewall, then try again with the same token"
+    )]
+    NotReached { url: String },
+    #[error(
+        "what answers at {url} is not the hub that made this token; get a token from the hub itself, and check for a proxy that inspects the line"
+    )]
+    WrongHub { url: String },
+    #[error(
+        "the hub's certificate does not fit this machine's date: set the clock, then try again with the same token"
+    )]
+    Dates,
+    #[error("enrolment: {0}")]
+    Hub(HubError),
+    #[error("the hub's answer to the enrolment lacks {0}")]
+    Answer(&'static str),
+    #[error("no key could be made for this agent")]
+    Key,
+    #[error(transparent)]
+    Write(#[from] WriteError<TxError>),
+}
+
+impl EnrolError {
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            EnrolError::Token(_) | EnrolError::TokenRefused { .. } => exit::TOKEN,
+            EnrolError::NotReached { .. } => exit::HUB_NOT_REACHED,
+            EnrolError::WrongHub { .. } | EnrolError::Dates => exit::HUB_NOT_PINNED,
+            EnrolError::Write(WriteError::NoSpace) => exit::NO_SPACE,
+            EnrolError::Enrolled { .. }
+            | EnrolError::Hub(_)
+            | EnrolError::Answer(_)
+            | EnrolError::Key
+            | EnrolError::Write(_) => exit::FAILED,
+        }
+    }
+}
+
+/// What an enrolment gave.
+pub struct Enrolled {
+    pub site: RecordId,
+    pub name: String,
+    pub hub: String,
+}
+
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+pub async fn enrol(home: &Home, token: &str) -> Result<Enrolled, Fault> {
+    let parsed = EnrolmentToken::parse(token.trim()).map_err(EnrolError::Token)?;
+    let store = open::create_or_open(home)?;
+    let outcome = enrol_in(&store, &parsed).await;
+    store.shutdown().await;
+    outcome
+}
+
+async fn enrol_in(store: &Store, token: &EnrolmentToken) -> Result<Enrolled, Fault> {
+    if let Some(known) = store.read(|tx| Enrolment::read(tx)).await? {
+        return Err(EnrolError::Enrolled { hub: known.hub_url }.into());
+    }
+    let key = client_key(store).await?;
+    let csr = key.certificate_request().map_err(|_| EnrolError::Key)?;
+    let url = token.hub_url().to_owned();
+    let rendered = token.render();
+    let reply = hub_client::enrol(&url, token.authority(), &rendered, &csr, TIMEOUT).await;
+    let reply = reply.map_err(|error| refused(error, &url))?;
+    let name = reply.name.clone();
+    let enrolment = read_reply(reply, url)?;
+    let (site, hub) = (enrolment.site, enrolment.hub_url.clone());
+    store
+        .write(Priority::Desk, move |tx| enrolment.keep(tx))
+        .await
+        .map_err(EnrolError::Write)?;
+    Ok(Enrolled { site, name, hub })
+}
+
+async fn client_key(store: &Store) -> Result<ClientKey, Fault> {
+    if let Some(key) = store.read(|tx| enrolment::client_key(tx)).await? {
+        return Ok(key);
+    }
+    let key = ClientKey::generate().map_err(|_| EnrolError::Key)?;
+    let bytes = key.key_pkcs8();
+    let kept = store
+        .write(Priority::Desk, move |tx| enrolment::keep_client_key(tx, &bytes))
+        .await;
+    kept.map_err(EnrolError::Write)?;
+    Ok(key)
+}
+
+fn refused(error: HubError, url: &str) -> EnrolError {
+    let url = url.to_owned();
+    match error {
+        HubError::NotReached | HubError::Busy { .. } => EnrolError::NotReached { url },
+        HubError::WrongAuthority => EnrolError::WrongHub { url },
+        HubError::Dates => EnrolError::Dates,
+        HubError::Refused { code, message } if code.starts_with("token_") => EnrolError::TokenRefused { message },
+        other @ (HubError::Refused { .. } | HubError::Unreadable | HubError::Setup) => EnrolError::Hub(other),
+    }
+}
+
+fn read_reply(reply: EnrolReply, hub_url: String) -> Result<Enrolment, EnrolError> {
+    let certificate =
+        |pem: &str, what| CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|_| EnrolError::Answer(what));
+    let proof_key = data_encoding::HEXLOWER.decode(reply.proof_key.as_bytes()).ok();
+    Ok(Enrolment {
+        hub_url,
+        site: RecordId::parse(&reply.site).ok_or(EnrolError::Answer("the site"))?,
+        scope: ScopeId::parse(&reply.scope).ok_or(EnrolError::Answer("the scope"))?,
+        epoch: EpochId::parse(&reply.epoch).ok_or(EnrolError::Answer("the epoch"))?,
+        proof_key: proof_key
+            .and_then(|key| key.try_into().ok())
+            .ok_or(EnrolError::Answer("the proof key"))?,
+        authority: certificate(&reply.authority, "the authority's certificate")?,
+        certificate: certificate(&reply.certificate, "the certificate")?,
+    })
+}

@@ -1,0 +1,123 @@
+//! What is known of the line to the hub, for the banner and for `status`: line, hub and EHR told apart, never guessed.
+
+use serde::Serialize;
+use tokio::sync::watch;
+
+/// How the line is, as people are told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LineState {
+    /// Nothing has been tried yet.
+    Starting,
+    Connected,
+    /// The hub answers, but slowly.
+    Slow,
+    #[serde(rename = "cut off")]
+    CutOff,
+    /// Disconnected by decision.
+    Held,
+}
+
+/// Why the line to the hub does not serve.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "trouble", content = "what")]
+pub enum Trouble {
+    /// Nothing answers: the line, a name that does not resolve, or a hub that is down.
+    NotReached,
+    /// What answers is not our hub.
+    WrongAuthority,
+    /// The certificates' dates do not fit this clock.
+    Dates,
+    /// The hub answers and refuses, with its own code.
+    Refused(String),
+    /// The hub has less of our changes than it acknowledged: it was restored from an older copy.
+    HubWentBack,
+}
+
+impl Trouble {
+    pub fn words(&self) -> String {
+        match self {
+            Trouble::NotReached => "the hub is not reached".to_owned(),
+            Trouble::WrongAuthority => {
+                "what answers at the hub's address is not this organisation's hub; a proxy may inspect the line"
+                    .to_owned()
+            }
+            Trouble::Dates => "the hub's certificate does not fit this machine's date; set the clock".to_owned(),
+            Trouble::Refused(code) => format!("the hub refuses ({code})"),
+            Trouble::HubWentBack => {
+                "the hub has gone back to an older copy; nothing is taken from it until it is mended".to_owned()
+            }
+        }
+    }
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct Line {
+    pub state: LineState,
+    pub since_ms: i64,
+    pub trouble: Option<Trouble>,
+    /// What the hub says of the EHR: `None` while the hub is not reached or has no machine to deliver to.
+    pub ehr_reached: Option<bool>,
+    pub round_trip_ms: Option<u64>,
+    /// How far this clock is ahead of the hub's.
+    pub clock_ahead_ms: Option<i64>,
+    /// Records that were still to come at the last page.
+    pub behind: u64,
+    /// When the last exchange was completed.
+    pub exchanged_ms: Option<i64>,
+}
+
+impl Line {
+    pub fn starting(now_ms: i64) -> Line {
+        Line {
+            state: LineState::Starting,
+            since_ms: now_ms,
+            trouble: None,
+            ehr_reached: None,
+            round_trip_ms: None,
+            clock_ahead_ms: None,
+            behind: 0,
+            exchanged_ms: None,
+        }
+    }
+
+    /// Goes into a state; its beginning is kept while it lasts.
+    pub fn enter(&mut self, state: LineState, trouble: Option<Trouble>, now_ms: i64) {
+        if self.state != state {
+            self.since_ms = now_ms;
+        }
+        self.state = state;
+        if matches!(state, LineState::CutOff | LineState::Held) {
+            self.ehr_reached = None;
+            self.round_trip_ms = None;
+        }
+        self.trouble = trouble;
+    }
+}
+
+/// The one place where the state of the line is kept; whoever shows it watches.
+#[derive(Clone)]
+pub struct LineWatch(watch::Sender<Line>);
+
+impl LineWatch {
+    pub fn new(now_ms: i64) -> LineWatch {
+        LineWatch(watch::Sender::new(Line::starting(now_ms)))
+    }
+
+    pub fn now(&self) -> Line {
+        self.0.borrow().clone()
+    }
+
+    pub fn subscribe(&self) -> watch::Receiver<Line> {
+        self.0.subscribe()
+    }
+
+    /// Watchers are woken only by what differs.
+    pub fn update(&self, change: impl FnOnce(&mut Line)) {
+        self.0.send_if_modified(|line| {
+            let before = line.clone();
+            change(line);
+            *line != before
+        });
+    }
+}

@@ -1,0 +1,214 @@
+//! How this site is, in figures: for `status`, for the page about the connection, for whoever watches the machine. It
+//! carries no PHI.
+
+use std::collections::BTreeMap;
+
+use clinic::index::Facet;
+use clinic::task::TaskState;
+use serde::Serialize;
+use sync_protocol::Lane;
+use sync_protocol::replica::Lost;
+use vault::Custody;
+
+use crate::access::site::Site;
+use crate::app::App;
+use crate::line::{Line, LineState};
+use crate::store::{Outcome, ReadError, ReadTx, TxError};
+use crate::verified::{self, lane_word};
+
+#[derive(Debug, Serialize)]
+pub struct Status {
+    pub version: &'static str,
+    pub site: String,
+    pub name: String,
+    pub zone: String,
+    pub hub: String,
+    pub line: LineState,
+    pub since_ms: i64,
+    /// What is wrong with the line, in words.
+    pub trouble: Option<String>,
+    /// `reached`, `not reached`, `unknown`, or `entered by hand` where a person is the target.
+    pub ehr: &'static str,
+    pub behind: u64,
+    pub exchanged_ms: Option<i64>,
+    pub clock_offset_ms: Option<i64>,
+    pub downtime: bool,
+    pub held: bool,
+    pub incarnation: String,
+    pub incarnations: u64,
+    pub counter: u64,
+    pub accepted: u64,
+    pub pending: u64,
+    pub quarantined: u64,
+    pub unmatched: u64,
+    pub conflicts: u64,
+    pub rejected_messages: u64,
+    pub queue: BTreeMap<&'static str, u64>,
+    pub roots: BTreeMap<&'static str, Root>,
+    pub rebirths: Vec<Rebirth>,
+    pub warnings: Vec<Warning>,
+}
+
+/// The proof of one lane: our root now, the hub's at the last completed pull.
+#[derive(Debug, Serialize)]
+pub struct Root {
+    pub agent: String,
+    pub hub: Option<String>,
+    pub equal: bool,
+    pub verified_ms: Option<i64>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Rebirth {
+    pub at_ms: i64,
+    pub cause: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Warning {
+    pub severity: &'static str,
+    pub text: String,
+}
+
+/// A clock that differs by more is worth a warning.
+const CLOCK_WARNING_MS: i64 = 60_000;
+
+pub async fn gather(app: &App) -> Result<Status, ReadError> {
+    let line = app.line.now();
+    let custody = app.custody.clone();
+    let enrolment = app.enrolment.clone();
+    app.store
+        .read(move |tx| read(tx, &line, &custody, &enrolment.hub_url, enrolment.scope))
+        .await
+}
+
+fn read(
+    tx: &ReadTx<'_>,
+    line: &Line,
+    custody: &Custody,
+    hub: &str,
+    scope: sync_protocol::ScopeId,
+) -> Result<Status, TxError> {
+    let site = Site::of(tx)?;
+    let head = tx.head()?;
+    let counts = tx.counts()?;
+    let mut roots = BTreeMap::new();
+    for lane in Lane::ALL {
+        let ours = tx.root(scope, lane)?;
+        let last = verified::of(tx, lane)?;
+        let root = Root {
+            agent: ours.to_string(),
+            hub: last.map(|last| last.hub.to_string()),
+            equal: last.is_some_and(|last| last.hub == ours),
+            verified_ms: last.filter(|last| last.equal).map(|last| last.at_ms),
+        };
+        roots.insert(lane_word(lane), root);
+    }
+    let rebirths: Vec<Rebirth> = verified::rebirths(tx)?.iter().map(rebirth).collect();
+    let warnings = warnings(line, custody, counts.quarantined, &roots, &rebirths);
+    Ok(Status {
+        version: env!("CARGO_PKG_VERSION"),
+        site: site.id.to_string(),
+        name: site.name.clone(),
+        zone: site.zone.clone(),
+        hub: hub.to_owned(),
+        line: line.state,
+        since_ms: line.since_ms,
+        trouble: line.trouble.as_ref().map(|trouble| trouble.words()),
+        ehr: match (site.ehr, line.ehr_reached) {
+            (clinic::value::Target::Person, _) => "entered by hand",
+            (clinic::value::Target::Machine, Some(true)) => "reached",
+            (clinic::value::Target::Machine, Some(false)) => "not reached",
+            (clinic::value::Target::Machine, None) => "unknown",
+        },
+        behind: line.behind,
+        exchanged_ms: line.exchanged_ms,
+        clock_offset_ms: line.clock_ahead_ms,
+        downtime: !site.downtime.is_empty(),
+        held: !site.held.is_empty(),
+        incarnation: head.replica.to_string(),
+        incarnations: tx.incarnation()?,
+        counter: head.counter,
+        accepted: head.accepted,
+        pending: counts.pending,
+        quarantined: counts.quarantined,
+        unmatched: tx.count_facet(Facet::RESULT_UNMATCHED)?,
+        conflicts: tx.count_facet(Facet::CONFLICT)?,
+        rejected_messages: tx.count_messages(Outcome::Rejected)? + tx.count_messages(Outcome::Error)?,
+        queue: queue(tx)?,
+        roots,
+        rebirths,
+        warnings,
+    })
+}
+
+/// Tasks by state; states without a task are zero.
+pub fn queue(tx: &ReadTx<'_>) -> Result<BTreeMap<&'static str, u64>, TxError> {
+    TaskState::ALL
+        .iter()
+        .map(|state| Ok((state.word(), tx.count_facet(Facet::task(*state))?)))
+        .collect()
+}
+
+fn rebirth(rebirth: &verified::Rebirth) -> Rebirth {
+    let cause = match rebirth.lost {
+        Lost::Fork { .. } => "this store was copied, and the copy was used",
+        Lost::Regression { .. } => "this store was restored from an older copy",
+    };
+    Rebirth {
+        at_ms: rebirth.at_ms,
+        cause,
+    }
+}
+
+fn warnings(
+    line: &Line,
+    custody: &Custody,
+    quarantined: u64,
+    roots: &BTreeMap<&'static str, Root>,
+    rebirths: &[Rebirth],
+) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    let mut warn = |severity, text: String| warnings.push(Warning { severity, text });
+    if let Some(text) = custody.warning() {
+        warn("critical", text.to_owned());
+    }
+    if let Some(ahead) = line.clock_ahead_ms.filter(|ahead| ahead.abs() >= CLOCK_WARNING_MS) {
+        let direction = if ahead > 0 { "ahead of" } else { "behind" };
+        warn(
+            "warning",
+            format!(
+                "this machine's clock is {} {direction} the hub's; set it",
+                span(ahead.unsigned_abs())
+            ),
+        );
+    }
+    if quarantined > 0 {
+        warn(
+            "warning",
+            format!("{quarantined} changes could not be used by the hub and are set apart"),
+        );
+    }
+    for (lane, _) in roots
+        .iter()
+        .filter(|(_, root)| root.hub.is_some() && !root.equal && line.behind == 0)
+    {
+        warn(
+            "warning",
+            format!("not proven to hold the same facts as the hub in the {lane} lane since the last exchange"),
+        );
+    }
+    if let Some(last) = rebirths.last() {
+        warn("notice", format!("took a new identity: {}", last.cause));
+    }
+    warnings
+}
+
+fn span(ms: u64) -> String {
+    let minutes = ms / 60_000;
+    match (minutes / 1_440, minutes / 60 % 24, minutes % 60) {
+        (0, 0, minutes) => format!("{minutes} min"),
+        (0, hours, minutes) => format!("{hours} h {minutes} min"),
+        (days, hours, _) => format!("{days} d {hours} h"),
+    }
+}

@@ -1,0 +1,324 @@
+//! The exchange loop: push what is written here, pull what the hub has, one exchange at a time; and the probe that tells
+//! how the line is. It never applies anything that the engine has not compared with this replica's own chain.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sync_protocol::proof::ProofKey;
+use sync_protocol::replica::{self, Comparison, Lost, PageOutcome, ReplicaError};
+use sync_protocol::wire::{Page, PullReply};
+use tokio::sync::{Notify, broadcast, watch};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::access::arrivals::take_series;
+use crate::access::site::Site;
+use crate::config::{Config, SyncConfig};
+use crate::enrolment::Enrolment;
+use crate::hub_client::{HubClient, HubError};
+use crate::line::{LineState, LineWatch, Trouble};
+use crate::pages::PagesOpen;
+use crate::store::{Committed, Priority, ReadError, Store, TxError, WriteError};
+use crate::{clock, verified};
+
+/// Everything the loop and the probe share.
+pub struct Exchange {
+    pub store: Store,
+    pub hub: HubClient,
+    pub key: ProofKey,
+    pub enrolment: Enrolment,
+    pub line: LineWatch,
+    pub config: watch::Receiver<Arc<Config>>,
+    pub pages: PagesOpen,
+    /// The probe found the line again.
+    pub nudge: Notify,
+}
+
+/// Why an exchange broke off.
+#[derive(Debug, thiserror::Error)]
+enum Broken {
+    #[error(transparent)]
+    Hub(#[from] HubError),
+    #[error(transparent)]
+    Write(#[from] WriteError<ReplicaError<TxError>>),
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error("the hub has gone back to an older copy")]
+    HubWentBack,
+}
+
+impl Exchange {
+    fn sync_config(&self) -> SyncConfig {
+        self.config.borrow().sync.clone()
+    }
+
+    /// Runs until told to stop. What goes wrong is tried again, after a random time that grows to the set limit.
+    pub async fn run(&self, stop: CancellationToken) {
+        let mut committed = self.store.committed();
+        let mut failures = 0u32;
+        while !stop.is_cancelled() {
+            if self.is_held().await {
+                self.line
+                    .update(|line| line.enter(LineState::Held, None, clock::now_ms()));
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    _ = committed.recv() => continue,
+                }
+            }
+            let outcome = tokio::select! {
+                () = stop.cancelled() => return,
+                outcome = self.exchange(&mut committed) => outcome,
+            };
+            match outcome {
+                Ok(()) => failures = 0,
+                Err(broken) => {
+                    failures = failures.saturating_add(1);
+                    self.note(&broken);
+                    tokio::select! {
+                        () = stop.cancelled() => return,
+                        () = self.nudge.notified() => {}
+                        () = sleep(self.pause(&broken, failures)) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    async fn is_held(&self) -> bool {
+        match self.store.read(|tx| Site::of(tx)).await {
+            Ok(site) => !site.held.is_empty(),
+            Err(error) => {
+                tracing::error!(%error, "whether the line is held cannot be read; it counts as held");
+                true
+            }
+        }
+    }
+
+    /// Pushes all there is, then pulls; a pull that waits gives way to a change of our own.
+    async fn exchange(&self, committed: &mut broadcast::Receiver<Arc<Committed>>) -> Result<(), Broken> {
+        self.push_all().await?;
+        let pull = self.pull();
+        tokio::pin!(pull);
+        loop {
+            tokio::select! {
+                pulled = &mut pull => return pulled,
+                news = committed.recv() => match news {
+                    // Dropping the question is what keeps an answer from before this push from being taken for a hub
+                    // that went back.
+                    Ok(news) if news.own => return Ok(()),
+                    Ok(_) => {}
+                    Err(_) => return Ok(()),
+                },
+            }
+        }
+    }
+
+    async fn push_all(&self) -> Result<(), Broken> {
+        let config = self.sync_config();
+        let request_timeout = Duration::from_secs(config.request_timeout_secs);
+        loop {
+            let bytes_max = config.push_max_bytes;
+            let next = self
+                .store
+                .write(Priority::Sync, move |tx| replica::next_push(tx, bytes_max))
+                .await?;
+            let Some(request) = next else { return Ok(()) };
+            let started = Instant::now();
+            let reply = self.hub.push(&request, request_timeout).await?;
+            let comparison = self
+                .store
+                .write(Priority::Sync, move |tx| replica::handle_push_reply(tx, &reply))
+                .await?;
+            tracing::debug!(changes = request.changes.len(), "pushed");
+            self.reached(started.elapsed());
+            self.settle(comparison).await?;
+        }
+    }
+
+    async fn pull(&self) -> Result<(), Broken> {
+        let config = self.sync_config();
+        let wait = if self.line.now().exchanged_ms.is_some() {
+            config.long_poll()
+        } else {
+            Duration::ZERO
+        };
+        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        let bytes_max = config.pull_max_bytes;
+        let request = self
+            .store
+            .write(Priority::Sync, move |tx| replica::next_pull(tx, bytes_max, wait_ms))
+            .await?;
+        let asked = request.replica;
+        let asked_ms = clock::now_ms();
+        let reply = self
+            .hub
+            .pull(&request, wait + Duration::from_secs(config.request_timeout_secs))
+            .await?;
+        self.note_answer(&reply, asked_ms, wait);
+        if let Some(series) = reply.series {
+            let taken = self.store.write(Priority::Sync, move |tx| {
+                take_series(tx, asked, series).map_err(ReplicaError::Ledger)
+            });
+            taken.await?;
+        }
+        for page in reply.pages {
+            self.take(page).await?;
+        }
+        Ok(())
+    }
+
+    async fn take(&self, page: Page) -> Result<(), Broken> {
+        let key = self.key.clone();
+        let (lane, root, behind) = (page.lane, page.root, page.behind());
+        let outcome = self.store.write(Priority::Sync, move |tx| {
+            let outcome = replica::handle_page(tx, &key, &page)?;
+            if let PageOutcome::Applied(applied) = &outcome {
+                tx.observe(applied.latest)?;
+                if let (Some(equal), Some(root)) = (applied.verified, page.root) {
+                    verified::note(tx, page.lane, root, equal, clock::now_ms())?;
+                }
+            }
+            Ok::<_, ReplicaError<TxError>>(outcome)
+        });
+        match outcome.await? {
+            PageOutcome::Applied(applied) => {
+                self.line.update(|line| {
+                    line.behind = behind;
+                    line.exchanged_ms = Some(clock::now_ms());
+                });
+                if root.is_some() && applied.verified == Some(false) {
+                    tracing::error!(?lane, "this site and the hub do not hold the same facts in this lane");
+                }
+                Ok(())
+            }
+            // Another exchange was quicker; the next one asks from where that left off.
+            PageOutcome::OtherCursor => Ok(()),
+            PageOutcome::NotApplied(comparison) => self.settle(comparison).await,
+        }
+    }
+
+    /// Takes a new identity when ours turns out to be somebody else's too, or to have gone back.
+    async fn settle(&self, comparison: Comparison) -> Result<(), Broken> {
+        let lost = match comparison {
+            Comparison::Same | Comparison::Stale => return Ok(()),
+            Comparison::HubWentBack { accepted, hub } => {
+                tracing::error!(accepted, hub, "the hub holds less of our changes than it acknowledged");
+                return Err(Broken::HubWentBack);
+            }
+            Comparison::Lost(lost) => lost,
+        };
+        let reborn = self.store.write(Priority::Sync, move |tx| {
+            let reborn = tx.take_new_incarnation()?;
+            verified::note_rebirth(tx, clock::now_ms(), lost)?;
+            Ok::<_, ReplicaError<TxError>>(reborn)
+        });
+        let reborn = reborn.await?;
+        let cause = match lost {
+            Lost::Fork { .. } => "the hub holds other changes under our numbers: this store was copied",
+            Lost::Regression { .. } => "the hub holds changes of ours that this store lacks: it was restored",
+        };
+        tracing::warn!(from = %reborn.from, to = %reborn.to, changes = reborn.changes, cause, "took a new identity");
+        Ok(())
+    }
+
+    fn note_answer(&self, reply: &PullReply, asked_ms: i64, wait: Duration) {
+        let now = clock::now_ms();
+        let hub_ms = i64::try_from(reply.hub_ms).unwrap_or(i64::MAX);
+        self.line.update(|line| {
+            line.ehr_reached = reply.ehr_reached;
+            // A question that was held says nothing of the round trip, and too little of the clock.
+            if wait.is_zero() {
+                line.clock_ahead_ms = Some((asked_ms + now) / 2 - hub_ms);
+            }
+            if matches!(line.state, LineState::Starting | LineState::CutOff | LineState::Held) {
+                line.enter(LineState::Connected, None, now);
+            }
+        });
+    }
+
+    fn reached(&self, took: Duration) {
+        let slow = took > Duration::from_millis(self.sync_config().slow_ms);
+        let state = if slow { LineState::Slow } else { LineState::Connected };
+        self.line.update(|line| {
+            line.enter(state, None, clock::now_ms());
+            line.round_trip_ms = u64::try_from(took.as_millis()).ok();
+        });
+    }
+
+    fn note(&self, broken: &Broken) {
+        let trouble = match broken {
+            Broken::Hub(error) => error.trouble(),
+            Broken::HubWentBack => Trouble::HubWentBack,
+            Broken::Write(error) => {
+                tracing::error!(%error, "an exchange could not be kept");
+                return;
+            }
+            Broken::Read(error) => {
+                tracing::error!(%error, "an exchange could not be read");
+                return;
+            }
+        };
+        let was = self.line.now().state;
+        self.line
+            .update(|line| line.enter(LineState::CutOff, Some(trouble.clone()), clock::now_ms()));
+        if was != LineState::CutOff {
+            tracing::warn!(trouble = trouble.words(), "cut off");
+        }
+    }
+
+    /// Full jitter: any time up to a limit that doubles with every failure.
+    fn pause(&self, broken: &Broken, failures: u32) -> Duration {
+        if let Broken::Hub(HubError::Busy { retry_after }) = broken {
+            return *retry_after;
+        }
+        let most = self.sync_config().backoff_max_secs.saturating_mul(1_000);
+        let limit = 500u64.saturating_mul(1 << failures.min(16)).min(most).max(1);
+        Duration::from_millis(clock::random_below(limit))
+    }
+
+    /// Asks the hub for a sign of life: often while somebody looks, seldom while nobody does.
+    pub async fn probe(&self, stop: CancellationToken) {
+        loop {
+            let config = self.sync_config();
+            let every = if self.pages.any() {
+                config.probe_secs
+            } else {
+                config.probe_idle_secs
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.pages.opened() => {}
+                () = sleep(Duration::from_secs(every)) => {}
+            }
+            if self.line.now().state == LineState::Held {
+                continue;
+            }
+            self.probe_once(Duration::from_millis(config.probe_timeout_ms)).await;
+        }
+    }
+
+    async fn probe_once(&self, limit: Duration) {
+        let started = Instant::now();
+        let asked_ms = clock::now_ms();
+        let answer = timeout(limit, self.hub.probe(limit))
+            .await
+            .unwrap_or(Err(HubError::NotReached));
+        match answer {
+            Ok(probe) => {
+                let was_cut = self.line.now().state == LineState::CutOff;
+                let took = started.elapsed();
+                self.reached(took);
+                let ahead = (asked_ms + clock::now_ms()) / 2 - probe.hub_ms;
+                self.line.update(|line| {
+                    line.ehr_reached = probe.ehr_reached;
+                    line.clock_ahead_ms = Some(ahead);
+                });
+                if was_cut {
+                    tracing::info!("the line is back");
+                    self.nudge.notify_one();
+                }
+            }
+            Err(error) => self.note(&Broken::Hub(error)),
+        }
+    }
+}
