@@ -17,6 +17,7 @@ const CATCHES_UP: Duration = Duration::from_secs(30);
 async fn within_five_seconds_the_page_says_that_the_line_is_cut_and_then_that_it_is_back() -> Result<()> {
     let world = World::open(Target::Person).await?;
     let mut desk = world.desk().await?;
+    let _open = desk.stay_open().await?;
     until_shown(&mut desk, "/banner", "Connected", CATCHES_UP).await?;
 
     world.line.cut().await?;
@@ -36,6 +37,7 @@ async fn a_line_that_swallows_everything_in_silence_is_noticed_too() -> Result<(
         })
         .await?;
     let mut desk = world.desk().await?;
+    let _open = desk.stay_open().await?;
 
     world.line.set(Condition::Silent).await?;
 

@@ -75,6 +75,7 @@ async fn the_demo_shows_a_day_cuts_and_restores_the_line_and_ends_cleanly() -> R
     };
 
     let people = desk.open("/board").await?.texts("tr.visit").len();
+    let _open = desk.stay_open().await?;
     set_line(false).await?;
     until_shown(&mut desk, "/banner", "Cut off since", Duration::from_secs(5)).await?;
     set_line(true).await?;

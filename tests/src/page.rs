@@ -18,6 +18,15 @@ pub struct Page {
     cookies: BTreeMap<String, String>,
 }
 
+/// A page that somebody has open.
+pub struct OpenPage(tokio::task::JoinHandle<()>);
+
+impl Drop for OpenPage {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// What the page showed.
 #[derive(Clone, Debug)]
 pub struct View {
@@ -123,6 +132,34 @@ impl Page {
         self.submit(&form, &[("q", words)]).await
     }
 
+    /// Keeps the page's stream of events open, as a browser that shows the page does, until the answer is dropped.
+    pub async fn stay_open(&self) -> Result<OpenPage> {
+        let asked = self
+            .http
+            .get(self.address("/events"))
+            .header(COOKIE, self.cookie_header())
+            .send()
+            .await;
+        let mut stream = asked.context("the page has no stream of events")?;
+        ensure!(
+            stream.status().is_success(),
+            "the stream of events was answered {}",
+            stream.status()
+        );
+        Ok(OpenPage(tokio::spawn(async move {
+            while let Ok(Some(_)) = stream.chunk().await {}
+        })))
+    }
+
+    fn cookie_header(&self) -> String {
+        let cookies: Vec<String> = self
+            .cookies
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        cookies.join("; ")
+    }
+
     fn address(&self, path: &str) -> String {
         if path.starts_with("http") {
             path.into()
@@ -134,14 +171,9 @@ impl Page {
     async fn follow(&mut self, mut request: reqwest::RequestBuilder, path: &str) -> Result<View> {
         let mut path = path.to_owned();
         for _ in 0..=REDIRECTS_MAX {
-            let cookies: Vec<String> = self
-                .cookies
-                .iter()
-                .map(|(name, value)| format!("{name}={value}"))
-                .collect();
             let origin = self.base.clone();
             let reply = request
-                .header(COOKIE, cookies.join("; "))
+                .header(COOKIE, self.cookie_header())
                 .header("origin", origin)
                 .send()
                 .await;
