@@ -39,6 +39,7 @@ pub use blobs::{BLOB_MAX_BYTES, Blob, digest_of};
 pub use changes::{ChainCheck, Counts, QuarantinedChange};
 pub use fault::{ReadError, StoreError, TxError, WriteError};
 pub use feed::LaneCheck;
+pub use identity::AuthorError;
 pub use messages::{Message, MessageKey, NewMessage, Outcome};
 pub use records::Stored;
 pub use sign_ins::SignIn;

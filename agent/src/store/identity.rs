@@ -24,6 +24,9 @@ CREATE TABLE identity (
     clock_logical INTEGER NOT NULL
 );";
 
+/// Why a change could not be written.
+pub type AuthorError = ReplicaError<TxError>;
+
 /// Mints the first identity of a store that has never been written to; one that lost its identity is damaged.
 pub(super) fn ensure(connection: &Connection, life: &Life) -> Result<(), StoreError> {
     let known = "SELECT (SELECT count(*) FROM identity), (SELECT count(*) FROM own_changes)";
@@ -84,13 +87,13 @@ impl ReadTx<'_> {
 impl WriteTx<'_> {
     /// Writes a change of this replica: what `draft` says, under the next number. `None`: it says nothing that the
     /// version it names did not say.
-    pub fn author(&mut self, draft: &Draft) -> Result<Option<Written>, ReplicaError<TxError>> {
+    pub fn author(&mut self, draft: &Draft) -> Result<Option<Written>, AuthorError> {
         let stamp = self.stamp()?;
         replica::author(self, draft, &stamp)
     }
 
     /// Goes on as another replica, with every change that the hub has not acknowledged.
-    pub fn take_new_incarnation(&mut self) -> Result<Reborn, ReplicaError<TxError>> {
+    pub fn take_new_incarnation(&mut self) -> Result<Reborn, AuthorError> {
         let to = ReplicaId(self.life.draw()?);
         replica::rebirth(self, to)
     }

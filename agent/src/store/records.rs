@@ -131,12 +131,27 @@ impl ReadTx<'_> {
             .cast_unsigned())
     }
 
+    /// How many on a list stand before a time.
+    pub fn count_facet_before(&self, facet: Facet, before_ms: i64) -> Result<u64, TxError> {
+        let sql = "SELECT count(*) FROM facets WHERE facet = ?1 AND order_ms < ?2";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        Ok(statement
+            .query_row(params![facet.0, before_ms], |row| row.get::<_, i64>(0))?
+            .cast_unsigned())
+    }
+
     /// Records of one kind in the order of their lists, the earliest first.
     pub fn records_of_kind(&self, kind: KindId, limit: u32) -> Result<Vec<Stored>, TxError> {
         self.stored(
             "WHERE r.kind = ?1 ORDER BY r.order_ms, r.record LIMIT ?2",
             params![kind.0, limit],
         )
+    }
+
+    /// Records of one kind from a time on, in the order of their lists, the earliest first.
+    pub fn records_since(&self, kind: KindId, since_ms: i64, limit: u32) -> Result<Vec<Stored>, TxError> {
+        let tail = "WHERE r.kind = ?1 AND r.order_ms >= ?2 ORDER BY r.order_ms, r.record LIMIT ?3";
+        self.stored(tail, params![kind.0, since_ms, limit])
     }
 
     /// Records of one kind that meet every word by one of its alternatives. No words: nothing.

@@ -59,7 +59,7 @@ impl Site {
     }
 }
 
-type Authored = Result<Option<Written>, sync_protocol::replica::ReplicaError<TxError>>;
+type Authored = Result<Option<Written>, AuthorError>;
 
 fn new_patient(record: RecordId, family: &str) -> Draft {
     Writing::new(patient::KIND, record, Action::Arrive, Channel::Page.program(), 1_000)

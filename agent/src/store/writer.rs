@@ -201,8 +201,8 @@ impl Writer {
             let mut group = vec![first];
             match self.commit_group(priority, &mut group) {
                 Ok(changed) => {
-                    group.iter_mut().for_each(|waiting| answer(waiting, None));
                     self.announce(changed);
+                    group.iter_mut().for_each(|waiting| answer(waiting, None));
                 }
                 Err(fault) => {
                     tracing::warn!(?fault, writes = group.len(), "a group of writes was rolled back");
@@ -237,8 +237,8 @@ impl Writer {
         });
         match ended {
             Ok(changed) => {
-                answer(waiting, None);
                 self.announce(changed);
+                answer(waiting, None);
             }
             Err(fault) => {
                 self.give_up(fault);

@@ -133,10 +133,10 @@ fn a_write_sees_what_it_wrote_itself() {
     let site = Site::new();
     let store = site.create();
 
-    let seen = store.write_blocking(Priority::Desk, |tx| -> Result<Vec<ChangeId>, _> {
+    let seen = store.write_blocking(Priority::Desk, |tx| -> Result<Vec<ChangeId>, AuthorError> {
         tx.author(&arrival(record(11), record(1), 5_000))?;
         let visits = tx.linked(record(1), visit::KIND)?;
-        Ok::<_, sync_protocol::replica::ReplicaError<TxError>>(visits[0].state.shown(visit::PATIENT.id))
+        Ok(visits[0].state.shown(visit::PATIENT.id))
     });
 
     assert_eq!(seen.unwrap().len(), 1);

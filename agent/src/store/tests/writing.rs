@@ -171,6 +171,25 @@ fn when_a_group_is_lost_each_write_is_run_once_more_alone() {
 }
 
 #[test]
+fn a_write_that_finds_the_disk_full_midway_loses_no_other() {
+    let site = Site::new();
+    let disk = Disk::beneath(site.path());
+    let store = site.create_gathering();
+    let free = hold(&store);
+    let before = store.write(Priority::Desk, |tx| tx.author(&new_patient(record(1), "Lovelace")));
+    // More than the page cache holds, so that pages go to the disk before the commit.
+    let scan = vec![7; 2 * 1024 * Tuning::default().sqlite.cache_kib as usize];
+    let large = store.write(Priority::Desk, move |tx| tx.put_blob("image/png", &scan));
+    let after = store.write(Priority::Desk, |tx| tx.author(&new_patient(record(2), "Byron")));
+
+    disk.fill_for(1);
+    drop(free);
+
+    assert!(wait(before).is_ok() && wait(large).is_ok() && wait(after).is_ok());
+    assert_eq!(chain(&store), ChainCheck::Sound { changes: 2 });
+}
+
+#[test]
 fn a_disk_that_does_not_sync_confirms_nothing_and_is_used_again_when_it_does() {
     let site = Site::new();
     let disk = Disk::beneath(site.path());
