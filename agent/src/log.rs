@@ -1,6 +1,7 @@
 //! The log: JSON lines in a file a day, and short lines on standard error. What is logged carries no PHI, by type: the
 //! types that hold any do not print.
 
+use std::io::IsTerminal;
 use std::path::Path;
 
 use tracing_appender::non_blocking::WorkerGuard;
@@ -30,7 +31,11 @@ pub fn begin(folder: &Path, config: &LogConfig) -> Result<Log, String> {
     let (lines, flush) = tracing_appender::non_blocking(appender);
     let (filter, level) = reload::Layer::new(filter_of(config.level));
     let file = fmt::layer().json().with_writer(lines).with_current_span(false);
-    let console = fmt::layer().compact().with_writer(std::io::stderr).with_target(false);
+    let console = fmt::layer()
+        .compact()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false);
     tracing_subscriber::registry()
         .with(filter)
         .with(file)

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use vault::Custody;
+use vault::{Custody, private_file};
 
 use crate::app::App;
 use crate::config::{self, Config};
@@ -35,12 +35,13 @@ pub struct Ready {
 /// Runs the agent until `stop`. `ready` is called once everything listens.
 pub async fn run(home: &Home, stop: CancellationToken, ready: impl FnOnce(&Ready)) -> Result<(), Fault> {
     let settings = config::load(&home.config())?;
-    let log = log::begin(&home.logs(), &settings.log).map_err(Fault::Other)?;
     if !Store::exists(&home.data()) && !home.key().exists() {
         return Err(Fault::NotEnrolled {
             home: home.path().to_owned(),
         });
     }
+    private_file::create_private_dir(&home.logs())?;
+    let log = log::begin(&home.logs(), &settings.log).map_err(Fault::Other)?;
     let store = open::open(home)?;
     let outcome = run_on(home, settings, &store, log, stop, ready).await;
     store.shutdown().await;

@@ -8,6 +8,7 @@ mod conflict;
 mod cut_line;
 mod delivery;
 mod demo;
+mod doors;
 mod full_disk;
 mod intake;
 mod phi_at_rest;

@@ -1,0 +1,81 @@
+//! The rules of the house that a compiler does not hold: each heavy thing has one door, the pure crates touch nothing.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// Every source file below a folder, as a path from the root, with its text.
+fn sources(folder: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut folders = vec![root().join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ext| ext == "rs") {
+                let name = path.strip_prefix(root()).unwrap().to_string_lossy().replace('\\', "/");
+                found.push((name, fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    found
+}
+
+fn only_in(what: &str, folders: &[&str], doors: &[&str]) {
+    let strays: Vec<String> = folders
+        .iter()
+        .flat_map(|folder| sources(folder))
+        .filter(|(name, text)| text.contains(what) && !doors.iter().any(|door| name.starts_with(door)))
+        .map(|(name, _)| name)
+        .collect();
+    assert!(strays.is_empty(), "{what} is named outside its doors {doors:?}: {strays:?}");
+}
+
+const CRATES: [&str; 6] = ["sync-protocol/src", "formats/src", "clinic/src", "vault/src", "agent/src", "hub/src"];
+
+#[test]
+fn sqlite_is_opened_and_spoken_to_behind_three_doors() {
+    only_in("rusqlite", &CRATES, &["vault/src/sqlite", "agent/src/store", "hub/src/db"]);
+}
+
+#[test]
+fn http_is_asked_for_behind_few_doors() {
+    let doors = ["agent/src/hub_client.rs", "agent/src/local.rs", "hub/src/connectors", "hub/src/cli"];
+    only_in("reqwest", &CRATES, &doors);
+}
+
+#[test]
+fn the_pure_crates_touch_nothing() {
+    let pure = ["sync-protocol/src", "formats/src", "clinic/src"];
+    for what in ["SystemTime", "Instant::", "Timestamp::now", "Zoned::now", "std::fs", "std::net", "SystemRandom", "async fn", "tokio"] {
+        only_in(what, &pure, &[]);
+    }
+}
+
+#[test]
+fn agent_and_hub_do_not_know_each_other() {
+    for (one, other) in [("agent", "mainstay-hub"), ("hub", "mainstay-agent"), ("tests", "mainstay-hub"), ("tests", "mainstay-agent")] {
+        let manifest = fs::read_to_string(root().join(one).join("Cargo.toml")).unwrap();
+        let dependencies = manifest.split("[dependencies]").nth(1).unwrap();
+        assert!(!dependencies.contains(other), "{one} depends on {other}");
+    }
+}
+
+#[test]
+fn siblings_inside_a_program_never_import_each_other() {
+    let siblings = ["web", "intake", "sync", "jobs", "local"];
+    for sibling in siblings {
+        let files = sources("agent/src").into_iter().filter(|(name, _)| {
+            name == &format!("agent/src/{sibling}.rs") || name.starts_with(&format!("agent/src/{sibling}/"))
+        });
+        for (name, text) in files {
+            for other in siblings.iter().filter(|other| **other != sibling) {
+                assert!(!text.contains(&format!("crate::{other}::")), "{name} imports {other}");
+            }
+        }
+    }
+}
