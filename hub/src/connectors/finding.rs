@@ -43,7 +43,7 @@ pub(super) async fn find(partner: &Partner, ours: &Identity, record: RecordId, c
         }
         take(&whole(bundle)?);
     }
-    for form in by_phone(ours) {
+    if let Some(form) = by_phone(ours) {
         match partner.search("Patient", &form, cause).await {
             Ok(bundle) => take(&whole(bundle)?),
             // Not every EHR can be asked for a phone number.

@@ -97,6 +97,12 @@ pub(super) async fn settle(
     task: RecordId,
     outcome: Outcome,
 ) -> Result<(), StoreError> {
+    let (state, class, attempts) = match &outcome {
+        Outcome::Delivered(_) => (DeliveryState::Delivered.word(), "none", None),
+        Outcome::Changed(delivery) => (delivery.state.word(), delivery.class.word(), Some(delivery.attempts)),
+        Outcome::Ask(_) => (DeliveryState::OnHold.word(), ErrorClass::Conflict.word(), None),
+        Outcome::PatientFound(_) => ("patient found", "none", None),
+    };
     db.write(move |txn| {
         let Some(now) = situation::load(txn, patient)? else { return Ok(()) };
         match outcome {
@@ -109,7 +115,9 @@ pub(super) async fn settle(
             },
         }
     })
-    .await
+    .await?;
+    tracing::info!(%task, state, class, attempts, "a task went on");
+    Ok(())
 }
 
 fn note(txn: &mut Txn<'_>, now: &Situation, task: RecordId, delivery: &Delivery) -> Result<(), StoreError> {

@@ -11,7 +11,7 @@ use clinic::matching::{Candidate, Identity, fold};
 use clinic::numbering::TEMP_SYSTEM;
 use clinic::rules::EHR_SYSTEM;
 use clinic::value::Sex;
-use clinic::{BirthDate, PersonName, Value as _, patient, visit};
+use clinic::{BirthDate, PersonName, patient, visit};
 use formats::date::PartialDate;
 use formats::fhir::{
     Address, CodeableConcept, Coding, ContactPoint, ContactPointSystem, Encounter, EncounterLocation,

@@ -98,14 +98,8 @@ impl Worker {
     fn start_what_is_due(&mut self) {
         let now = now();
         while self.leases.len() < self.parallel {
-            let mut ready: Vec<(i64, RecordId)> = self
-                .due
-                .iter()
-                .filter(|(patient, at)| **at <= now && !self.leases.contains_key(*patient))
-                .map(|(patient, at)| (*at, *patient))
-                .collect();
-            ready.sort();
-            let Some((_, patient)) = ready.first().copied() else { return };
+            let ready = self.due.iter().filter(|(patient, at)| **at <= now && !self.leases.contains_key(*patient));
+            let Some((_, patient)) = ready.map(|(patient, at)| (*at, *patient)).min() else { return };
             self.due.remove(&patient);
             let (desk, stop) = (self.desk.clone(), self.stop.clone());
             let owner = self.running.spawn(async move { work(&desk, patient, &stop).await }).id();
