@@ -26,11 +26,27 @@ pub use status::{SiteStatus, Status};
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "kebab-case")]
 pub enum Command {
-    SiteAdd { name: String, zone: String, rooms: Vec<String>, ehr: Option<String> },
-    Token { site: String, valid_hours: u32 },
-    StaffAdd { login: String, name: String, role: String, site: String, passphrase: Zeroizing<String> },
+    SiteAdd {
+        name: String,
+        zone: String,
+        rooms: Vec<String>,
+        ehr: Option<String>,
+    },
+    Token {
+        site: String,
+        valid_hours: u32,
+    },
+    StaffAdd {
+        login: String,
+        name: String,
+        role: String,
+        site: String,
+        passphrase: Zeroizing<String>,
+    },
     PatientEdit(Edit),
-    PatientFind { text: String },
+    PatientFind {
+        text: String,
+    },
     Status,
 }
 
@@ -38,11 +54,25 @@ pub enum Command {
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "reply", rename_all = "kebab-case")]
 pub enum Reply {
-    Site { site: String, name: String },
-    Token { token: Zeroizing<String>, site: String, expires: String },
-    Staff { staff: String },
-    Edited { patient: String, changes: Vec<String> },
-    Patients { patients: Vec<FoundPatient> },
+    Site {
+        site: String,
+        name: String,
+    },
+    Token {
+        token: Zeroizing<String>,
+        site: String,
+        expires: String,
+    },
+    Staff {
+        staff: String,
+    },
+    Edited {
+        patient: String,
+        changes: Vec<String>,
+    },
+    Patients {
+        patients: Vec<FoundPatient>,
+    },
     Status(Status),
 }
 
@@ -59,17 +89,30 @@ pub struct Admin {
 
 impl Admin {
     pub fn new(db: Db, authority: Arc<Authority>, config: &Config, listens: SocketAddr) -> Admin {
-        let ehr = if config.ehr.is_some() { Target::Machine } else { Target::Person };
-        Admin { db, authority, address: config.server.address(listens), ehr }
+        let ehr = if config.ehr.is_some() {
+            Target::Machine
+        } else {
+            Target::Person
+        };
+        Admin {
+            db,
+            authority,
+            address: config.server.address(listens),
+            ehr,
+        }
     }
 
     pub async fn carry_out(&self, command: Command) -> Result<Reply, Failure> {
         match command {
             Command::SiteAdd { name, zone, rooms, ehr } => self.add_site(name, zone, rooms, ehr).await,
             Command::Token { site, valid_hours } => self.issue_token(&site, valid_hours).await,
-            Command::StaffAdd { login, name, role, site, passphrase } => {
-                self.add_staff(login, name, &role, &site, passphrase).await
-            }
+            Command::StaffAdd {
+                login,
+                name,
+                role,
+                site,
+                passphrase,
+            } => self.add_staff(login, name, &role, &site, passphrase).await,
             Command::PatientEdit(edit) => self.edit_patient(edit).await,
             Command::PatientFind { text } => self.find_patients(&text).await,
             Command::Status => self.status().await,
@@ -79,7 +122,8 @@ impl Admin {
 
 /// Reads a site's id as people give it; whether there is such a site, the store says.
 fn parse_site(text: &str) -> Result<ScopeId, Failure> {
-    ScopeId::parse(text).ok_or_else(|| Failure::failed(format!("\"{text}\" is not a site's id: see mainstay-hub status")))
+    ScopeId::parse(text)
+        .ok_or_else(|| Failure::failed(format!("\"{text}\" is not a site's id: see mainstay-hub status")))
 }
 
 fn no_such_site(site: ScopeId) -> Failure {
@@ -88,5 +132,8 @@ fn no_such_site(site: ScopeId) -> Failure {
 
 fn iso(ms: u64) -> String {
     let timestamp = jiff::Timestamp::from_millisecond(i64::try_from(ms).unwrap_or(i64::MAX));
-    timestamp.unwrap_or(jiff::Timestamp::MAX).strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    timestamp
+        .unwrap_or(jiff::Timestamp::MAX)
+        .strftime("%Y-%m-%dT%H:%M:%SZ")
+        .to_string()
 }

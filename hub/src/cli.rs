@@ -161,9 +161,21 @@ fn act(cli: Cli) -> Result<(), Failure> {
         }
         Verb::Site(SiteVerb::Add { name, zone, rooms, ehr }) => Command::SiteAdd { name, zone, rooms, ehr },
         Verb::Token { site, valid_hours } => Command::Token { site, valid_hours },
-        Verb::Staff(StaffVerb::Add { login, name, role, site, passphrase_file }) => {
+        Verb::Staff(StaffVerb::Add {
+            login,
+            name,
+            role,
+            site,
+            passphrase_file,
+        }) => {
             let passphrase = passphrase::read(passphrase_file.as_deref())?;
-            Command::StaffAdd { login, name, role, site, passphrase }
+            Command::StaffAdd {
+                login,
+                name,
+                role,
+                site,
+                passphrase,
+            }
         }
         Verb::Patient(PatientVerb::Find { text }) => Command::PatientFind { text },
         Verb::Patient(PatientVerb::Edit(edit)) => Command::PatientEdit(Edit {
@@ -176,8 +188,13 @@ fn act(cli: Cli) -> Result<(), Failure> {
         Verb::Status => Command::Status,
     };
     let reply = runtime()?.block_on(send(&home, command))?;
-    let text: Zeroizing<String> = if cli.json { show::json(&reply)? } else { show::text(&reply) };
-    writeln!(std::io::stdout(), "{}", text.as_str()).map_err(|error| Failure::failed(format!("standard output: {error}")))
+    let text: Zeroizing<String> = if cli.json {
+        show::json(&reply)?
+    } else {
+        show::text(&reply)
+    };
+    writeln!(std::io::stdout(), "{}", text.as_str())
+        .map_err(|error| Failure::failed(format!("standard output: {error}")))
 }
 
 fn run(home: &Home, json: bool) -> Result<(), Failure> {

@@ -23,9 +23,9 @@ impl Config {
     /// Reads the file; where there is none, every setting has its default.
     pub fn load(file: &Path) -> Result<Config, Failure> {
         match std::fs::read_to_string(file) {
-            Ok(text) => Config::parse(&text).map_err(|error| {
-                Failure::new(Exit::Config, format!("{}, {error}", file.display()))
-            }),
+            Ok(text) => {
+                Config::parse(&text).map_err(|error| Failure::new(Exit::Config, format!("{}, {error}", file.display())))
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Config::default()),
             Err(error) => Err(Failure::new(
                 Exit::Config,
@@ -36,14 +36,25 @@ impl Config {
 
     fn parse(text: &str) -> Result<Config, String> {
         let config: Config = toml::from_str(text).map_err(|error| {
-            let line = error.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count());
-            format!("line {line}: {}; correct that line, or remove it for the default", error.message().trim())
+            let line = error
+                .span()
+                .map_or(1, |span| 1 + text[..span.start].matches('\n').count());
+            format!(
+                "line {line}: {}; correct that line, or remove it for the default",
+                error.message().trim()
+            )
         })?;
-        config.server.refuse_unsound().map_err(|error| format!("table [server]: {error}"))?;
+        config
+            .server
+            .refuse_unsound()
+            .map_err(|error| format!("table [server]: {error}"))?;
         if let Some(ehr) = &config.ehr {
             ehr.refuse_unsound().map_err(|error| format!("table [ehr]: {error}"))?;
         }
-        config.log.refuse_unsound().map_err(|error| format!("table [log]: {error}"))?;
+        config
+            .log
+            .refuse_unsound()
+            .map_err(|error| format!("table [log]: {error}"))?;
         Ok(config)
     }
 }
@@ -69,9 +80,22 @@ mod tests {
         let config = Config::parse(&uncommented.join("\n")).unwrap();
 
         assert_eq!(config.server.public_url.as_deref(), Some("https://127.0.0.1:8443"));
-        assert_eq!(config.ehr, Some(ehr::Config { base_url: "http://127.0.0.1:8080".to_owned(), ..ehr::Config::default() }));
         assert_eq!(
-            Config { server: server::Config { public_url: None, ..config.server }, ehr: None, ..config },
+            config.ehr,
+            Some(ehr::Config {
+                base_url: "http://127.0.0.1:8080".to_owned(),
+                ..ehr::Config::default()
+            })
+        );
+        assert_eq!(
+            Config {
+                server: server::Config {
+                    public_url: None,
+                    ..config.server
+                },
+                ehr: None,
+                ..config
+            },
             Config::default()
         );
     }
@@ -80,7 +104,10 @@ mod tests {
     fn an_unknown_key_is_refused_with_its_line_and_what_could_be_meant() {
         let error = Config::parse("[server]\nlisten = \"127.0.0.1:0\"\nlissen = 1\n").unwrap_err();
 
-        assert!(error.starts_with("line 3: unknown field `lissen`, expected one of `listen`"), "{error}");
+        assert!(
+            error.starts_with("line 3: unknown field `lissen`, expected one of `listen`"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -42,7 +42,9 @@ const COMMITS_MAX: usize = 256;
 pub enum DbError {
     #[error(transparent)]
     Open(#[from] OpenError),
-    #[error("the store was written by a newer version (tables {stored}, this one knows {known}): install that version or a newer one")]
+    #[error(
+        "the store was written by a newer version (tables {stored}, this one knows {known}): install that version or a newer one"
+    )]
     Newer { stored: i64, known: usize },
     #[error("the store's tables could not be brought forward: {0}")]
     Migration(String),
@@ -141,7 +143,10 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Config {
-        Config { readers: 4, cache_kib: 16 * 1024 }
+        Config {
+            readers: 4,
+            cache_kib: 16 * 1024,
+        }
     }
 }
 
@@ -154,7 +159,10 @@ pub struct Place {
 
 impl Place {
     fn tuning(&self) -> Tuning {
-        Tuning { cache_kib: self.config.cache_kib, ..Tuning::default() }
+        Tuning {
+            cache_kib: self.config.cache_kib,
+            ..Tuning::default()
+        }
     }
 }
 
@@ -196,14 +204,21 @@ impl Db {
     }
 
     fn start(connection: Connection, place: &Place, key: &DataKey, policy: Policy) -> Result<Db, DbError> {
-        let organisation = Organisation::load(&connection)?.ok_or(DbError::Damaged { what: "an organisation" })?;
-        let boot = Boot { id: BootId(random()?), started: Instant::now() };
+        let organisation = Organisation::load(&connection)?.ok_or(DbError::Damaged {
+            what: "an organisation",
+        })?;
+        let boot = Boot {
+            id: BootId(random()?),
+            started: Instant::now(),
+        };
         let readers = (0..place.config.readers.max(1))
             .map(|_| vault::sqlite::open_reader(&place.file, key, &place.tuning()))
             .collect::<Result<Vec<_>, _>>()?;
         let (writes, jobs) = mpsc::channel(WRITES_MAX);
         let (committed, _) = broadcast::channel(COMMITS_MAX);
-        let clock = HybridClock { last: meta::last_time(&connection, &organisation)? };
+        let clock = HybridClock {
+            last: meta::last_time(&connection, &organisation)?,
+        };
         let writer = Writer {
             connection,
             organisation: organisation.clone(),
@@ -239,10 +254,7 @@ impl Db {
 
     /// Runs `steps` in a write transaction: committed when they answer `Ok`, undone otherwise. The caller is answered
     /// after the commit, and may go away without stopping it.
-    pub async fn write<T, E>(
-        &self,
-        steps: impl FnOnce(&mut Txn<'_>) -> Result<T, E> + Send + 'static,
-    ) -> Result<T, E>
+    pub async fn write<T, E>(&self, steps: impl FnOnce(&mut Txn<'_>) -> Result<T, E> + Send + 'static) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<DbError> + Send + 'static,
@@ -258,15 +270,18 @@ impl Db {
     }
 
     /// Runs `steps` against one snapshot.
-    pub async fn read<T, E>(
-        &self,
-        steps: impl FnOnce(&mut Txn<'_>) -> Result<T, E> + Send + 'static,
-    ) -> Result<T, E>
+    pub async fn read<T, E>(&self, steps: impl FnOnce(&mut Txn<'_>) -> Result<T, E> + Send + 'static) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<DbError> + Send + 'static,
     {
-        let permit = self.0.free_readers.clone().acquire_owned().await.map_err(|_| DbError::Closed)?;
+        let permit = self
+            .0
+            .free_readers
+            .clone()
+            .acquire_owned()
+            .await
+            .map_err(|_| DbError::Closed)?;
         let shared = self.0.clone();
         let done = tokio::task::spawn_blocking(move || {
             let _permit = permit;
@@ -277,12 +292,13 @@ impl Db {
 
     /// Ends the writer after what it was given, and closes the file. Further calls are refused.
     pub fn close(&self) {
-        self.0.writes.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // The writer goes last: the last connection to close writes the log back into the file.
         self.0.free_readers.close();
+        self.0.readers.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.0.writes.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(writer) = self.0.writer.lock().unwrap_or_else(PoisonError::into_inner).take() {
             let _ = writer.join();
         }
-        self.0.readers.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
 
@@ -304,7 +320,10 @@ impl Shared {
             };
             steps(&mut txn)
         }));
-        self.readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        self.readers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(connection);
         result.unwrap_or_else(|_| Err(DbError::Panicked.into()))
     }
 }
@@ -327,8 +346,10 @@ fn write_all(mut writer: Writer, mut jobs: mpsc::Receiver<Job>) {
 
 impl Writer {
     fn run<T, E: From<DbError>>(&mut self, steps: impl FnOnce(&mut Txn<'_>) -> Result<T, E>) -> Result<T, E> {
-        let transaction =
-            self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(DbError::from)?;
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(DbError::from)?;
         let mut txn = Txn {
             connection: &transaction,
             org: self.organisation.org,
@@ -339,13 +360,16 @@ impl Writer {
             now_ms: now_ms(),
             touched: BTreeSet::new(),
         };
-        let value = catch_unwind(AssertUnwindSafe(|| steps(&mut txn))).unwrap_or_else(|_| Err(DbError::Panicked.into()))?;
+        let value =
+            catch_unwind(AssertUnwindSafe(|| steps(&mut txn))).unwrap_or_else(|_| Err(DbError::Panicked.into()))?;
         let (clock, touched) = (txn.clock, std::mem::take(&mut txn.touched));
         transaction.commit().map_err(DbError::from)?;
         self.clock = clock;
         if !touched.is_empty() {
             // Nobody listening is no fault.
-            let _ = self.committed.send(Commit { scopes: Arc::new(touched) });
+            let _ = self.committed.send(Commit {
+                scopes: Arc::new(touched),
+            });
         }
         Ok(value)
     }

@@ -21,7 +21,11 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Config {
-        Config { base_url: String::new(), attempt_timeout_secs: 20, retry_backoff_max_secs: 300 }
+        Config {
+            base_url: String::new(),
+            attempt_timeout_secs: 20,
+            retry_backoff_max_secs: 300,
+        }
     }
 }
 

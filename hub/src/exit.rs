@@ -33,7 +33,10 @@ pub struct Failure {
 
 impl Failure {
     pub fn new(exit: Exit, message: impl Into<String>) -> Failure {
-        Failure { exit, message: message.into() }
+        Failure {
+            exit,
+            message: message.into(),
+        }
     }
 
     pub fn failed(message: impl Into<String>) -> Failure {
@@ -98,10 +101,9 @@ impl From<HubError<DbError>> for Failure {
                 clinic::catalogue::describe_reason(reason)
             )),
             HubError::Damaged(_) => Failure::new(Exit::StoreNotOpened, error.to_string()),
-            HubError::ForeignReplica
-            | HubError::OtherEpoch
-            | HubError::ForeignScope
-            | HubError::TooLarge { .. } => Failure::failed(error.to_string()),
+            HubError::ForeignReplica | HubError::OtherEpoch | HubError::ForeignScope | HubError::TooLarge { .. } => {
+                Failure::failed(error.to_string())
+            }
         }
     }
 }

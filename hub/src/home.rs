@@ -107,7 +107,10 @@ impl Home {
     /// Opens what the home holds; on an empty home makes it first. The lock says that nobody else does.
     pub fn open(&self, _lock: &Lock, config: &Config) -> Result<Opened, Failure> {
         key_file::ensure_outside(&self.data(), &self.key_file())?;
-        let place = Place { file: self.store(), config: config.store.clone() };
+        let place = Place {
+            file: self.store(),
+            config: config.store.clone(),
+        };
         let untouched = !self.key_file().exists() && !self.store().exists() && !self.authority_key().exists();
         if untouched && !self.setting_up().exists() {
             private_file::create_private(&self.setting_up(), b"the first set-up of this hub has not ended\n")?;
@@ -116,7 +119,10 @@ impl Home {
             let key = key_file::load(&self.key_file())?;
             let authority = self.load_authority(&key)?;
             let db = Db::open(&place, &key, Policy::CATALOGUE)?;
-            return Ok(Opened { db, authority: Arc::new(authority) });
+            return Ok(Opened {
+                db,
+                authority: Arc::new(authority),
+            });
         }
 
         let key = match self.key_file().exists() {
@@ -133,7 +139,10 @@ impl Home {
         };
         std::fs::remove_file(self.setting_up())
             .map_err(|error| Failure::failed(format!("{}: {error}", self.setting_up().display())))?;
-        Ok(Opened { db, authority: Arc::new(authority) })
+        Ok(Opened {
+            db,
+            authority: Arc::new(authority),
+        })
     }
 
     fn authority_certificate(&self) -> PathBuf {
@@ -155,9 +164,8 @@ impl Home {
     }
 
     fn load_authority(&self, key: &DataKey) -> Result<Authority, Failure> {
-        let broken = |error: &dyn std::fmt::Display| {
-            Failure::new(Exit::StoreNotOpened, format!("the hub's authority: {error}"))
-        };
+        let broken =
+            |error: &dyn std::fmt::Display| Failure::new(Exit::StoreNotOpened, format!("the hub's authority: {error}"));
         let private = seal::read_sealed(&self.authority_key(), key, AUTHORITY_LABEL).map_err(|error| broken(&error))?;
         let certificate = private_file::read_private(&self.authority_certificate())?;
         let certificate = std::str::from_utf8(&certificate).map_err(|error| broken(&error))?;

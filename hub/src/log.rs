@@ -25,7 +25,10 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Config {
-        Config { level: "info".to_owned(), keep_days: 30 }
+        Config {
+            level: "info".to_owned(),
+            keep_days: 30,
+        }
     }
 }
 
@@ -54,7 +57,10 @@ pub fn start(folder: &Path, config: &Config) -> Result<WorkerGuard, Failure> {
     let level = &config.level;
     // What other crates would say of a request is not ours to vouch for: only their warnings are kept.
     let filter = EnvFilter::new(format!("warn,mainstay_hub={level}"));
-    let json = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(writer);
+    let json = tracing_subscriber::fmt::layer()
+        .json()
+        .flatten_event(true)
+        .with_writer(writer);
     tracing_subscriber::registry()
         .with(filter)
         .with(json)

@@ -99,7 +99,9 @@ impl Config {
     /// The address that tokens carry, given where the hub listens. None when that is no address to reach it by.
     pub fn address(&self, listens: SocketAddr) -> Option<String> {
         let reachable = listens.port() != 0 && !listens.ip().is_unspecified();
-        self.public_url.clone().or_else(|| reachable.then(|| format!("https://{listens}")))
+        self.public_url
+            .clone()
+            .or_else(|| reachable.then(|| format!("https://{listens}")))
     }
 }
 
@@ -117,14 +119,15 @@ struct Parts {
 }
 
 impl App {
-    pub fn new(
-        db: Db,
-        authority: Arc<Authority>,
-        config: Config,
-        reach: ehr::Reach,
-        stop: CancellationToken,
-    ) -> App {
-        App(Arc::new(Parts { db, authority, config, reach, stop, seen: Mutex::default() }))
+    pub fn new(db: Db, authority: Arc<Authority>, config: Config, reach: ehr::Reach, stop: CancellationToken) -> App {
+        App(Arc::new(Parts {
+            db,
+            authority,
+            config,
+            reach,
+            stop,
+            seen: Mutex::default(),
+        }))
     }
 
     pub fn router(self) -> Router {

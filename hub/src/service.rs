@@ -43,16 +43,33 @@ pub async fn run(
     }
 
     let listener = tls::bind(config.server.listen).await?;
-    let listens = listener.local_addr().map_err(|error| Failure::failed(format!("the listener: {error}")))?;
+    let listens = listener
+        .local_addr()
+        .map_err(|error| Failure::failed(format!("the listener: {error}")))?;
     let local = bind_local(&home.socket())?;
-    let address = config.server.address(listens).unwrap_or_else(|| format!("https://{listens}"));
+    let address = config
+        .server
+        .address(listens)
+        .unwrap_or_else(|| format!("https://{listens}"));
     let admin = Admin::new(db.clone(), authority.clone(), &config, listens);
     let reach = Reach::default();
-    let app = App::new(db.clone(), authority.clone(), config.server.clone(), reach, stop.clone());
+    let app = App::new(
+        db.clone(),
+        authority.clone(),
+        config.server.clone(),
+        reach,
+        stop.clone(),
+    );
 
     let commands = Router::new().route(COMMAND_ROUTE, post(command)).with_state(admin);
     let local = tokio::spawn(serve_local(local, commands, config.server.clone(), stop.clone()));
-    let agents = tokio::spawn(tls::serve(listener, authority, config.server, app.router(), stop.clone()));
+    let agents = tokio::spawn(tls::serve(
+        listener,
+        authority,
+        config.server,
+        app.router(),
+        stop.clone(),
+    ));
     tracing::info!(%address, "the hub is ready");
     ready(&address);
 

@@ -41,10 +41,15 @@ impl Admin {
     pub(super) async fn find_patients(&self, text: &str) -> Result<Reply, Failure> {
         let words = clinic::index::search(text);
         if words.is_empty() {
-            return Err(Failure::new(Exit::Usage, "give a name, a birth date, a phone number or an identifier"));
+            return Err(Failure::new(
+                Exit::Usage,
+                "give a name, a birth date, a phone number or an identifier",
+            ));
         }
-        let found: Vec<RecordState> =
-            self.db.read(move |txn| Ok::<_, Failure>(txn.search(patient::KIND, &words)?)).await?;
+        let found: Vec<RecordState> = self
+            .db
+            .read(move |txn| Ok::<_, Failure>(txn.search(patient::KIND, &words)?))
+            .await?;
         let mut patients: Vec<_> = found.iter().map(FoundPatient::of).collect();
         patients.sort_by(|a, b| (&a.name, &a.patient).cmp(&(&b.name, &b.patient)));
         Ok(Reply::Patients { patients })
@@ -57,7 +62,10 @@ impl Admin {
         let written = self.db.write(move |txn| write_edit(txn, record, &wanted)).await?;
         let changes = written.iter().map(|written| written.change.to_string()).collect();
         tracing::info!(patient = %record, changes = written.len(), "a patient was edited at the hub");
-        Ok(Reply::Edited { patient: record.to_string(), changes })
+        Ok(Reply::Edited {
+            patient: record.to_string(),
+            changes,
+        })
     }
 }
 
@@ -72,9 +80,14 @@ struct Wanted {
 impl Wanted {
     fn parse(edit: &Edit) -> Result<Wanted, Failure> {
         let bounded = |what: &str, text: &Option<String>| -> Result<Option<String>, Failure> {
-            let Some(text) = text.as_deref().map(str::trim) else { return Ok(None) };
+            let Some(text) = text.as_deref().map(str::trim) else {
+                return Ok(None);
+            };
             if text.is_empty() || text.chars().count() > CONTACT_MAX_CHARS || text.chars().any(char::is_control) {
-                return Err(Failure::new(Exit::Usage, format!("{what} must have 1 to {CONTACT_MAX_CHARS} characters")));
+                return Err(Failure::new(
+                    Exit::Usage,
+                    format!("{what} must have 1 to {CONTACT_MAX_CHARS} characters"),
+                ));
             }
             Ok(Some(text.to_owned()))
         };
@@ -91,13 +104,15 @@ impl Wanted {
             phone: bounded("the phone number", &edit.phone)?.map(Phi::new),
             email: bounded("the e-mail address", &edit.email)?.map(Phi::new),
             birth_date: birth_date.map(Phi::new),
-            allergy: substance
-                .map(|substance| Phi::new(AllergyStatement { substance, ..AllergyStatement::default() })),
+            allergy: substance.map(|substance| {
+                Phi::new(AllergyStatement {
+                    substance,
+                    ..AllergyStatement::default()
+                })
+            }),
         };
-        let something = wanted.phone.is_some()
-            || wanted.email.is_some()
-            || wanted.birth_date.is_some()
-            || wanted.allergy.is_some();
+        let something =
+            wanted.phone.is_some() || wanted.email.is_some() || wanted.birth_date.is_some() || wanted.allergy.is_some();
         if !something {
             return Err(Failure::new(
                 Exit::Usage,

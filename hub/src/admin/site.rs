@@ -24,9 +24,15 @@ impl Admin {
         ehr: Option<String>,
     ) -> Result<Reply, Failure> {
         let name = named("the site's name", &name)?;
-        let rooms = rooms.iter().map(|room| named("a room's name", room)).collect::<Result<Vec<_>, _>>()?;
+        let rooms = rooms
+            .iter()
+            .map(|room| named("a room's name", room))
+            .collect::<Result<Vec<_>, _>>()?;
         if rooms.len() > ROOMS_MAX {
-            return Err(Failure::new(Exit::Usage, format!("a site has at most {ROOMS_MAX} rooms")));
+            return Err(Failure::new(
+                Exit::Usage,
+                format!("a site has at most {ROOMS_MAX} rooms"),
+            ));
         }
         if jiff::tz::TimeZone::get(&zone).is_err() {
             return Err(Failure::new(
@@ -40,10 +46,19 @@ impl Admin {
                 .ok_or_else(|| Failure::new(Exit::Usage, format!("\"{word}\" is neither machine nor person")))?,
         };
         let scope = ScopeId(random()?);
-        let added = Site { scope, name: name.clone(), zone, ehr, seen_ms: None };
+        let added = Site {
+            scope,
+            name: name.clone(),
+            zone,
+            ehr,
+            seen_ms: None,
+        };
         self.db.write(move |txn| write_site(txn, &added, &rooms)).await?;
         tracing::info!(site = %scope, "a site was added");
-        Ok(Reply::Site { site: scope.to_string(), name })
+        Ok(Reply::Site {
+            site: scope.to_string(),
+            name,
+        })
     }
 
     pub(super) async fn issue_token(&self, site: &str, valid_hours: u32) -> Result<Reply, Failure> {
@@ -69,12 +84,22 @@ impl Admin {
             .write(move |txn| {
                 txn.site(scope)?.ok_or_else(|| no_such_site(scope))?;
                 let expires_ms = txn.now_ms() + u64::from(valid_hours) * 3_600_000;
-                txn.add_token(&TokenRow { token: id, secret_hash, scope, expires_ms, used_by: None })?;
+                txn.add_token(&TokenRow {
+                    token: id,
+                    secret_hash,
+                    scope,
+                    expires_ms,
+                    used_by: None,
+                })?;
                 Ok::<_, Failure>(expires_ms)
             })
             .await?;
         tracing::info!(site = %scope, valid_hours, "a token was issued");
-        Ok(Reply::Token { token: token.render(), site: scope.to_string(), expires: iso(expires_ms) })
+        Ok(Reply::Token {
+            token: token.render(),
+            site: scope.to_string(),
+            expires: iso(expires_ms),
+        })
     }
 }
 
@@ -100,7 +125,10 @@ fn write_site(txn: &mut crate::db::Txn<'_>, added: &Site, rooms: &[String]) -> R
 pub(super) fn named(what: &str, text: &str) -> Result<String, Failure> {
     let name = text.split_whitespace().collect::<Vec<_>>().join(" ");
     if name.is_empty() || name.chars().count() > NAME_MAX_CHARS || name.chars().any(char::is_control) {
-        return Err(Failure::new(Exit::Usage, format!("{what} must have 1 to {NAME_MAX_CHARS} characters")));
+        return Err(Failure::new(
+            Exit::Usage,
+            format!("{what} must have 1 to {NAME_MAX_CHARS} characters"),
+        ));
     }
     Ok(name)
 }

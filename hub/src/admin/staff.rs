@@ -33,7 +33,10 @@ impl Admin {
         let name = named("the name", &name)?;
         let role = Role::parse(role).ok_or_else(|| {
             let words: Vec<_> = Role::ALL.iter().map(|role| role.word()).collect();
-            Failure::new(Exit::Usage, format!("\"{role}\" is no role: give one of {}", words.join(", ")))
+            Failure::new(
+                Exit::Usage,
+                format!("\"{role}\" is no role: give one of {}", words.join(", ")),
+            )
         })?;
         let scope = parse_site(site)?;
         refuse_weak(&passphrase)?;
@@ -45,8 +48,13 @@ impl Admin {
         self.db
             .write(move |txn| {
                 txn.site(scope)?.ok_or_else(|| no_such_site(scope))?;
-                if !txn.search(staff::KIND, &[vec![Wanted::Exactly(login_term(&login))]])?.is_empty() {
-                    return Err(Failure::failed(format!("the login \"{login}\" is taken: choose another one")));
+                if !txn
+                    .search(staff::KIND, &[vec![Wanted::Exactly(login_term(&login))]])?
+                    .is_empty()
+                {
+                    return Err(Failure::failed(format!(
+                        "the login \"{login}\" is taken: choose another one"
+                    )));
                 }
                 let draft = Writing::new(
                     staff::KIND,
@@ -65,7 +73,9 @@ impl Admin {
             })
             .await?;
         tracing::info!(staff = %record, site = %scope, "staff was added");
-        Ok(Reply::Staff { staff: record.to_string() })
+        Ok(Reply::Staff {
+            staff: record.to_string(),
+        })
     }
 }
 
@@ -87,7 +97,9 @@ fn refuse_weak(passphrase: &str) -> Result<(), Failure> {
     if chars < PASSPHRASE_MIN_CHARS || passphrase.len() > PASSPHRASE_MAX_BYTES {
         return Err(Failure::new(
             Exit::Usage,
-            format!("a passphrase has at least {PASSPHRASE_MIN_CHARS} characters and at most {PASSPHRASE_MAX_BYTES} bytes"),
+            format!(
+                "a passphrase has at least {PASSPHRASE_MIN_CHARS} characters and at most {PASSPHRASE_MAX_BYTES} bytes"
+            ),
         ));
     }
     Ok(())
@@ -114,8 +126,16 @@ mod tests {
         let parsed = PasswordHash::new(&text).unwrap();
 
         assert!(text.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{text}");
-        assert!(Argon2::default().verify_password(b"correct horse battery", &parsed).is_ok());
-        assert!(Argon2::default().verify_password(b"correct horse batterz", &parsed).is_err());
+        assert!(
+            Argon2::default()
+                .verify_password(b"correct horse battery", &parsed)
+                .is_ok()
+        );
+        assert!(
+            Argon2::default()
+                .verify_password(b"correct horse batterz", &parsed)
+                .is_err()
+        );
     }
 
     #[test]

@@ -19,11 +19,16 @@ pub(super) async fn send(socket: &Path, command: &Command) -> Result<Reply, Fail
     let no_answer = |why: &dyn std::fmt::Display| {
         Failure::new(
             Exit::NotRunning,
-            format!("the hub that holds this folder does not answer at {} ({why}): look at its log", socket.display()),
+            format!(
+                "the hub that holds this folder does not answer at {} ({why}): look at its log",
+                socket.display()
+            ),
         )
     };
     let asked = tokio::time::timeout(ANSWER_TIMEOUT, ask(socket, command)).await;
-    let body = asked.map_err(|_| no_answer(&"no answer in time"))?.map_err(|error| no_answer(&error))?;
+    let body = asked
+        .map_err(|_| no_answer(&"no answer in time"))?
+        .map_err(|error| no_answer(&error))?;
     match serde_json::from_slice(&body) {
         Ok(Outcome::Done(reply)) => Ok(reply),
         Ok(Outcome::Failed(failure)) => Err(failure),

@@ -27,7 +27,10 @@ pub(super) fn text(reply: &Reply) -> Zeroizing<String> {
             format!("added {name}, site {site}\nnext: mainstay-hub token --site {site}")
         }
         Reply::Token { token, site, expires } => {
-            format!("{}\nfor site {site}, once, until {expires}: mainstay-agent enrol", token.as_str())
+            format!(
+                "{}\nfor site {site}, once, until {expires}: mainstay-agent enrol",
+                token.as_str()
+            )
         }
         Reply::Staff { staff } => format!("added staff {staff}"),
         Reply::Edited { patient, changes } if changes.is_empty() => format!("patient {patient} says that already"),
@@ -40,7 +43,10 @@ pub(super) fn text(reply: &Reply) -> Zeroizing<String> {
 
 fn line_of(patient: &FoundPatient) -> String {
     let mut line = format!("{}  {}", patient.patient, patient.name);
-    for part in [&patient.birth_date, &patient.phone, &patient.email].into_iter().flatten() {
+    for part in [&patient.birth_date, &patient.phone, &patient.email]
+        .into_iter()
+        .flatten()
+    {
         let _ = write!(line, "  {part}");
     }
     if patient.conflict {
@@ -65,6 +71,14 @@ fn text_of_status(status: &Status) -> String {
         .filter(|(_, count)| **count > 0)
         .map(|(state, count)| format!("{count} {}", state.replace('_', " ")))
         .collect();
-    let _ = write!(text, "\n\ntasks: {}", if tasks.is_empty() { "none".to_owned() } else { tasks.join(", ") });
+    let _ = write!(
+        text,
+        "\n\ntasks: {}",
+        if tasks.is_empty() {
+            "none".to_owned()
+        } else {
+            tasks.join(", ")
+        }
+    );
     text
 }

@@ -31,7 +31,13 @@ impl Txn<'_> {
             .prepare_cached(
                 "INSERT INTO tokens (org, token, secret_hash, scope, expires_ms) VALUES (?1, ?2, ?3, ?4, ?5)",
             )?
-            .execute(params![self.org, token.token, token.secret_hash, token.scope.0, stored(token.expires_ms)])?;
+            .execute(params![
+                self.org,
+                token.token,
+                token.secret_hash,
+                token.scope.0,
+                stored(token.expires_ms)
+            ])?;
         Ok(())
     }
 
@@ -54,20 +60,13 @@ impl Txn<'_> {
 
     pub fn use_token(&mut self, token: [u8; 16], agent: [u8; 16], agent_key: [u8; 32]) -> Result<(), DbError> {
         self.connection
-            .prepare_cached(
-                "UPDATE tokens SET agent = ?3, agent_key = ?4, used_ms = ?5 WHERE org = ?1 AND token = ?2",
-            )?
+            .prepare_cached("UPDATE tokens SET agent = ?3, agent_key = ?4, used_ms = ?5 WHERE org = ?1 AND token = ?2")?
             .execute(params![self.org, token, agent, agent_key, stored(self.now_ms)])?;
         Ok(())
     }
 
     /// Enrols an agent, or notes the newer certificate of one that is.
-    pub fn put_enrolment(
-        &mut self,
-        agent: [u8; 16],
-        scope: ScopeId,
-        certificate: [u8; 32],
-    ) -> Result<(), DbError> {
+    pub fn put_enrolment(&mut self, agent: [u8; 16], scope: ScopeId, certificate: [u8; 32]) -> Result<(), DbError> {
         self.connection
             .prepare_cached(
                 "INSERT INTO enrolments (org, agent, scope, certificate, enrolled_ms) VALUES (?1, ?2, ?3, ?4, ?5) \
@@ -78,9 +77,9 @@ impl Txn<'_> {
     }
 
     pub fn enrolment(&mut self, agent: [u8; 16]) -> Result<Option<Enrolment>, DbError> {
-        let mut query = self.connection.prepare_cached(
-            "SELECT scope, certificate, revoked_ms FROM enrolments WHERE org = ?1 AND agent = ?2",
-        )?;
+        let mut query = self
+            .connection
+            .prepare_cached("SELECT scope, certificate, revoked_ms FROM enrolments WHERE org = ?1 AND agent = ?2")?;
         let row = query.query_row(params![self.org, agent], |row| {
             Ok(Enrolment {
                 agent,

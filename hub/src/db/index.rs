@@ -25,8 +25,9 @@ impl Txn<'_> {
 
     fn put_links(&mut self, state: &RecordState, links: Vec<(FieldId, RecordId)>) -> Result<(), DbError> {
         let wanted: BTreeSet<(u16, [u8; 16])> = links.into_iter().map(|(field, target)| (field.0, target.0)).collect();
-        let mut query =
-            self.connection.prepare_cached("SELECT field, target FROM links WHERE org = ?1 AND record = ?2")?;
+        let mut query = self
+            .connection
+            .prepare_cached("SELECT field, target FROM links WHERE org = ?1 AND record = ?2")?;
         let rows = query.query_map(params![self.org, state.record.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
         let present = rows.collect::<Result<BTreeSet<(u16, [u8; 16])>, _>>()?;
         for (field, target) in present.difference(&wanted) {
@@ -46,7 +47,9 @@ impl Txn<'_> {
 
     fn put_terms(&mut self, state: &RecordState, terms: Vec<String>) -> Result<(), DbError> {
         let wanted: BTreeSet<Vec<u8>> = terms.into_iter().map(String::into_bytes).collect();
-        let mut query = self.connection.prepare_cached("SELECT term FROM terms WHERE org = ?1 AND record = ?2")?;
+        let mut query = self
+            .connection
+            .prepare_cached("SELECT term FROM terms WHERE org = ?1 AND record = ?2")?;
         let rows = query.query_map(params![self.org, state.record.0], |row| row.get(0))?;
         let present = rows.collect::<Result<BTreeSet<Vec<u8>>, _>>()?;
         for term in present.difference(&wanted) {
@@ -64,8 +67,9 @@ impl Txn<'_> {
 
     fn put_facets(&mut self, state: &RecordState, facets: &[Facet], order_ms: i64) -> Result<(), DbError> {
         let wanted: BTreeMap<u16, i64> = facets.iter().map(|facet| (facet.0, order_ms)).collect();
-        let mut query =
-            self.connection.prepare_cached("SELECT facet, order_ms FROM facets WHERE org = ?1 AND record = ?2")?;
+        let mut query = self
+            .connection
+            .prepare_cached("SELECT facet, order_ms FROM facets WHERE org = ?1 AND record = ?2")?;
         let rows = query.query_map(params![self.org, state.record.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
         let present = rows.collect::<Result<BTreeMap<u16, i64>, _>>()?;
         for facet in present.keys().filter(|facet| !wanted.contains_key(facet)) {
@@ -89,13 +93,17 @@ impl Txn<'_> {
         let mut query = self.connection.prepare_cached(
             "SELECT record FROM facets WHERE org = ?1 AND facet = ?2 ORDER BY order_ms, record LIMIT ?3",
         )?;
-        let rows = query.query_map(params![self.org, facet.0, at_most as i64], |row| row.get(0).map(RecordId))?;
+        let rows = query.query_map(params![self.org, facet.0, at_most as i64], |row| {
+            row.get(0).map(RecordId)
+        })?;
         let records = rows.collect::<Result<Vec<_>, _>>()?;
         self.states_of(records)
     }
 
     pub fn count_with_facet(&mut self, facet: Facet) -> Result<u64, DbError> {
-        let mut query = self.connection.prepare_cached("SELECT count(*) FROM facets WHERE org = ?1 AND facet = ?2")?;
+        let mut query = self
+            .connection
+            .prepare_cached("SELECT count(*) FROM facets WHERE org = ?1 AND facet = ?2")?;
         Ok(unstored(query.query_row(params![self.org, facet.0], |row| row.get(0))?))
     }
 
@@ -119,8 +127,14 @@ impl Txn<'_> {
         let sets: Vec<String> = words
             .iter()
             .map(|alternatives| {
-                let any: Vec<String> = alternatives.iter().map(|wanted| condition(wanted, &mut values)).collect();
-                format!("SELECT record FROM terms WHERE org = ?1 AND kind = ?2 AND ({})", any.join(" OR "))
+                let any: Vec<String> = alternatives
+                    .iter()
+                    .map(|wanted| condition(wanted, &mut values))
+                    .collect();
+                format!(
+                    "SELECT DISTINCT record FROM terms WHERE org = ?1 AND kind = ?2 AND ({})",
+                    any.join(" OR ")
+                )
             })
             .collect();
         let sql = format!("{} ORDER BY record LIMIT {FOUND_MAX}", sets.join(" INTERSECT "));
@@ -132,7 +146,9 @@ impl Txn<'_> {
 
     fn states_of(&mut self, records: Vec<RecordId>) -> Result<Vec<RecordState>, DbError> {
         let states = records.into_iter().map(|record| {
-            self.state(record)?.ok_or(DbError::Damaged { what: "an index row of no record" })
+            self.state(record)?.ok_or(DbError::Damaged {
+                what: "an index row of no record",
+            })
         });
         states.collect()
     }

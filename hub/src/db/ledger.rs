@@ -29,21 +29,35 @@ fn read_standing(standing: i64, reason: Option<i64>) -> Result<Standing, DbError
         (APPLIED, _) => Ok(Standing::Applied),
         (SET_ASIDE, Some(reason)) => Ok(Standing::Quarantined(reason)),
         (ALIAS, _) => Ok(Standing::Alias),
-        (_, _) => Err(DbError::Damaged { what: "a change's standing" }),
+        (_, _) => Err(DbError::Damaged {
+            what: "a change's standing",
+        }),
     }
 }
 
 type KeptColumns = ([u8; 16], i64, Vec<u8>, [u8; 16], Vec<u8>, [u8; 32], i64, Option<i64>);
 
 fn kept_columns(row: &SqlRow<'_>) -> rusqlite::Result<KeptColumns> {
-    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?, row.get(7)?))
+    Ok((
+        row.get(0)?,
+        row.get(1)?,
+        row.get(2)?,
+        row.get(3)?,
+        row.get(4)?,
+        row.get(5)?,
+        row.get(6)?,
+        row.get(7)?,
+    ))
 }
 
 fn kept_change(columns: KeptColumns) -> Result<KeptChange, DbError> {
     let (replica, counter, header, salt, payload, hash, standing, reason) = columns;
     let change = Change { header, salt, payload };
     Ok(KeptChange {
-        dot: Dot { replica: ReplicaId(replica), counter: unstored(counter) },
+        dot: Dot {
+            replica: ReplicaId(replica),
+            counter: unstored(counter),
+        },
         header: change.parse_header().ok(),
         change,
         hash: Hash(hash),
@@ -86,7 +100,13 @@ impl HubLedger for Txn<'_> {
                 "INSERT INTO chains (org, replica, counter, hash, scope) VALUES (?1, ?2, ?3, ?4, ?5) \
                  ON CONFLICT (org, replica) DO UPDATE SET counter = excluded.counter, hash = excluded.hash",
             )?
-            .execute(params![self.org, replica.0, stored(head.counter), head.hash.0, head.scope.0])?;
+            .execute(params![
+                self.org,
+                replica.0,
+                stored(head.counter),
+                head.hash.0,
+                head.scope.0
+            ])?;
         Ok(())
     }
 
@@ -94,7 +114,9 @@ impl HubLedger for Txn<'_> {
         let mut query = self
             .connection
             .prepare_cached("SELECT hash FROM changes WHERE org = ?1 AND replica = ?2 AND counter = ?3")?;
-        let hash = query.query_row(params![self.org, replica.0, stored(counter)], |row| row.get(0).map(Hash));
+        let hash = query.query_row(params![self.org, replica.0, stored(counter)], |row| {
+            row.get(0).map(Hash)
+        });
         Ok(hash.optional()?)
     }
 
@@ -147,9 +169,12 @@ impl HubLedger for Txn<'_> {
     }
 
     fn state(&mut self, record: RecordId) -> Result<Option<RecordState>, DbError> {
-        let mut query =
-            self.connection.prepare_cached("SELECT state FROM states WHERE org = ?1 AND record = ?2")?;
-        let bytes: Option<Vec<u8>> = query.query_row(params![self.org, record.0], |row| row.get(0)).optional()?;
+        let mut query = self
+            .connection
+            .prepare_cached("SELECT state FROM states WHERE org = ?1 AND record = ?2")?;
+        let bytes: Option<Vec<u8>> = query
+            .query_row(params![self.org, record.0], |row| row.get(0))
+            .optional()?;
         bytes.map(|bytes| state_from(&bytes)).transpose()
     }
 
@@ -200,13 +225,7 @@ impl HubLedger for Txn<'_> {
         Ok(head.optional()?.unwrap_or_default())
     }
 
-    fn rows_after(
-        &mut self,
-        scope: ScopeId,
-        lane: Lane,
-        sequence: u64,
-        bytes_max: u64,
-    ) -> Result<Vec<Row>, DbError> {
+    fn rows_after(&mut self, scope: ScopeId, lane: Lane, sequence: u64, bytes_max: u64) -> Result<Vec<Row>, DbError> {
         let mut query = self.connection.prepare_cached(
             "SELECT feed.sequence, states.state FROM feed \
              JOIN states ON states.org = feed.org AND states.record = feed.record \
@@ -230,18 +249,11 @@ impl HubLedger for Txn<'_> {
         Ok(rows)
     }
 
-    fn add_to_bucket(
-        &mut self,
-        scope: ScopeId,
-        lane: Lane,
-        bucket: u8,
-        plus: Sum,
-        minus: Sum,
-    ) -> Result<(), DbError> {
+    fn add_to_bucket(&mut self, scope: ScopeId, lane: Lane, bucket: u8, plus: Sum, minus: Sum) -> Result<(), DbError> {
         let key = params![self.org, scope.0, lane as i64, bucket];
-        let mut query = self.connection.prepare_cached(
-            "SELECT leaves FROM buckets WHERE org = ?1 AND scope = ?2 AND lane = ?3 AND bucket = ?4",
-        )?;
+        let mut query = self
+            .connection
+            .prepare_cached("SELECT leaves FROM buckets WHERE org = ?1 AND scope = ?2 AND lane = ?3 AND bucket = ?4")?;
         let before: Option<[u8; 32]> = query.query_row(key, |row| row.get(0)).optional()?;
         let before = before.map_or(Sum::default(), |bytes| Sum::from_bytes(&bytes));
         let after = before.plus(plus).minus(minus).to_bytes();

@@ -30,16 +30,20 @@ impl Organisation {
 
     /// The one organisation of an embedded store.
     pub(super) fn load(connection: &Connection) -> Result<Option<Organisation>, DbError> {
-        let row = connection.query_row("SELECT org, epoch, hub_replica, proof_key FROM organisations", [], |row| {
-            let proof_key_bytes: [u8; 32] = row.get(3)?;
-            Ok(Organisation {
-                org: row.get(0)?,
-                epoch: EpochId(row.get(1)?),
-                hub_replica: ReplicaId(row.get(2)?),
-                proof_key_bytes,
-                proof_key: ProofKey::new(&proof_key_bytes),
-            })
-        });
+        let row = connection.query_row(
+            "SELECT org, epoch, hub_replica, proof_key FROM organisations",
+            [],
+            |row| {
+                let proof_key_bytes: [u8; 32] = row.get(3)?;
+                Ok(Organisation {
+                    org: row.get(0)?,
+                    epoch: EpochId(row.get(1)?),
+                    hub_replica: ReplicaId(row.get(2)?),
+                    proof_key_bytes,
+                    proof_key: ProofKey::new(&proof_key_bytes),
+                })
+            },
+        );
         Ok(row.optional()?)
     }
 }
@@ -56,16 +60,21 @@ pub(super) fn last_time(
             |row| row.get(0),
         )
         .optional()?;
-    let Some(header) = header else { return Ok(sync_protocol::HybridTime::default()) };
-    let header =
-        sync_protocol::Header::parse(&header).map_err(|_| DbError::Damaged { what: "a change of the hub's own" })?;
+    let Some(header) = header else {
+        return Ok(sync_protocol::HybridTime::default());
+    };
+    let header = sync_protocol::Header::parse(&header).map_err(|_| DbError::Damaged {
+        what: "a change of the hub's own",
+    })?;
     Ok(header.at)
 }
 
 impl Txn<'_> {
     /// The catalogue's version when what is set aside was last tried.
     pub fn catalogue_tried(&mut self) -> Result<u32, DbError> {
-        let mut query = self.connection.prepare_cached("SELECT catalogue FROM organisations WHERE org = ?1")?;
+        let mut query = self
+            .connection
+            .prepare_cached("SELECT catalogue FROM organisations WHERE org = ?1")?;
         Ok(query.query_row(params![self.org], |row| row.get(0))?)
     }
 

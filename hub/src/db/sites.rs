@@ -1,8 +1,8 @@
 //! Sites as the hub keeps them beside their records: what enrolment needs, when each was last heard of, and its figures.
 
 use rusqlite::{OptionalExtension, Row, params};
-use sync_protocol::{Hash, Lane, proof};
 use sync_protocol::hub::HubLedger;
+use sync_protocol::{Hash, Lane, proof};
 
 use super::*;
 
@@ -37,7 +37,9 @@ fn site_from(row: &Row<'_>) -> rusqlite::Result<(Site, String)> {
 }
 
 fn with_target((site, word): (Site, String)) -> Result<Site, DbError> {
-    let ehr = clinic::value::Target::parse(&word).ok_or(DbError::Damaged { what: "a site's EHR target" })?;
+    let ehr = clinic::value::Target::parse(&word).ok_or(DbError::Damaged {
+        what: "a site's EHR target",
+    })?;
     Ok(Site { ehr, ..site })
 }
 
@@ -46,19 +48,36 @@ const COLUMNS: &str = "SELECT scope, name, zone, ehr, seen_ms FROM sites WHERE o
 impl Txn<'_> {
     pub fn add_site(&mut self, site: &Site) -> Result<(), DbError> {
         self.connection
-            .prepare_cached("INSERT INTO sites (org, scope, name, zone, ehr, added_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
-            .execute(params![self.org, site.scope.0, site.name, site.zone, site.ehr.word(), stored(self.now_ms)])?;
+            .prepare_cached(
+                "INSERT INTO sites (org, scope, name, zone, ehr, added_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute(params![
+                self.org,
+                site.scope.0,
+                site.name,
+                site.zone,
+                site.ehr.word(),
+                stored(self.now_ms)
+            ])?;
         Ok(())
     }
 
     pub fn site(&mut self, scope: ScopeId) -> Result<Option<Site>, DbError> {
         let mut query = self.connection.prepare_cached(&format!("{COLUMNS} AND scope = ?2"))?;
-        query.query_row(params![self.org, scope.0], site_from).optional()?.map(with_target).transpose()
+        query
+            .query_row(params![self.org, scope.0], site_from)
+            .optional()?
+            .map(with_target)
+            .transpose()
     }
 
     pub fn sites(&mut self) -> Result<Vec<Site>, DbError> {
-        let mut query = self.connection.prepare_cached(&format!("{COLUMNS} ORDER BY name, scope"))?;
-        let rows = query.query_map(params![self.org], site_from)?.collect::<Result<Vec<_>, _>>()?;
+        let mut query = self
+            .connection
+            .prepare_cached(&format!("{COLUMNS} ORDER BY name, scope"))?;
+        let rows = query
+            .query_map(params![self.org], site_from)?
+            .collect::<Result<Vec<_>, _>>()?;
         rows.into_iter().map(with_target).collect()
     }
 
@@ -85,14 +104,21 @@ impl Txn<'_> {
         for (lane, root) in &mut roots {
             *root = proof::root(scope, *lane, self.bucket_sums(scope, *lane)?);
         }
-        Ok(SiteFigures { accepted: unstored(accepted), quarantined: unstored(quarantined), roots })
+        Ok(SiteFigures {
+            accepted: unstored(accepted),
+            quarantined: unstored(quarantined),
+            roots,
+        })
     }
 
     /// The short series of an incarnation's TEMP numbers, if it has one.
     pub fn series(&mut self, replica: ReplicaId) -> Result<Option<u32>, DbError> {
-        let mut query =
-            self.connection.prepare_cached("SELECT series FROM series WHERE org = ?1 AND replica = ?2")?;
-        Ok(query.query_row(params![self.org, replica.0], |row| row.get(0)).optional()?)
+        let mut query = self
+            .connection
+            .prepare_cached("SELECT series FROM series WHERE org = ?1 AND replica = ?2")?;
+        Ok(query
+            .query_row(params![self.org, replica.0], |row| row.get(0))
+            .optional()?)
     }
 
     /// Gives an incarnation its series, once; a number that was given is never given to another.
@@ -100,8 +126,9 @@ impl Txn<'_> {
         if let Some(series) = self.series(replica)? {
             return Ok(series);
         }
-        let mut last =
-            self.connection.prepare_cached("SELECT COALESCE(MAX(series), 0) FROM series WHERE org = ?1")?;
+        let mut last = self
+            .connection
+            .prepare_cached("SELECT COALESCE(MAX(series), 0) FROM series WHERE org = ?1")?;
         let series: u32 = last.query_row(params![self.org], |row| row.get(0))?;
         self.connection
             .prepare_cached("INSERT INTO series (org, series, replica, scope) VALUES (?1, ?2, ?3, ?4)")?

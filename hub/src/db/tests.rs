@@ -1,8 +1,8 @@
 //! The ledger on the real store, driven by the engine.
 
 use clinic::catalogue::{patient, site, visit};
-use clinic::index::{Facet, Index, Wanted};
 use clinic::flow::VisitState;
+use clinic::index::{Facet, Index, Wanted};
 use clinic::value::PersonName;
 use clinic::{Action, Channel, Writing};
 use sync_protocol::change::{Header, Payload, genesis};
@@ -24,18 +24,33 @@ struct Store {
 }
 
 fn refuse_visits(header: &Header, payload: &Payload) -> Result<(), u16> {
-    if header.kind == visit::KIND { Err(900) } else { clinic::catalogue::admit(header, payload) }
+    if header.kind == visit::KIND {
+        Err(900)
+    } else {
+        clinic::catalogue::admit(header, payload)
+    }
 }
 
-const WITHOUT_VISITS: Policy = Policy { admit: refuse_visits, ..Policy::CATALOGUE };
+const WITHOUT_VISITS: Policy = Policy {
+    admit: refuse_visits,
+    ..Policy::CATALOGUE
+};
 
 impl Store {
     fn new(policy: Policy) -> Store {
         let folder = tempfile::tempdir().unwrap();
         let key = DataKey::generate().unwrap();
-        let place = Place { file: folder.path().join("hub.db"), config: Config::default() };
+        let place = Place {
+            file: folder.path().join("hub.db"),
+            config: Config::default(),
+        };
         let db = Db::create(&place, &key, policy).unwrap();
-        Store { db, key, place, _folder: folder }
+        Store {
+            db,
+            key,
+            place,
+            _folder: folder,
+        }
     }
 
     fn reopened(self, policy: Policy) -> Store {
@@ -60,9 +75,20 @@ impl Store {
         let cursors = Lane::ALL
             .iter()
             .zip(from)
-            .map(|(lane, sequence)| Cursor { scope: SITE, lane: *lane, generation: 0, sequence })
+            .map(|(lane, sequence)| Cursor {
+                scope: SITE,
+                lane: *lane,
+                generation: 0,
+                sequence,
+            })
             .collect();
-        let request = PullRequest { epoch, replica, cursors, bytes_max: 100_000, wait_ms: 0 };
+        let request = PullRequest {
+            epoch,
+            replica,
+            cursors,
+            bytes_max: 100_000,
+            wait_ms: 0,
+        };
         self.write(move |txn| txn.pull(SITE, &request)).await
     }
 
@@ -75,7 +101,11 @@ impl Store {
         self.write(move |txn| {
             for lane in Lane::ALL {
                 let (kept, rows) = (txn.bucket_sums(scope, lane)?, txn.recomputed_sums(scope, lane)?);
-                assert_eq!(proof::root(scope, lane, kept), proof::root(scope, lane, rows), "{lane:?}");
+                assert_eq!(
+                    proof::root(scope, lane, kept),
+                    proof::root(scope, lane, rows),
+                    "{lane:?}"
+                );
             }
             Ok(())
         })
@@ -96,7 +126,13 @@ impl Author {
     fn new(store: &Store, number: u8) -> Author {
         let replica = ReplicaId([number; 16]);
         let epoch = store.db.organisation().epoch;
-        Author { replica, epoch, counter: 0, hash: genesis(replica), changes: Vec::new() }
+        Author {
+            replica,
+            epoch,
+            counter: 0,
+            hash: genesis(replica),
+            changes: Vec::new(),
+        }
     }
 
     fn write(&mut self, id: u8, draft: &Draft, base: Option<&RecordState>) -> ChangeId {
@@ -104,11 +140,17 @@ impl Author {
         let stamp = Stamp {
             change,
             salt: [id; 16],
-            at: HybridTime { wall_ms: 1_000 + u64::from(id), logical: 0 },
+            at: HybridTime {
+                wall_ms: 1_000 + u64::from(id),
+                logical: 0,
+            },
             boot: BootId([1; 16]),
             monotonic_ms: 0,
         };
-        let dot = Dot { replica: self.replica, counter: self.counter + 1 };
+        let dot = Dot {
+            replica: self.replica,
+            counter: self.counter + 1,
+        };
         let (header, payload) = author::compose(draft, &stamp, dot, base, base, &[]).unwrap();
         self.append(Change::new(&header, stamp.salt, &payload));
         change
@@ -177,7 +219,10 @@ async fn a_run_that_is_sent_again_changes_nothing() {
     let again = store.push(SITE, one.push_after(0)).await;
 
     assert_eq!(again.accepted, 2);
-    assert_eq!((store.state(record).await, store.pull(one.replica, [0; 4]).await), before);
+    assert_eq!(
+        (store.state(record).await, store.pull(one.replica, [0; 4]).await),
+        before
+    );
 }
 
 #[tokio::test]
@@ -208,7 +253,10 @@ async fn a_reborn_replicas_change_is_an_alias_and_takes_effect_once() {
     assert_eq!((reply.accepted, reply.quarantined.len()), (1, 0));
     let state = store.state(record).await.unwrap();
     assert_eq!(state.register(patient::NAME.id).unwrap().values.len(), 1);
-    assert!(state.vector.contains(Dot { replica: reborn.replica, counter: 1 }));
+    assert!(state.vector.contains(Dot {
+        replica: reborn.replica,
+        counter: 1
+    }));
     let kept = store.write(move |txn| Ok(txn.find(change)?)).await.unwrap();
     assert_eq!((kept.dot.replica, kept.standing), (one.replica, Standing::Applied));
     store.assert_sums_hold(SITE).await;
@@ -239,17 +287,31 @@ async fn what_is_set_aside_delays_nothing_and_is_applied_by_a_later_version() {
 
     assert_eq!((reply.accepted, reply.quarantined), (2, vec![(1, 900)]));
     assert!(store.state(record).await.is_some());
-    let first = Dot { replica: one.replica, counter: 1 };
+    let first = Dot {
+        replica: one.replica,
+        counter: 1,
+    };
     assert!(store.state(arrived).await.unwrap().vector.is_exception(first));
     assert_eq!(store.write(|txn| Ok(txn.site_figures(SITE)?)).await.quarantined, 1);
 
     let store = store.reopened(Policy::CATALOGUE);
-    assert_eq!(store.write(|txn| txn.retry_set_aside(clinic::catalogue::VERSION)).await, 0);
-    assert_eq!(store.write(|txn| txn.retry_set_aside(clinic::catalogue::VERSION + 1)).await, 1);
+    assert_eq!(
+        store.write(|txn| txn.retry_set_aside(clinic::catalogue::VERSION)).await,
+        0
+    );
+    assert_eq!(
+        store
+            .write(|txn| txn.retry_set_aside(clinic::catalogue::VERSION + 1))
+            .await,
+        1
+    );
 
     let state = store.state(arrived).await.unwrap();
     assert!(state.vector.contains(first) && state.elements(visit::TRANSITION.id).count() == 1);
-    assert_eq!(store.write(|txn| Ok(txn.with_facet(Facet::VISIT_OPEN, 10)?)).await, [state]);
+    assert_eq!(
+        store.write(|txn| Ok(txn.with_facet(Facet::VISIT_OPEN, 10)?)).await,
+        [state]
+    );
     assert_eq!(store.write(|txn| Ok(txn.site_figures(SITE)?)).await.quarantined, 0);
     store.assert_sums_hold(SITE).await;
 }
@@ -258,7 +320,11 @@ async fn what_is_set_aside_delays_nothing_and_is_applied_by_a_later_version() {
 async fn a_change_without_a_readable_header_is_kept_and_counted() {
     let store = Store::new(Policy::CATALOGUE);
     let mut one = Author::new(&store, 1);
-    one.append(Change { header: vec![0xff, 0x00], salt: [0; 16], payload: vec![1] });
+    one.append(Change {
+        header: vec![0xff, 0x00],
+        salt: [0; 16],
+        payload: vec![1],
+    });
     one.write(12, &name(RecordId([40; 16]), "Vance", &[]), None);
 
     let reply = store.push(SITE, one.push_after(0)).await;
@@ -277,7 +343,12 @@ async fn another_sites_replica_and_scope_are_refused() {
     let (push, epoch, replica) = (one.push_after(1), one.epoch, one.replica);
 
     let pushed = store.db.write(move |txn| txn.push(OTHER_SITE, &push)).await;
-    let cursor = Cursor { scope: SITE, lane: Lane::Flow, generation: 0, sequence: 0 };
+    let cursor = Cursor {
+        scope: SITE,
+        lane: Lane::Flow,
+        generation: 0,
+        sequence: 0,
+    };
     let request = PullRequest {
         epoch,
         replica: ReplicaId([3; 16]),
@@ -285,7 +356,11 @@ async fn another_sites_replica_and_scope_are_refused() {
         bytes_max: 1000,
         wait_ms: 0,
     };
-    let own = PullRequest { replica, cursors: Vec::new(), ..request.clone() };
+    let own = PullRequest {
+        replica,
+        cursors: Vec::new(),
+        ..request.clone()
+    };
     let scope = store.db.read(move |txn| txn.pull(OTHER_SITE, &request)).await;
     let chain = store.db.read(move |txn| txn.pull(OTHER_SITE, &own)).await;
 
@@ -317,7 +392,10 @@ async fn the_feed_has_no_gap_and_pages_go_on_where_the_last_ended() {
 
     let rest = store.pull(one.replica, [0, 15, 0, 0]).await;
     let flow = rest.iter().find(|page| page.lane == Lane::Flow).unwrap();
-    assert_eq!(flow.rows.iter().map(|row| row.sequence).collect::<Vec<_>>(), (16..=21).collect::<Vec<_>>());
+    assert_eq!(
+        flow.rows.iter().map(|row| row.sequence).collect::<Vec<_>>(),
+        (16..=21).collect::<Vec<_>>()
+    );
 }
 
 #[tokio::test]
@@ -331,7 +409,10 @@ async fn a_page_keeps_its_budget_but_always_moves_on() {
 
     let (some, least) = store
         .write(|txn| {
-            Ok((txn.rows_after(SITE, Lane::Flow, 0, 400)?, txn.rows_after(SITE, Lane::Flow, 0, 1)?))
+            Ok((
+                txn.rows_after(SITE, Lane::Flow, 0, 400)?,
+                txn.rows_after(SITE, Lane::Flow, 0, 1)?,
+            ))
         })
         .await;
 
@@ -358,7 +439,13 @@ async fn the_hubs_own_changes_go_on_in_one_chain_after_a_restart() {
     assert_eq!((written.dot.counter, next.dot.counter), (1, 2));
     assert_eq!(written.dot.replica, store.db.organisation().hub_replica);
     let state = store.state(record).await.unwrap();
-    let times: Vec<_> = state.register(site::NAME.id).unwrap().values.values().map(|live| live.origin.at).collect();
+    let times: Vec<_> = state
+        .register(site::NAME.id)
+        .unwrap()
+        .values
+        .values()
+        .map(|live| live.origin.at)
+        .collect();
     assert_eq!(times.len(), 2);
     assert_ne!(times[0], times[1]);
     store.assert_sums_hold(SITE).await;
@@ -381,7 +468,9 @@ async fn a_record_enters_a_scope_once_and_then_follows_it() {
     let edit = name(record, "Reyes", &[ChangeId([11; 16])]);
     store.write(move |txn| txn.author(&edit, None)).await.unwrap();
 
-    let heads = store.write(|txn| Ok((txn.feed_head(SITE, Lane::Flow)?, txn.feed_head(OTHER_SITE, Lane::Flow)?))).await;
+    let heads = store
+        .write(|txn| Ok((txn.feed_head(SITE, Lane::Flow)?, txn.feed_head(OTHER_SITE, Lane::Flow)?)))
+        .await;
     assert_eq!(heads, ((2, 0), (2, 0)));
     store.assert_sums_hold(SITE).await;
     store.assert_sums_hold(OTHER_SITE).await;
@@ -396,11 +485,21 @@ async fn the_index_follows_the_state() {
     one.write(12, &arrival(arrived), None);
     store.push(SITE, one.push_after(0)).await;
     let find = async |text: &'static str| {
-        store.write(move |txn| Ok(txn.search(patient::KIND, &clinic::index::search(text))?.len())).await
+        store
+            .write(move |txn| Ok(txn.search(patient::KIND, &clinic::index::search(text))?.len()))
+            .await
     };
 
-    assert_eq!((find("vance").await, find("van ana").await, find("vance bob").await), (1, 1, 0));
-    assert_eq!(store.write(move |txn| Ok(txn.linked_to(record, visit::KIND)?.len())).await, 1);
+    assert_eq!(
+        (find("vance").await, find("van ana").await, find("vance bob").await),
+        (1, 1, 0)
+    );
+    assert_eq!(
+        store
+            .write(move |txn| Ok(txn.linked_to(record, visit::KIND)?.len()))
+            .await,
+        1
+    );
 
     one.write(13, &name(record, "Quigley", &[ChangeId([11; 16])]), None);
     store.push(SITE, one.push_after(2)).await;
@@ -410,12 +509,17 @@ async fn the_index_follows_the_state() {
 
 #[tokio::test]
 async fn a_search_takes_its_words_as_they_are() {
-    let store = Store::new(Policy { index: index_of_names, ..Policy::CATALOGUE });
+    let store = Store::new(Policy {
+        index: index_of_names,
+        ..Policy::CATALOGUE
+    });
     let mut one = Author::new(&store, 1);
     one.write(11, &name(RecordId([40; 16]), "100% _x'", &[]), None);
     store.push(SITE, one.push_after(0)).await;
     let find = async |wanted: Wanted| {
-        store.write(move |txn| Ok(txn.search(patient::KIND, &[vec![wanted]])?.len())).await
+        store
+            .write(move |txn| Ok(txn.search(patient::KIND, &[vec![wanted]])?.len()))
+            .await
     };
 
     assert_eq!(find(Wanted::StartingWith("100% _".to_owned())).await, 1);
@@ -426,8 +530,15 @@ async fn a_search_takes_its_words_as_they_are() {
 
 fn index_of_names(state: &RecordState) -> Index {
     let name = patient::NAME.ask(state);
-    let terms = name.standing().map(|name| name.expose().family.clone()).into_iter().collect();
-    Index { terms, ..Index::default() }
+    let terms = name
+        .standing()
+        .map(|name| name.expose().family.clone())
+        .into_iter()
+        .collect();
+    Index {
+        terms,
+        ..Index::default()
+    }
 }
 
 #[tokio::test]
@@ -514,7 +625,10 @@ fn another_key_and_a_newer_store_are_refused_and_left_as_they_are() {
 
     let other = Db::open(&store.place, &DataKey::generate().unwrap(), Policy::CATALOGUE);
     assert!(matches!(other, Err(DbError::Open(OpenError::WrongKeyOrDamaged { .. }))));
-    assert_eq!(std::fs::read(&store.place.file).unwrap(), before);
+    assert!(
+        std::fs::read(&store.place.file).unwrap() == before,
+        "the file has changed"
+    );
 
     let connection = vault::sqlite::open(&store.place.file, &store.key, Mode::Existing, &Tuning::default()).unwrap();
     connection.pragma_update(None, "user_version", 99).unwrap();

@@ -29,7 +29,11 @@ type Outcome<T> = Result<T, HubError<DbError>>;
 impl Txn<'_> {
     fn with_rules<T>(&mut self, steps: impl FnOnce(&mut Self, &Rulebook<'_>) -> T) -> T {
         let (organisation, policy) = (self.organisation, self.policy);
-        let rulebook = Rulebook { admit: &policy.admit, lane: &policy.lane, key: &organisation.proof_key };
+        let rulebook = Rulebook {
+            admit: &policy.admit,
+            lane: &policy.lane,
+            key: &organisation.proof_key,
+        };
         steps(self, &rulebook)
     }
 

@@ -21,7 +21,9 @@ pub(crate) async fn read(body: Body, max_bytes: usize, within: Duration) -> Resu
         }
         Ok(bytes)
     };
-    tokio::time::timeout(within, whole).await.unwrap_or(Err(Refusal::TooSlow))
+    tokio::time::timeout(within, whole)
+        .await
+        .unwrap_or(Err(Refusal::TooSlow))
 }
 
 #[cfg(test)]
@@ -33,7 +35,10 @@ mod tests {
     #[tokio::test]
     async fn a_body_at_the_limit_is_taken_and_one_beyond_it_refused() {
         assert_eq!(read(Body::from(vec![1; 10]), 10, SOON).await, Ok(vec![1; 10]));
-        assert_eq!(read(Body::from(vec![1; 11]), 10, SOON).await, Err(Refusal::TooLarge { max_bytes: 10 }));
+        assert_eq!(
+            read(Body::from(vec![1; 11]), 10, SOON).await,
+            Err(Refusal::TooLarge { max_bytes: 10 })
+        );
     }
 
     #[tokio::test]

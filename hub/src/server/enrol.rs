@@ -49,10 +49,16 @@ pub(super) async fn enrol(State(app): State<App>, body: Body) -> Result<Json<Rep
     let body = zeroize::Zeroizing::new(body::read(body, BODY_MAX_BYTES, within).await?);
     let request: Request = serde_json::from_slice(&body).map_err(|_| Refusal::BadRequest("the body"))?;
     let token = EnrolmentToken::parse(&zeroize::Zeroizing::new(request.token)).map_err(|_| Refusal::TokenWrong)?;
-    let csr = data_encoding::BASE64.decode(request.csr.as_bytes()).map_err(|_| Refusal::CsrRefused)?;
+    let csr = data_encoding::BASE64
+        .decode(request.csr.as_bytes())
+        .map_err(|_| Refusal::CsrRefused)?;
 
     let authority = app.0.authority.clone();
-    let reply = app.0.db.write(move |txn| enrol_in(txn, &authority, &token, &csr)).await?;
+    let reply = app
+        .0
+        .db
+        .write(move |txn| enrol_in(txn, &authority, &token, &csr))
+        .await?;
     tracing::info!(agent = reply.agent, site = reply.site, "an agent was enrolled");
     Ok(Json(reply))
 }
@@ -69,21 +75,28 @@ fn enrol_in(txn: &mut Txn<'_>, authority: &Authority, token: &EnrolmentToken, cs
     if kept.expires_ms <= txn.now_ms() {
         return Err(Refusal::TokenExpired);
     }
-    let site = txn.site(kept.scope)?.ok_or(DbError::Damaged { what: "a token of no site" })?;
+    let site = txn.site(kept.scope)?.ok_or(DbError::Damaged {
+        what: "a token of no site",
+    })?;
 
     let agent = match kept.used_by {
         Some((agent, _)) => agent,
         None => db::random()?,
     };
-    let peer = PeerId { site: Uuid::from_bytes(site.scope.0), agent: Uuid::from_bytes(agent) };
+    let peer = PeerId {
+        site: Uuid::from_bytes(site.scope.0),
+        agent: Uuid::from_bytes(agent),
+    };
     let now_secs = i64::try_from(txn.now_ms() / 1000).unwrap_or(i64::MAX);
-    let certificate = authority.issue_client_from_csr(csr, peer, now_secs).map_err(|error| match error {
-        AuthorityError::RequestRefused => Refusal::CsrRefused,
-        other => {
-            tracing::error!(error = %other, "a client certificate was not made");
-            Refusal::Failed
-        }
-    })?;
+    let certificate = authority
+        .issue_client_from_csr(csr, peer, now_secs)
+        .map_err(|error| match error {
+            AuthorityError::RequestRefused => Refusal::CsrRefused,
+            other => {
+                tracing::error!(error = %other, "a client certificate was not made");
+                Refusal::Failed
+            }
+        })?;
     txn.put_enrolment(agent, site.scope, *fingerprint(&certificate).as_bytes())?;
     txn.use_token(kept.token, agent, key)?;
     txn.note_seen(site.scope)?;

@@ -70,28 +70,50 @@ pub(super) async fn pull(State(app): State<App>, caller: Certificate, body: Body
 /// Whether any page moves its cursor.
 fn says_something(pages: &[Page], request: &PullRequest) -> bool {
     pages.iter().any(|page| {
-        let asked = request.cursors.iter().find(|cursor| cursor.scope == page.scope && cursor.lane == page.lane);
+        let asked = request
+            .cursors
+            .iter()
+            .find(|cursor| cursor.scope == page.scope && cursor.lane == page.lane);
         !page.rows.is_empty() || asked.is_some_and(|asked| asked.generation != page.generation)
     })
 }
 
 impl App {
     async fn wire_body(&self, body: Body) -> Result<Vec<u8>, Refusal> {
-        body::read(body, BODY_MAX_BYTES, Duration::from_secs(self.0.config.body_timeout_secs)).await
+        body::read(
+            body,
+            BODY_MAX_BYTES,
+            Duration::from_secs(self.0.config.body_timeout_secs),
+        )
+        .await
     }
 
     /// The caller's site, and the series of the incarnation's TEMP numbers, given to it if it has none.
     async fn series(&self, caller: Certificate, request: &PullRequest) -> Result<(ScopeId, u32), Refusal> {
         let replica = request.replica;
-        let known = self.0.db.read(move |txn| Ok::<_, Refusal>((caller.site(txn)?, txn.series(replica)?)));
+        let known = self
+            .0
+            .db
+            .read(move |txn| Ok::<_, Refusal>((caller.site(txn)?, txn.series(replica)?)));
         let (site, known) = known.await?;
         self.note_seen(site).await?;
         if let Some(series) = known {
             return Ok((site, series));
         }
         // A question that would be refused is given no number.
-        self.pages(caller, PullRequest { cursors: Vec::new(), ..request.clone() }).await?;
-        let series = self.0.db.write(move |txn| Ok::<_, Refusal>(txn.allot_series(replica, site)?)).await?;
+        self.pages(
+            caller,
+            PullRequest {
+                cursors: Vec::new(),
+                ..request.clone()
+            },
+        )
+        .await?;
+        let series = self
+            .0
+            .db
+            .write(move |txn| Ok::<_, Refusal>(txn.allot_series(replica, site)?))
+            .await?;
         Ok((site, series))
     }
 

@@ -18,12 +18,17 @@ pub(crate) struct Certificate {
 impl Certificate {
     pub(crate) fn read(der: &[u8]) -> Option<Certificate> {
         let names = vault::identity::peer_identity(der)?;
-        Some(Certificate { names, fingerprint: *vault::fingerprint::fingerprint(der).as_bytes() })
+        Some(Certificate {
+            names,
+            fingerprint: *vault::fingerprint::fingerprint(der).as_bytes(),
+        })
     }
 
     /// The scope of the agent's site.
     pub(crate) fn site(&self, txn: &mut Txn<'_>) -> Result<ScopeId, Refusal> {
-        let enrolment = txn.enrolment(self.names.agent.into_bytes())?.ok_or(Refusal::UnknownAgent)?;
+        let enrolment = txn
+            .enrolment(self.names.agent.into_bytes())?
+            .ok_or(Refusal::UnknownAgent)?;
         if enrolment.revoked {
             return Err(Refusal::Revoked);
         }
@@ -38,6 +43,13 @@ impl<S: Sync> FromRequestParts<S> for Certificate {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Certificate, Refusal> {
-        std::future::ready(parts.extensions.get::<Certificate>().copied().ok_or(Refusal::NoCertificate)).await
+        std::future::ready(
+            parts
+                .extensions
+                .get::<Certificate>()
+                .copied()
+                .ok_or(Refusal::NoCertificate),
+        )
+        .await
     }
 }

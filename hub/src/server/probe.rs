@@ -18,7 +18,10 @@ pub(super) struct Probe {
 pub(super) async fn probe(State(app): State<App>, caller: Certificate) -> Result<Json<Probe>, Refusal> {
     let site = app.0.db.read(move |txn| caller.site(txn)).await?;
     app.note_seen(site).await?;
-    Ok(Json(Probe { hub_ms: db::now_ms(), ehr_reached: app.0.reach.now() }))
+    Ok(Json(Probe {
+        hub_ms: db::now_ms(),
+        ehr_reached: app.0.reach.now(),
+    }))
 }
 
 impl App {
@@ -26,6 +29,9 @@ impl App {
         if !self.seen_is_due(site) {
             return Ok(());
         }
-        self.0.db.write(move |txn| txn.note_seen(site).map_err(Refusal::from)).await
+        self.0
+            .db
+            .write(move |txn| txn.note_seen(site).map_err(Refusal::from))
+            .await
     }
 }

@@ -72,20 +72,26 @@ impl Refusal {
                 "token_wrong",
                 "this is not a token of this hub: ask for a new one (mainstay-hub token)",
             ),
-            Refusal::TokenExpired => {
-                fixed(StatusCode::FORBIDDEN, "token_expired", "this token has expired: ask for a new one")
-            }
-            Refusal::TokenUsed => {
-                fixed(StatusCode::FORBIDDEN, "token_used", "this token was used already: ask for a new one")
-            }
+            Refusal::TokenExpired => fixed(
+                StatusCode::FORBIDDEN,
+                "token_expired",
+                "this token has expired: ask for a new one",
+            ),
+            Refusal::TokenUsed => fixed(
+                StatusCode::FORBIDDEN,
+                "token_used",
+                "this token was used already: ask for a new one",
+            ),
             Refusal::CsrRefused => fixed(
                 StatusCode::BAD_REQUEST,
                 "csr_refused",
                 "the certificate request is not signed by its own key, or not for ECDSA P-256",
             ),
-            Refusal::ForeignReplica => {
-                fixed(StatusCode::FORBIDDEN, "foreign_replica", "the replica belongs to another site")
-            }
+            Refusal::ForeignReplica => fixed(
+                StatusCode::FORBIDDEN,
+                "foreign_replica",
+                "the replica belongs to another site",
+            ),
             Refusal::ForeignScope => fixed(StatusCode::FORBIDDEN, "foreign_scope", "the scope is another site's"),
             Refusal::OtherEpoch(_) => fixed(
                 StatusCode::CONFLICT,
@@ -98,10 +104,16 @@ impl Refusal {
                 "too_large",
                 format!("the body is larger than {max_bytes} bytes: send less at a time"),
             ),
-            Refusal::NoSuchRoute => {
-                fixed(StatusCode::NOT_FOUND, "no_such_route", "there is nothing at this address")
-            }
-            Refusal::Busy => fixed(StatusCode::SERVICE_UNAVAILABLE, "busy", "the hub is stopping: try again"),
+            Refusal::NoSuchRoute => fixed(
+                StatusCode::NOT_FOUND,
+                "no_such_route",
+                "there is nothing at this address",
+            ),
+            Refusal::Busy => fixed(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "busy",
+                "the hub is stopping: try again",
+            ),
             Refusal::NoSpace => fixed(
                 StatusCode::INSUFFICIENT_STORAGE,
                 "no_space",
@@ -117,7 +129,11 @@ impl Refusal {
 
     /// Puts in the epoch that is the hub's now.
     pub(super) fn of_epoch(self, epoch: EpochId) -> Refusal {
-        if let Refusal::OtherEpoch(_) = self { Refusal::OtherEpoch(epoch) } else { self }
+        if let Refusal::OtherEpoch(_) = self {
+            Refusal::OtherEpoch(epoch)
+        } else {
+            self
+        }
     }
 
     fn retry_after(&self) -> Option<&'static str> {
@@ -147,10 +163,16 @@ impl Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let (status, error, message) = self.said();
-        let epoch = if let Refusal::OtherEpoch(epoch) = &self { Some(epoch.to_string()) } else { None };
+        let epoch = if let Refusal::OtherEpoch(epoch) = &self {
+            Some(epoch.to_string())
+        } else {
+            None
+        };
         let mut response = (status, Json(Body { error, message, epoch })).into_response();
         if let Some(secs) = self.retry_after() {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(secs));
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from_static(secs));
         }
         response
     }

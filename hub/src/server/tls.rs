@@ -41,7 +41,9 @@ pub async fn bind(listen: SocketAddr) -> Result<TcpListener, Failure> {
 pub fn certificate(authority: &Authority, config: &Config) -> Result<Arc<ServerConfig>, Failure> {
     let now_secs = jiff::Timestamp::now().as_second();
     let failed = |error: &dyn std::fmt::Display| Failure::new(Exit::Config, format!("the hub's certificate: {error}"));
-    let identity = authority.issue_server(&config.names, now_secs).map_err(|error| failed(&error))?;
+    let identity = authority
+        .issue_server(&config.names, now_secs)
+        .map_err(|error| failed(&error))?;
     let tls = vault::tls::server_config(authority.certificate(), &identity).map_err(|error| failed(&error))?;
     Ok(Arc::new(tls))
 }

@@ -103,8 +103,9 @@ async fn what_waits_while_the_line_is_cut_is_delivered_once_when_it_returns() {
     house.deliver();
     let mut all = Vec::new();
     for number in 0..6 {
-        let name = format!("Quill, Orla{}", char::from(b'a' + number));
-        all.push(house.arrival(Person { name: &name, ..QUILL }).await);
+        // People who share a birth date and a phone would be asked about.
+        let birth_date = format!("1980-12-1{number}");
+        all.push(house.arrival(Person { birth_date: &birth_date, phone: None, ..QUILL }).await);
     }
     ::tests::until(PATIENCE, "the hub to notice", async || Ok((house.reach.now() == Some(false)).then_some(())))
         .await

@@ -1,0 +1,8 @@
+//! The hub from outside: the real program, real TLS on loopback, real files.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod command_line;
+mod enrolment;
+mod exchange;
+mod program;
+mod site;
