@@ -72,15 +72,25 @@ pub fn compose(
 
     let with_predecessors = |field: FieldId, ids: &[ChangeId]| {
         let own = pending.iter().filter(|header| ids.contains(&header.change));
-        let all: BTreeSet<_> = ids.iter().chain(own.flat_map(|header| header.named(field))).copied().collect();
+        let all: BTreeSet<_> = ids
+            .iter()
+            .chain(own.flat_map(|header| header.named(field)))
+            .copied()
+            .collect();
         all.into_iter().collect::<Vec<_>>()
     };
     let mut names = Vec::new();
     for write in &fields {
-        names.push(Names { field: write.field, ids: with_predecessors(write.field, &write.shown) });
+        names.push(Names {
+            field: write.field,
+            ids: with_predecessors(write.field, &write.shown),
+        });
     }
     for element in &draft.elements {
-        names.push(Names { field: element.field, ids: element.names.clone() });
+        names.push(Names {
+            field: element.field,
+            ids: element.names.clone(),
+        });
     }
     names.retain(|names| !names.ids.is_empty());
     names.sort_by_key(|names| names.field);
@@ -90,7 +100,11 @@ pub fn compose(
         elements: draft
             .elements
             .iter()
-            .map(|e| ElementWrite { field: e.field, act: e.act, value: e.value.clone() })
+            .map(|e| ElementWrite {
+                field: e.field,
+                act: e.act,
+                value: e.value.clone(),
+            })
             .collect(),
         unknown: Unknown::default(),
     };
@@ -127,7 +141,11 @@ fn differs(write: &FieldDraft, shown: Option<&RecordState>) -> bool {
 
 fn write_of(write: &FieldDraft, base: Option<&RecordState>) -> FieldWrite {
     let agreed = || rules::agreed(base?.register(write.field)?).cloned();
-    FieldWrite { field: write.field, value: write.value.clone(), seen: if write.ask { agreed() } else { None } }
+    FieldWrite {
+        field: write.field,
+        value: write.value.clone(),
+        seen: if write.ask { agreed() } else { None },
+    }
 }
 
 /// The dots of what was shown, as this store knows them; ids alone live outside the store, since a dot means something
@@ -136,9 +154,16 @@ fn version_shown(names: &[Names], shown: Option<&RecordState>) -> VersionVector 
     let mut saw = VersionVector::default();
     let Some(state) = shown else { return saw };
     for names in names {
-        let register = state.register(names.field).into_iter().flat_map(|r| &r.values).map(|(id, v)| (id, v.origin.dot));
+        let register = state
+            .register(names.field)
+            .into_iter()
+            .flat_map(|r| &r.values)
+            .map(|(id, v)| (id, v.origin.dot));
         let elements = state.elements(names.field).map(|(id, e)| (id, e.origin.dot));
-        register.chain(elements).filter(|(id, _)| names.ids.contains(id)).for_each(|(_, dot)| saw.add(dot));
+        register
+            .chain(elements)
+            .filter(|(id, _)| names.ids.contains(id))
+            .for_each(|(_, dot)| saw.add(dot));
     }
     saw
 }

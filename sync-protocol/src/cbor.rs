@@ -61,7 +61,11 @@ impl Raw {
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Raw, CborError> {
         let mut decoder = Decoder::new(&bytes);
         decoder.skip().map_err(|_| CborError::Malformed(0))?;
-        if decoder.position() == bytes.len() { Ok(Raw(bytes)) } else { Err(CborError::Trailing) }
+        if decoder.position() == bytes.len() {
+            Ok(Raw(bytes))
+        } else {
+            Err(CborError::Trailing)
+        }
     }
 
     pub fn as_bytes(&self) -> &[u8] {
@@ -125,7 +129,9 @@ pub struct Reader<'b> {
 
 impl<'b> Reader<'b> {
     pub fn new(bytes: &'b [u8]) -> Reader<'b> {
-        Reader { decoder: Decoder::new(bytes) }
+        Reader {
+            decoder: Decoder::new(bytes),
+        }
     }
 
     fn at<T>(&self, result: Result<T, minicbor::decode::Error>) -> Result<T, CborError> {
@@ -175,7 +181,11 @@ impl<'b> Reader<'b> {
     }
 
     pub fn exact_array(&mut self, length: u64, what: &'static str) -> Result<(), CborError> {
-        if self.array_length()? == length { Ok(()) } else { Err(CborError::Form { what }) }
+        if self.array_length()? == length {
+            Ok(())
+        } else {
+            Err(CborError::Form { what })
+        }
     }
 
     pub fn u64(&mut self) -> Result<u64, CborError> {
@@ -240,7 +250,11 @@ impl<'b> Reader<'b> {
     }
 
     pub fn finish(self) -> Result<(), CborError> {
-        if self.decoder.position() == self.decoder.input().len() { Ok(()) } else { Err(CborError::Trailing) }
+        if self.decoder.position() == self.decoder.input().len() {
+            Ok(())
+        } else {
+            Err(CborError::Trailing)
+        }
     }
 }
 

@@ -60,7 +60,9 @@ pub enum Act {
 
 impl Act {
     fn from_number(number: u8) -> Option<Act> {
-        [Act::Assert, Act::Withdraw, Act::Refute, Act::Retract].into_iter().find(|act| *act as u8 == number)
+        [Act::Assert, Act::Withdraw, Act::Refute, Act::Retract]
+            .into_iter()
+            .find(|act| *act as u8 == number)
     }
 }
 
@@ -111,7 +113,11 @@ impl std::fmt::Debug for Change {
 
 impl Change {
     pub fn new(header: &Header, salt: [u8; 16], payload: &Payload) -> Change {
-        Change { header: header.to_bytes(), salt, payload: payload.to_bytes() }
+        Change {
+            header: header.to_bytes(),
+            salt,
+            payload: payload.to_bytes(),
+        }
     }
 
     pub fn bytes(&self) -> usize {
@@ -120,7 +126,10 @@ impl Change {
 
     pub fn parse_header(&self) -> Result<Header, CborError> {
         if self.bytes() > CHANGE_MAX_BYTES {
-            return Err(CborError::TooLarge { what: "change", max: CHANGE_MAX_BYTES });
+            return Err(CborError::TooLarge {
+                what: "change",
+                max: CHANGE_MAX_BYTES,
+            });
         }
         Header::parse(&self.header)
     }
@@ -281,14 +290,22 @@ impl Payload {
                     2 => {
                         elements = r.array(LIST_MAX, "elements", |r| {
                             r.exact_array(3, "element write")?;
-                            Ok(ElementWrite { field: FieldId(r.u16()?), act: read_act(r)?, value: r.raw()? })
+                            Ok(ElementWrite {
+                                field: FieldId(r.u16()?),
+                                act: read_act(r)?,
+                                value: r.raw()?,
+                            })
                         })?;
                     }
                     _ => return Ok(false),
                 }
                 Ok(true)
             })?;
-            Ok(Payload { fields, elements, unknown })
+            Ok(Payload {
+                fields,
+                elements,
+                unknown,
+            })
         })
     }
 }
@@ -317,7 +334,10 @@ pub(crate) fn put_dot(w: &mut Writer, dot: Dot) {
 
 pub(crate) fn read_dot(r: &mut Reader<'_>) -> Result<Dot, CborError> {
     r.exact_array(2, "dot")?;
-    Ok(Dot { replica: ReplicaId(r.fixed("replica")?), counter: r.u64()? })
+    Ok(Dot {
+        replica: ReplicaId(r.fixed("replica")?),
+        counter: r.u64()?,
+    })
 }
 
 pub(crate) fn put_time(w: &mut Writer, at: HybridTime) {
@@ -328,7 +348,10 @@ pub(crate) fn put_time(w: &mut Writer, at: HybridTime) {
 
 pub(crate) fn read_time(r: &mut Reader<'_>) -> Result<HybridTime, CborError> {
     r.exact_array(2, "hybrid time")?;
-    Ok(HybridTime { wall_ms: r.u64()?, logical: r.u32()? })
+    Ok(HybridTime {
+        wall_ms: r.u64()?,
+        logical: r.u32()?,
+    })
 }
 
 pub(crate) fn put_actor(w: &mut Writer, actor: Actor) {
@@ -339,7 +362,10 @@ pub(crate) fn put_actor(w: &mut Writer, actor: Actor) {
 
 pub(crate) fn read_actor(r: &mut Reader<'_>) -> Result<Actor, CborError> {
     r.exact_array(2, "actor")?;
-    Ok(Actor { who: RecordId(r.fixed("actor")?), channel: r.u8()? })
+    Ok(Actor {
+        who: RecordId(r.fixed("actor")?),
+        channel: r.u8()?,
+    })
 }
 
 pub(crate) fn read_act(r: &mut Reader<'_>) -> Result<Act, CborError> {
@@ -369,7 +395,10 @@ fn put_names(w: &mut Writer, names: &[Names]) {
 fn read_names(r: &mut Reader<'_>) -> Result<Vec<Names>, CborError> {
     r.array(LIST_MAX, "names", |r| {
         r.exact_array(2, "names")?;
-        Ok(Names { field: FieldId(r.u16()?), ids: read_ids(r)? })
+        Ok(Names {
+            field: FieldId(r.u16()?),
+            ids: read_ids(r)?,
+        })
     })
 }
 
@@ -407,5 +436,8 @@ pub(crate) fn read_vector(r: &mut Reader<'_>) -> Result<VersionVector, CborError
         r.exact_array(2, "alias")?;
         Ok((read_dot(r)?, ChangeId(r.fixed("change id")?)))
     })?;
-    Ok(VersionVector { entries: entries.into_iter().collect(), aliases: aliases.into_iter().collect() })
+    Ok(VersionVector {
+        entries: entries.into_iter().collect(),
+        aliases: aliases.into_iter().collect(),
+    })
 }

@@ -57,7 +57,11 @@ impl Sum {
     }
 
     pub fn from_bytes(bytes: &[u8; 32]) -> Sum {
-        Sum(std::array::from_fn(|i| bytes[i * 8..i * 8 + 8].iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte))))
+        Sum(std::array::from_fn(|i| {
+            bytes[i * 8..i * 8 + 8]
+                .iter()
+                .fold(0, |sum, byte| sum << 8 | u64::from(*byte))
+        }))
     }
 }
 

@@ -31,17 +31,26 @@ pub enum Rule {
 
 /// Among live values, which are always concurrent, the later by hybrid time, then replica, then counter.
 pub fn latest(register: &Register) -> Option<Named<'_, LiveValue>> {
-    register.values.iter().max_by_key(|(_, live)| (live.origin.at, live.origin.dot))
+    register
+        .values
+        .iter()
+        .max_by_key(|(_, live)| (live.origin.at, live.origin.dot))
 }
 
 /// The minimum by `key`; equal keys fall back to the earliest written, so that every replica picks the same one.
 pub fn earliest<K: Ord>(register: &Register, key: impl Fn(&Raw) -> K) -> Option<Named<'_, LiveValue>> {
-    register.values.iter().min_by_key(|(_, live)| (key(&live.value), live.origin.at, live.origin.dot))
+    register
+        .values
+        .iter()
+        .min_by_key(|(_, live)| (key(&live.value), live.origin.at, live.origin.dot))
 }
 
 /// The maximum by `severity`; equal severities fall back to the latest written.
 pub fn worst<K: Ord>(register: &Register, severity: impl Fn(&Raw) -> K) -> Option<Named<'_, LiveValue>> {
-    register.values.iter().max_by_key(|(_, live)| (severity(&live.value), live.origin.at, live.origin.dot))
+    register
+        .values
+        .iter()
+        .max_by_key(|(_, live)| (severity(&live.value), live.origin.at, live.origin.dot))
 }
 
 /// The owner's value, and what others propose instead.
@@ -56,9 +65,17 @@ pub fn owner(register: &Register, is_owner: impl Fn(&Origin) -> bool) -> Owned<'
     let by_time = |a: &Named<'_, LiveValue>, b: &Named<'_, LiveValue>| {
         (a.1.origin.at, a.1.origin.dot).cmp(&(b.1.origin.at, b.1.origin.dot))
     };
-    let owned = register.values.iter().filter(|(_, live)| is_owner(&live.origin)).max_by(by_time);
+    let owned = register
+        .values
+        .iter()
+        .filter(|(_, live)| is_owner(&live.origin))
+        .max_by(by_time);
     let shown = owned.or_else(|| register.values.iter().max_by(by_time));
-    let proposals = register.values.iter().filter(|(id, _)| owned.is_none_or(|(owned, _)| owned != *id)).collect();
+    let proposals = register
+        .values
+        .iter()
+        .filter(|(id, _)| owned.is_none_or(|(owned, _)| owned != *id))
+        .collect();
     Owned { shown, proposals }
 }
 
@@ -68,7 +85,10 @@ pub enum Ask<'a> {
     Nothing,
     Agreed(Named<'a, LiveValue>),
     /// A person must decide. `standing` goes on being shown, flagged, when all writers started from the same value.
-    Open { standing: Option<&'a Raw>, values: Vec<Named<'a, LiveValue>> },
+    Open {
+        standing: Option<&'a Raw>,
+        values: Vec<Named<'a, LiveValue>>,
+    },
 }
 
 pub fn ask(register: &Register) -> Ask<'_> {
@@ -100,9 +120,15 @@ pub fn agreed(register: &Register) -> Option<&Raw> {
 
 /// Elements that no element of `act` names.
 pub fn unnamed(state: &RecordState, field: FieldId, act: Act) -> Vec<Named<'_, Element>> {
-    let named: BTreeSet<_> =
-        state.elements(field).filter(|(_, e)| e.act == act).flat_map(|(_, e)| e.names.iter()).collect();
-    state.elements(field).filter(|(id, e)| e.act == Act::Assert && !named.contains(id)).collect()
+    let named: BTreeSet<_> = state
+        .elements(field)
+        .filter(|(_, e)| e.act == act)
+        .flat_map(|(_, e)| e.names.iter())
+        .collect();
+    state
+        .elements(field)
+        .filter(|(id, e)| e.act == Act::Assert && !named.contains(id))
+        .collect()
 }
 
 /// A safety fact.
@@ -117,8 +143,14 @@ pub struct Assertions<'a> {
 pub fn assertions(state: &RecordState, field: FieldId) -> Assertions<'_> {
     let asserted: Vec<_> = state.elements(field).filter(|(_, e)| e.act == Act::Assert).collect();
     let refuted_by: Vec<_> = state.elements(field).filter(|(_, e)| e.act == Act::Refute).collect();
-    let refuted = refuted_by.iter().any(|(_, refutation)| asserted.iter().all(|(id, _)| refutation.names.contains(id)));
-    Assertions { active: !asserted.is_empty() && !refuted, asserted, refuted_by }
+    let refuted = refuted_by
+        .iter()
+        .any(|(_, refutation)| asserted.iter().all(|(id, _)| refutation.names.contains(id)));
+    Assertions {
+        active: !asserted.is_empty() && !refuted,
+        asserted,
+        refuted_by,
+    }
 }
 
 /// Where a visit stands.
@@ -137,7 +169,9 @@ pub fn furthest<'a>(state: &'a RecordState, field: FieldId, passed_by: impl Fn(&
     transitions.sort_by_key(|(_, e)| (e.origin.event_ms, e.origin.at, e.origin.dot));
     let mut ends: Vec<Named<'a, Element>> = Vec::new();
     for (id, element) in &transitions {
-        let passed = transitions.iter().any(|(_, other)| passed_by(&element.value, &other.value));
+        let passed = transitions
+            .iter()
+            .any(|(_, other)| passed_by(&element.value, &other.value));
         let repeated = ends.iter().any(|(_, end)| end.value == element.value);
         if !passed && !repeated {
             ends.push((id, element));
@@ -150,7 +184,15 @@ pub fn furthest<'a>(state: &'a RecordState, field: FieldId, passed_by: impl Fn(&
 /// name wins and re-opens the record.
 pub fn retracted(state: &RecordState, field: FieldId) -> bool {
     let values = state.registers.values().flat_map(|r| r.values.keys());
-    let elements = state.elements.values().flatten().filter(|(_, e)| e.act != Act::Retract).map(|(id, _)| id);
+    let elements = state
+        .elements
+        .values()
+        .flatten()
+        .filter(|(_, e)| e.act != Act::Retract)
+        .map(|(id, _)| id);
     let live: BTreeSet<&ChangeId> = values.chain(elements).collect();
-    state.elements(field).filter(|(_, e)| e.act == Act::Retract).any(|(_, e)| live.iter().all(|id| e.names.contains(*id)))
+    state
+        .elements(field)
+        .filter(|(_, e)| e.act == Act::Retract)
+        .any(|(_, e)| live.iter().all(|id| e.names.contains(*id)))
 }

@@ -80,7 +80,10 @@ impl RecordState {
     /// The ids a form shows for a field; a write that follows names exactly these.
     pub fn shown(&self, field: FieldId) -> Vec<ChangeId> {
         let values = self.registers.get(&field).into_iter().flat_map(|r| r.values.keys());
-        values.chain(self.elements.get(&field).into_iter().flat_map(BTreeMap::keys)).copied().collect()
+        values
+            .chain(self.elements.get(&field).into_iter().flat_map(BTreeMap::keys))
+            .copied()
+            .collect()
     }
 
     /// Applies a change that is not in this state yet. `applied` answers whether a named change that is not live here was
@@ -94,7 +97,7 @@ impl RecordState {
                     register.unseen.insert(*id);
                 }
             }
-            if !register.unseen.remove(&header.change) {
+            if !register.unseen.contains(&header.change) {
                 let live = LiveValue {
                     origin: Origin::of(header),
                     value: write.value.clone(),
@@ -103,6 +106,10 @@ impl RecordState {
                 register.values.insert(header.change, live);
             }
         }
+        // It has arrived, also where it was named in a field that it did not write.
+        for register in self.registers.values_mut() {
+            register.unseen.remove(&header.change);
+        }
         for write in &payload.elements {
             let element = Element {
                 origin: Origin::of(header),
@@ -110,16 +117,18 @@ impl RecordState {
                 value: write.value.clone(),
                 names: header.named(write.field).iter().copied().collect(),
             };
-            self.elements.entry(write.field).or_default().insert(header.change, element);
+            self.elements
+                .entry(write.field)
+                .or_default()
+                .insert(header.change, element);
         }
         self.vector.add(header.dot);
-        let aliases: Vec<Dot> =
-            self.vector.aliases.iter().filter(|(_, id)| **id == header.change).map(|(dot, _)| *dot).collect();
-        aliases.into_iter().for_each(|dot| self.vector.add(dot));
+        self.count_aliases(|id| *id == header.change);
     }
 
     /// What either side holds, of two states that were built by applying changes. A value that the other side has
-    /// applied and holds no more was named there, so it goes; commutative, associative and idempotent.
+    /// applied and holds no more was named there, so it goes; commutative, associative and idempotent. `applied` answers
+    /// whether a change was applied on either side.
     pub fn join(&mut self, other: &RecordState, applied: impl Fn(&ChangeId) -> bool) {
         let mut fields: BTreeSet<FieldId> = self.registers.keys().copied().collect();
         fields.extend(other.registers.keys());
@@ -141,10 +150,13 @@ impl RecordState {
                     values.insert(*id, live.clone());
                 }
             }
-            let arrived = |id: &ChangeId| {
-                mine.values.contains_key(id) || theirs.values.contains_key(id) || applied(id)
-            };
-            let unseen = mine.unseen.union(&theirs.unseen).filter(|id| !arrived(id)).copied().collect();
+            let arrived = |id: &ChangeId| mine.values.contains_key(id) || theirs.values.contains_key(id) || applied(id);
+            let unseen = mine
+                .unseen
+                .union(&theirs.unseen)
+                .filter(|id| !arrived(id))
+                .copied()
+                .collect();
             *mine = Register { values, unseen };
         }
         for (field, theirs) in &other.elements {
@@ -152,7 +164,21 @@ impl RecordState {
             mine.extend(theirs.iter().map(|(id, element)| (*id, element.clone())));
         }
         self.vector.join(&other.vector);
-        self.unknown.0.extend(other.unknown.0.iter().map(|(key, raw)| (*key, raw.clone())));
+        // A change that one side has released is released under the names that only the other side knows, too.
+        self.count_aliases(|id| applied(id));
+        for (key, theirs) in &other.unknown.0 {
+            let mine = self.unknown.0.entry(*key).or_insert_with(|| theirs.clone());
+            if *mine < *theirs {
+                mine.clone_from(theirs);
+            }
+        }
+    }
+
+    /// Counts the other dots of changes that are in this state.
+    fn count_aliases(&mut self, applied: impl Fn(&ChangeId) -> bool) {
+        let aliases = self.vector.aliases.iter().filter(|(_, id)| applied(id));
+        let dots: Vec<Dot> = aliases.map(|(dot, _)| *dot).collect();
+        dots.into_iter().for_each(|dot| self.vector.add(dot));
     }
 
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -231,7 +257,12 @@ impl RecordState {
 
 impl Origin {
     pub fn of(header: &Header) -> Origin {
-        Origin { dot: header.dot, at: header.at, event_ms: header.event_ms, actor: header.actor }
+        Origin {
+            dot: header.dot,
+            at: header.at,
+            event_ms: header.event_ms,
+            actor: header.actor,
+        }
     }
 }
 
@@ -245,7 +276,12 @@ fn put_origin(w: &mut Writer, origin: &Origin) {
 
 fn read_origin(r: &mut Reader<'_>) -> Result<Origin, CborError> {
     r.exact_array(4, "origin")?;
-    Ok(Origin { dot: read_dot(r)?, at: read_time(r)?, event_ms: r.i64()?, actor: read_actor(r)? })
+    Ok(Origin {
+        dot: read_dot(r)?,
+        at: read_time(r)?,
+        event_ms: r.i64()?,
+        actor: read_actor(r)?,
+    })
 }
 
 fn read_fields<'b, T>(
@@ -270,9 +306,19 @@ fn read_register(r: &mut Reader<'_>) -> Result<Register, CborError> {
         }
         let id = ChangeId(r.fixed("change id")?);
         let (origin, value) = (read_origin(r)?, r.raw()?);
-        Ok((id, LiveValue { origin, value, seen: if parts == 4 { Some(r.raw()?) } else { None } }))
+        Ok((
+            id,
+            LiveValue {
+                origin,
+                value,
+                seen: if parts == 4 { Some(r.raw()?) } else { None },
+            },
+        ))
     })?;
-    Ok(Register { values: values.into_iter().collect(), unseen: read_ids(r)?.into_iter().collect() })
+    Ok(Register {
+        values: values.into_iter().collect(),
+        unseen: read_ids(r)?.into_iter().collect(),
+    })
 }
 
 fn read_elements(r: &mut Reader<'_>) -> Result<BTreeMap<ChangeId, Element>, CborError> {
@@ -280,7 +326,15 @@ fn read_elements(r: &mut Reader<'_>) -> Result<BTreeMap<ChangeId, Element>, Cbor
         r.exact_array(5, "element")?;
         let id = ChangeId(r.fixed("change id")?);
         let (origin, act, value) = (read_origin(r)?, read_act(r)?, r.raw()?);
-        Ok((id, Element { origin, act, value, names: read_ids(r)?.into_iter().collect() }))
+        Ok((
+            id,
+            Element {
+                origin,
+                act,
+                value,
+                names: read_ids(r)?.into_iter().collect(),
+            },
+        ))
     })?;
     Ok(elements.into_iter().collect())
 }

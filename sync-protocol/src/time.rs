@@ -20,11 +20,17 @@ pub struct HybridClock {
 impl HybridClock {
     pub fn tick(&mut self, now_ms: u64) -> HybridTime {
         self.last = if now_ms > self.last.wall_ms {
-            HybridTime { wall_ms: now_ms, logical: 0 }
+            HybridTime {
+                wall_ms: now_ms,
+                logical: 0,
+            }
         } else {
             match self.last.logical.checked_add(1) {
                 Some(logical) => HybridTime { logical, ..self.last },
-                None => HybridTime { wall_ms: self.last.wall_ms + 1, logical: 0 },
+                None => HybridTime {
+                    wall_ms: self.last.wall_ms + 1,
+                    logical: 0,
+                },
             }
         };
         self.last
@@ -57,7 +63,13 @@ mod tests {
         let mut clock = HybridClock::default();
         clock.tick(5_000);
 
-        clock.observe(HybridTime { wall_ms: 400_000_000_000, logical: 0 }, 5_001);
+        clock.observe(
+            HybridTime {
+                wall_ms: 400_000_000_000,
+                logical: 0,
+            },
+            5_001,
+        );
 
         assert_eq!(clock.tick(5_002).wall_ms, 5_002);
     }

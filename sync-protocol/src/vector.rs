@@ -29,7 +29,9 @@ pub enum Comparison {
 impl VersionVector {
     /// Whether the change of this dot, which must be on this record, is in the state.
     pub fn contains(&self, dot: Dot) -> bool {
-        self.entries.get(&dot.replica).is_some_and(|e| dot.counter <= e.upto && !e.except.contains(&dot.counter))
+        self.entries
+            .get(&dot.replica)
+            .is_some_and(|e| dot.counter <= e.upto && !e.except.contains(&dot.counter))
     }
 
     /// Whether the dot has been counted, be it quarantined.
@@ -38,7 +40,9 @@ impl VersionVector {
     }
 
     pub fn is_exception(&self, dot: Dot) -> bool {
-        self.entries.get(&dot.replica).is_some_and(|e| e.except.contains(&dot.counter))
+        self.entries
+            .get(&dot.replica)
+            .is_some_and(|e| e.except.contains(&dot.counter))
     }
 
     pub fn add(&mut self, dot: Dot) {
@@ -86,8 +90,17 @@ impl VersionVector {
         for (replica, theirs) in &other.entries {
             let mine = self.entries.entry(*replica).or_default();
             let mut except = BTreeSet::new();
-            except.extend(mine.except.iter().filter(|c| **c > theirs.upto || theirs.except.contains(c)));
-            except.extend(theirs.except.iter().filter(|c| **c > mine.upto || mine.except.contains(c)));
+            except.extend(
+                mine.except
+                    .iter()
+                    .filter(|c| **c > theirs.upto || theirs.except.contains(c)),
+            );
+            except.extend(
+                theirs
+                    .except
+                    .iter()
+                    .filter(|c| **c > mine.upto || mine.except.contains(c)),
+            );
             mine.except = except;
             mine.upto = mine.upto.max(theirs.upto);
         }

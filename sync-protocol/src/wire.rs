@@ -113,7 +113,14 @@ fn frame(steps: impl FnOnce(&mut MapWriter)) -> Vec<u8> {
         map.finish(w);
     });
     // Compressing into memory fails only when memory does.
-    zstd::bulk::compress(&body, ZSTD_LEVEL).unwrap_or_default()
+    compress(&body).unwrap_or_default()
+}
+
+/// The frame carries a checksum, so that a body that was altered on its way is refused before it is read.
+fn compress(body: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut compressor = zstd::bulk::Compressor::new(ZSTD_LEVEL)?;
+    compressor.include_checksum(true)?;
+    compressor.compress(body)
 }
 
 /// Unpacks a body and reads its map; key 0 is the protocol.
@@ -175,7 +182,11 @@ impl PushRequest {
                     changes = Some(r.array(CHANGES_MAX, "changes", |r| {
                         r.exact_array(3, "change")?;
                         let header = r.bytes()?.to_vec();
-                        Ok(Change { header, salt: r.fixed("salt")?, payload: r.bytes()?.to_vec() })
+                        Ok(Change {
+                            header,
+                            salt: r.fixed("salt")?,
+                            payload: r.bytes()?.to_vec(),
+                        })
                     })?);
                 }
                 6 => last = Some(Hash(r.fixed("last hash")?)),
@@ -346,7 +357,11 @@ impl Page {
                         r.exact_array(2, "row")?;
                         let sequence = r.u64()?;
                         let bytes = r.bytes()?;
-                        Ok(Row { sequence, state: RecordState::parse(bytes)?, bytes: bytes.len() as u64 })
+                        Ok(Row {
+                            sequence,
+                            state: RecordState::parse(bytes)?,
+                            bytes: bytes.len() as u64,
+                        })
                     })?);
                 }
                 12 => root = Some(Hash(r.fixed("root")?)),

@@ -1,0 +1,208 @@
+//! Bytes to values and back, without a bit of difference, and no bytes at all that could make a reader fall over.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use sync_protocol::wire::{Cursor, Page, PullReply, PullRequest, PushReply, PushRequest, Row};
+use sync_protocol::{Change, EpochId, Hash, Header, Lane, Payload, RecordState, ReplicaId, ScopeId};
+
+use crate::generate::{build, header, history, id16, payload, unknown};
+
+fn hash() -> impl Strategy<Value = Hash> {
+    any::<[u8; 32]>().prop_map(Hash)
+}
+
+fn lane() -> impl Strategy<Value = Lane> {
+    (0_usize..4).prop_map(|lane| Lane::ALL[lane])
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    (header(), id16(), payload()).prop_map(|(header, salt, payload)| Change::new(&header, salt, &payload))
+}
+
+fn push() -> impl Strategy<Value = PushRequest> {
+    (id16(), id16(), any::<u64>(), hash(), vec(change(), 0..4), hash()).prop_map(
+        |(epoch, replica, after, previous, changes, last)| PushRequest {
+            epoch: EpochId(epoch),
+            replica: ReplicaId(replica),
+            after,
+            previous,
+            changes,
+            last,
+        },
+    )
+}
+
+fn push_reply() -> impl Strategy<Value = PushReply> {
+    (id16(), id16(), any::<u64>(), hash(), vec(any::<(u64, u16)>(), 0..4)).prop_map(
+        |(epoch, replica, accepted, hash, quarantined)| PushReply {
+            epoch: EpochId(epoch),
+            replica: ReplicaId(replica),
+            accepted,
+            hash,
+            quarantined,
+        },
+    )
+}
+
+fn pull() -> impl Strategy<Value = PullRequest> {
+    let cursor = (id16(), lane(), any::<u64>(), any::<u64>()).prop_map(|(scope, lane, generation, sequence)| Cursor {
+        scope: ScopeId(scope),
+        lane,
+        generation,
+        sequence,
+    });
+    (id16(), id16(), vec(cursor, 0..4), any::<u64>(), any::<u64>()).prop_map(
+        |(epoch, replica, cursors, bytes_max, wait_ms)| PullRequest {
+            epoch: EpochId(epoch),
+            replica: ReplicaId(replica),
+            cursors,
+            bytes_max,
+            wait_ms,
+        },
+    )
+}
+
+fn state() -> impl Strategy<Value = RecordState> {
+    (history(), unknown()).prop_map(|(history, unknown)| RecordState {
+        unknown,
+        ..build(history.iter())
+    })
+}
+
+fn page() -> impl Strategy<Value = Page> {
+    let rows = vec((any::<u64>(), state()), 0..3).prop_map(|rows| {
+        let row = |(sequence, state): (u64, RecordState)| Row {
+            sequence,
+            bytes: state.to_bytes().len() as u64,
+            state,
+        };
+        rows.into_iter().map(row).collect()
+    });
+    let place = (id16(), id16(), id16(), lane());
+    let counts = (any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>());
+    (place, counts, hash(), rows, proptest::option::of(hash())).prop_map(
+        |((epoch, replica, scope, lane), (accepted, generation, from, to, head), hash, rows, root)| Page {
+            epoch: EpochId(epoch),
+            replica: ReplicaId(replica),
+            accepted,
+            hash,
+            scope: ScopeId(scope),
+            lane,
+            generation,
+            from,
+            to,
+            head,
+            rows,
+            root,
+        },
+    )
+}
+
+fn pull_reply() -> impl Strategy<Value = PullReply> {
+    (
+        vec(page(), 0..3),
+        any::<u64>(),
+        any::<Option<u32>>(),
+        any::<Option<bool>>(),
+    )
+        .prop_map(|(pages, hub_ms, series, ehr_reached)| PullReply {
+            pages,
+            hub_ms,
+            series,
+            ehr_reached,
+        })
+}
+
+/// One bit of a body, or its end, gone wrong.
+fn hurt(mut body: Vec<u8>, at: prop::sample::Index, bit: Option<u8>) -> Vec<u8> {
+    let at = at.index(body.len());
+    match bit {
+        Some(bit) => body[at] ^= 1 << bit,
+        None => body.truncate(at),
+    }
+    body
+}
+
+fn damage() -> impl Strategy<Value = (prop::sample::Index, Option<u8>)> {
+    (any::<prop::sample::Index>(), proptest::option::of(0_u8..8))
+}
+
+proptest! {
+    #[test]
+    fn a_header_with_unknown_keys_comes_back_byte_for_byte(header in header()) {
+        let bytes = header.to_bytes();
+
+        let parsed = Header::parse(&bytes).unwrap();
+
+        prop_assert_eq!(&parsed, &header);
+        prop_assert_eq!(parsed.to_bytes(), bytes);
+    }
+
+    #[test]
+    fn a_payload_with_unknown_keys_comes_back_byte_for_byte(payload in payload()) {
+        let bytes = payload.to_bytes();
+
+        let parsed = Payload::parse(&bytes).unwrap();
+
+        prop_assert_eq!(&parsed, &payload);
+        prop_assert_eq!(parsed.to_bytes(), bytes);
+    }
+
+    #[test]
+    fn a_state_with_unknown_keys_comes_back_byte_for_byte(state in state()) {
+        let bytes = state.to_bytes();
+
+        let parsed = RecordState::parse(&bytes).unwrap();
+
+        prop_assert_eq!(&parsed, &state);
+        prop_assert_eq!(parsed.to_bytes(), bytes);
+    }
+
+    #[test]
+    fn every_message_arrives_as_it_was_sent(
+        push in push(), push_reply in push_reply(), pull in pull(), pull_reply in pull_reply()
+    ) {
+        prop_assert_eq!(PushRequest::decode(&push.encode()), Ok(push));
+        prop_assert_eq!(PushReply::decode(&push_reply.encode()), Ok(push_reply));
+        prop_assert_eq!(PullRequest::decode(&pull.encode()), Ok(pull));
+        prop_assert_eq!(PullReply::decode(&pull_reply.encode()), Ok(pull_reply));
+    }
+
+    #[test]
+    fn a_damaged_message_is_refused_or_read_as_it_was_sent(
+        push in push(), reply in push_reply(), pull in pull(), pages in pull_reply(), (at, bit) in damage()
+    ) {
+        let same = |read: Option<bool>| read.is_none_or(|same| same && bit.is_some());
+
+        prop_assert!(same(PushRequest::decode(&hurt(push.encode(), at, bit)).ok().map(|read| read == push)));
+        prop_assert!(same(PushReply::decode(&hurt(reply.encode(), at, bit)).ok().map(|read| read == reply)));
+        prop_assert!(same(PullRequest::decode(&hurt(pull.encode(), at, bit)).ok().map(|read| read == pull)));
+        prop_assert!(same(PullReply::decode(&hurt(pages.encode(), at, bit)).ok().map(|read| read == pages)));
+    }
+
+    #[test]
+    fn no_bytes_make_a_reader_fall_over(bytes in vec(any::<u8>(), 0..300)) {
+        let framed = zstd::bulk::compress(&bytes, 1).unwrap();
+
+        let _ = (Header::parse(&bytes), Payload::parse(&bytes), RecordState::parse(&bytes));
+        for body in [&bytes, &framed] {
+            let _ = (PushRequest::decode(body), PushReply::decode(body));
+            let _ = (PullRequest::decode(body), PullReply::decode(body));
+        }
+    }
+
+    #[test]
+    fn an_altered_header_or_state_never_makes_a_reader_fall_over(
+        header in header(), state in state(), (at, bit) in damage()
+    ) {
+        let _ = Header::parse(&hurt(header.to_bytes(), at, bit));
+        let _ = RecordState::parse(&hurt(state.to_bytes(), at, bit));
+    }
+}
+
+#[test]
+fn a_frame_that_would_unpack_to_gigabytes_is_refused() {
+    let bomb = zstd::bulk::compress(&vec![0; 64 * 1024 * 1024], 1).unwrap();
+
+    assert!(PushRequest::decode(&bomb).is_err());
+}
