@@ -11,6 +11,7 @@ use tests::house::{Service, Target};
 use tests::people::CLINIC_DAY;
 use tests::process::{Finished, Program};
 use tests::small_disk::SmallDisk;
+use vault::EnrolmentToken;
 
 use crate::world::{World, arrive};
 
@@ -81,19 +82,22 @@ async fn enrol(program: &Program, token: &str) -> Result<Finished> {
 }
 
 #[tokio::test]
-async fn a_token_is_refused_when_it_is_wrong_and_when_it_was_used() -> Result<()> {
+async fn a_token_is_refused_when_it_is_mistyped_made_up_or_used() -> Result<()> {
     let world = World::open(Target::Person).await?;
     let token = world.token().await?;
-    let last = if token.ends_with('A') { 'B' } else { 'A' };
-    let wrong = format!("{}{last}", &token[..token.len() - 1]);
-    let first = newcomer(&world, "first");
-    let second = newcomer(&world, "second");
+    let (head, tail) = token.split_at(20);
+    let mistyped = format!("{head}{}{}", if tail.starts_with('b') { 'c' } else { 'b' }, &tail[1..]);
+    let real = EnrolmentToken::parse(&token)?;
+    let made_up = EnrolmentToken::issue(real.hub_url(), real.authority())?.render().to_string();
+    let (first, second) = (newcomer(&world, "first"), newcomer(&world, "second"));
 
-    let mistyped = enrol(&first, &wrong).await?;
+    let mistyped = enrol(&first, &mistyped).await?;
+    let made_up = enrol(&first, &made_up).await?;
     let used_once = enrol(&first, &token).await?;
     let used_twice = enrol(&second, &token).await?;
 
     refused(&mistyped, code::TOKEN_REFUSED, &["token"]);
+    refused(&made_up, code::TOKEN_REFUSED, &["token"]);
     assert_eq!(used_once.code(), Some(0), "{}", used_once.stderr);
     refused(&used_twice, code::TOKEN_REFUSED, &["token"]);
     let run = second.verb(&["run"], None).await?;
@@ -111,7 +115,7 @@ async fn a_token_is_refused_when_it_has_expired() -> Result<()> {
     let token = answer["token"].as_str().context("no token")?.to_owned();
     world.hub.stop().await?;
     world.hub.program = world.hub.program.clone().with_clock_off_by("+2h");
-    world.start_hub().await?;
+    world.hub.start().await?;
 
     let late = enrol(&newcomer(&world, "late"), &token).await?;
 
@@ -124,19 +128,14 @@ async fn a_hub_that_is_not_the_one_the_token_names_is_refused() -> Result<()> {
     let world = World::open(Target::Person).await?;
     let other = World::open(Target::Person).await?;
     let token = world.token().await?;
-    let impostor = other
-        .hub
-        .running()?
-        .ready("hub")?
-        .trim_start_matches("https://")
-        .parse()?;
+    let impostor = other.hub_address;
     world.line.lead_to(impostor);
     world.line.cut().await?;
     world.line.restore().await?;
 
     let fooled = enrol(&newcomer(&world, "newcomer"), &token).await?;
 
-    refused(&fooled, code::WRONG_HUB, &["certificate"]);
+    refused(&fooled, code::WRONG_HUB, &["not the hub"]);
     Ok(())
 }
 
@@ -220,12 +219,12 @@ async fn a_config_that_cannot_be_read_is_named_with_file_and_line() -> Result<()
         std::fs::write(world.agent.program.home().join("agent.toml"), config)?;
         for verb in ["run", "check-config"] {
             let finished = world.agent.program.verb(&[verb], None).await?;
-            refused(&finished, code::CONFIG, &["agent.toml", "2"]);
+            refused(&finished, code::CONFIG, &["agent.toml", "line"]);
         }
     }
     std::fs::write(world.hub.program.home().join("hub.toml"), "[server]\nlisten = 8443\n")?;
     let finished = world.hub.program.verb(&["run"], None).await?;
-    refused(&finished, code::CONFIG, &["hub.toml", "2"]);
+    refused(&finished, code::CONFIG, &["hub.toml", "line"]);
     Ok(())
 }
 

@@ -175,7 +175,7 @@ async fn a_hub_killed_in_the_middle_is_caught_up_with_when_it_is_back() -> Resul
 
     world.hub.kill9().await?;
     arrive(&mut desk, &CLINIC_DAY[12]).await?;
-    world.start_hub().await?;
+    world.hub.start().await?;
 
     world.until_agreed().await?;
     Ok(())

@@ -108,7 +108,7 @@ async fn a_hub_killed_after_its_request_left_delivers_once() -> Result<()> {
     .await?;
     world.hub.kill9().await?;
     world.ehr_line.set_delay(Duration::ZERO);
-    world.start_hub().await?;
+    world.hub.start().await?;
 
     is_there_once(&world, &CLINIC_DAY[3]).await
 }

@@ -32,33 +32,67 @@ fn only_in(what: &str, folders: &[&str], doors: &[&str]) {
         .filter(|(name, text)| text.contains(what) && !doors.iter().any(|door| name.starts_with(door)))
         .map(|(name, _)| name)
         .collect();
-    assert!(strays.is_empty(), "{what} is named outside its doors {doors:?}: {strays:?}");
+    assert!(
+        strays.is_empty(),
+        "{what} is named outside its doors {doors:?}: {strays:?}"
+    );
 }
 
-const CRATES: [&str; 6] = ["sync-protocol/src", "formats/src", "clinic/src", "vault/src", "agent/src", "hub/src"];
+const CRATES: [&str; 6] = [
+    "sync-protocol/src",
+    "formats/src",
+    "clinic/src",
+    "vault/src",
+    "agent/src",
+    "hub/src",
+];
 
 #[test]
 fn sqlite_is_opened_and_spoken_to_behind_three_doors() {
-    only_in("rusqlite", &CRATES, &["vault/src/sqlite", "agent/src/store", "hub/src/db"]);
+    only_in(
+        "rusqlite",
+        &CRATES,
+        &["vault/src/sqlite", "agent/src/store", "hub/src/db"],
+    );
 }
 
 #[test]
 fn http_is_asked_for_behind_few_doors() {
-    let doors = ["agent/src/hub_client.rs", "agent/src/local.rs", "hub/src/connectors", "hub/src/cli"];
+    let doors = [
+        "agent/src/hub_client.rs",
+        "agent/src/local.rs",
+        "hub/src/connectors",
+        "hub/src/cli",
+    ];
     only_in("reqwest", &CRATES, &doors);
 }
 
 #[test]
 fn the_pure_crates_touch_nothing() {
     let pure = ["sync-protocol/src", "formats/src", "clinic/src"];
-    for what in ["SystemTime", "Instant::", "Timestamp::now", "Zoned::now", "std::fs", "std::net", "SystemRandom", "async fn", "tokio"] {
+    for what in [
+        "SystemTime",
+        "Instant::",
+        "Timestamp::now",
+        "Zoned::now",
+        "std::fs",
+        "std::net",
+        "SystemRandom",
+        "async fn",
+        "tokio",
+    ] {
         only_in(what, &pure, &[]);
     }
 }
 
 #[test]
 fn agent_and_hub_do_not_know_each_other() {
-    for (one, other) in [("agent", "mainstay-hub"), ("hub", "mainstay-agent"), ("tests", "mainstay-hub"), ("tests", "mainstay-agent")] {
+    for (one, other) in [
+        ("agent", "mainstay-hub"),
+        ("hub", "mainstay-agent"),
+        ("tests", "mainstay-hub"),
+        ("tests", "mainstay-agent"),
+    ] {
         let manifest = fs::read_to_string(root().join(one).join("Cargo.toml")).unwrap();
         let dependencies = manifest.split("[dependencies]").nth(1).unwrap();
         assert!(!dependencies.contains(other), "{one} depends on {other}");

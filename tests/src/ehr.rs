@@ -3,7 +3,7 @@
 //! What Mainstay delivered is judged by searching it. Refuses to be shared: each test has its own.
 
 use std::fs::File;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -56,7 +56,7 @@ impl Ehr {
     }
 
     async fn start_once(folder: &Path) -> Result<Self> {
-        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, crate::free_port()?));
         let log = folder.join("ehr.log");
         let log_file = File::create(&log).with_context(|| format!("{} cannot be written", log.display()))?;
         let helios = cache::helios_binary()?;

@@ -3,7 +3,7 @@
 //! Everything is built from outside as an operator would: config files, verbs, a one-time token. Refuses to live
 //! anywhere but in the folder it is given.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +44,8 @@ pub struct House {
     /// Between hub and EHR.
     pub ehr_line: Line,
     pub hub: Service,
+    /// Where the hub itself listens, past the line.
+    pub hub_address: SocketAddr,
     pub agent: Service,
     pub site: String,
     pub site_name: String,
@@ -104,12 +106,11 @@ impl House {
 
         let mut hub = Service::new(Program::new(&binaries.hub, &folder.join("hub")));
         let ehr_url = ehr.as_ref().map(|_| format!("http://{}", ehr_line.address()));
-        write(
-            &hub.program.home().join("hub.toml"),
-            &hub_config(line.address(), ehr_url.as_deref()),
-        )?;
+        let hub_address = SocketAddr::from((Ipv4Addr::LOCALHOST, crate::free_port()?));
+        let config = hub_config(hub_address, line.address(), ehr_url.as_deref());
+        write(&hub.program.home().join("hub.toml"), &config)?;
         hub.start().await?;
-        line.lead_to(address_in(hub.running()?.ready("hub")?)?);
+        line.lead_to(hub_address);
 
         let site_name = "Riverside Urgent Care".to_owned();
         let site = add_site(&hub, &site_name, target).await?;
@@ -121,6 +122,7 @@ impl House {
             ehr,
             ehr_line,
             hub,
+            hub_address,
             agent,
             site,
             site_name,
@@ -171,13 +173,6 @@ impl House {
             login: login.into(),
             passphrase,
         })
-    }
-
-    /// Starts the hub again and leads the line to where it listens now.
-    pub async fn start_hub(&mut self) -> Result<()> {
-        self.hub.start().await?;
-        self.line.lead_to(address_in(self.hub.running()?.ready("hub")?)?);
-        Ok(())
     }
 
     pub fn page_url(&self) -> Result<&str> {
@@ -242,8 +237,8 @@ impl House {
 
 const AGENT_CONFIG: &str = "[page]\nlisten = \"127.0.0.1:0\"\n\n[mllp]\nlisten = \"127.0.0.1:0\"\n";
 
-fn hub_config(public: SocketAddr, ehr_url: Option<&str>) -> String {
-    let server = format!("[server]\nlisten = \"127.0.0.1:0\"\npublic_url = \"https://{public}\"\n");
+fn hub_config(listen: SocketAddr, public: SocketAddr, ehr_url: Option<&str>) -> String {
+    let server = format!("[server]\nlisten = \"{listen}\"\npublic_url = \"https://{public}\"\n");
     match ehr_url {
         Some(url) => {
             format!("{server}\n[ehr]\nbase_url = \"{url}\"\nattempt_timeout_secs = 3\nretry_backoff_max_secs = 2\n")
@@ -270,13 +265,6 @@ async fn add_site(hub: &Service, name: &str, target: Target) -> Result<String> {
     verb.extend(ROOMS.iter().flat_map(|room| ["--room", room]));
     let answer = hub.answer(&verb).await?;
     Ok(answer["site"].as_str().context("the hub named no site")?.to_owned())
-}
-
-fn address_in(url: &str) -> Result<SocketAddr> {
-    url.trim_start_matches("https://")
-        .trim_end_matches('/')
-        .parse()
-        .with_context(|| format!("{url} has no address"))
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {

@@ -107,7 +107,7 @@ impl Demo {
         day.until_now().await.context("the clinic day")?;
         let places = WhereToLook {
             page: house.page_url()?.into(),
-            hub: house.hub.running()?.ready("hub")?.into(),
+            hub: format!("https://{}", house.hub_address),
             mllp: house.mllp()?.to_string(),
             ehr: house.ehr.as_ref().map(Ehr::base_url),
             control: String::new(),
