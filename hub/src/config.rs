@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::exit::{Exit, Failure};
-use crate::{db, ehr, log, server};
+use crate::{connectors, db, log, server};
 
 #[derive(Clone, PartialEq, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -15,7 +15,7 @@ pub struct Config {
     pub server: server::Config,
     pub store: db::Config,
     /// The EHR that tasks are delivered to. Without it, people enter them.
-    pub ehr: Option<ehr::Config>,
+    pub ehr: Option<connectors::Config>,
     pub log: log::Config,
 }
 
@@ -82,9 +82,9 @@ mod tests {
         assert_eq!(config.server.public_url.as_deref(), Some("https://127.0.0.1:8443"));
         assert_eq!(
             config.ehr,
-            Some(ehr::Config {
+            Some(connectors::Config {
                 base_url: "http://127.0.0.1:8080".to_owned(),
-                ..ehr::Config::default()
+                ..connectors::Config::default()
             })
         );
         assert_eq!(

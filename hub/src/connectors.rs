@@ -55,7 +55,10 @@ impl Connector {
         };
         let watch = tokio::spawn(keep_watch(partner.clone(), stop.clone()));
         let worker = Worker::new(Desk { db, partner, patience }, config.parallel_patients, stop);
-        Ok(Connector { worker: tokio::spawn(worker.run()), watch })
+        Ok(Connector {
+            worker: tokio::spawn(worker.run()),
+            watch,
+        })
     }
 
     /// Waits until everything has stopped, which `stop` asked for.

@@ -26,6 +26,7 @@ mod ledger;
 mod meta;
 mod migrations;
 mod sites;
+mod tasks;
 mod writing;
 
 pub use enrolments::{Enrolment, TokenRow};

@@ -13,8 +13,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin::{Admin, Command, Reply};
 use crate::config::Config;
+use crate::connectors::Connector;
 use crate::ehr::Reach;
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::home::{Home, Opened};
 use crate::server::{self, App, connection, tls};
 
@@ -53,6 +54,13 @@ pub async fn run(
         .unwrap_or_else(|| format!("https://{listens}"));
     let admin = Admin::new(db.clone(), authority.clone(), &config, listens);
     let reach = Reach::default();
+    let connector = match &config.ehr {
+        Some(ehr) => Some(
+            Connector::start(db.clone(), ehr, reach.clone(), stop.clone())
+                .map_err(|error| Failure::new(Exit::Config, error.to_string()))?,
+        ),
+        None => None,
+    };
     let app = App::new(
         db.clone(),
         authority.clone(),
@@ -77,6 +85,9 @@ pub async fn run(
     // Whichever part ended first takes the others with it.
     stop.cancel();
     let local = local.await;
+    if let Some(connector) = connector {
+        connector.stopped().await;
+    }
     let _ = std::fs::remove_file(home.socket());
     db.close();
     tracing::info!("the hub has stopped");

@@ -75,7 +75,9 @@ impl Config {
             _ => return Err("base_url must begin with http:// or https://".to_owned()),
         }
         if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
-            return Err("base_url must have no query, fragment or credentials: a token belongs in token_file".to_owned());
+            return Err(
+                "base_url must have no query, fragment or credentials: a token belongs in token_file".to_owned(),
+            );
         }
         if !url.path().ends_with('/') {
             url.set_path(&format!("{}/", url.path()));
@@ -89,26 +91,48 @@ mod tests {
     use super::*;
 
     fn at(base_url: &str) -> Config {
-        Config { base_url: base_url.to_owned(), ..Config::default() }
+        Config {
+            base_url: base_url.to_owned(),
+            ..Config::default()
+        }
     }
 
     #[test]
     fn an_address_gets_the_slash_that_paths_are_joined_to() {
-        assert_eq!(at("https://ehr.example/fhir").base().unwrap().as_str(), "https://ehr.example/fhir/");
+        assert_eq!(
+            at("https://ehr.example/fhir").base().unwrap().as_str(),
+            "https://ehr.example/fhir/"
+        );
         assert_eq!(at("http://[::1]:8080").base().unwrap().as_str(), "http://[::1]:8080/");
     }
 
     #[test]
     fn names_never_travel_in_the_clear() {
-        for unsound in ["http://ehr.example/fhir", "http://10.0.0.7", "ftp://127.0.0.1", "ehr.example", "", "https://a:b@ehr.example"] {
-            assert!(at(unsound).refuse_unsound().unwrap_err().contains("base_url"), "{unsound}");
+        for unsound in [
+            "http://ehr.example/fhir",
+            "http://10.0.0.7",
+            "ftp://127.0.0.1",
+            "ehr.example",
+            "",
+            "https://a:b@ehr.example",
+        ] {
+            assert!(
+                at(unsound).refuse_unsound().unwrap_err().contains("base_url"),
+                "{unsound}"
+            );
         }
     }
 
     #[test]
     fn a_limit_of_nothing_is_refused_by_name() {
-        let config = Config { parallel_patients: 0, ..at("http://127.0.0.1:1") };
+        let config = Config {
+            parallel_patients: 0,
+            ..at("http://127.0.0.1:1")
+        };
 
-        assert_eq!(config.refuse_unsound().unwrap_err(), "parallel_patients must be at least 1");
+        assert_eq!(
+            config.refuse_unsound().unwrap_err(),
+            "parallel_patients must be at least 1"
+        );
     }
 }

@@ -16,7 +16,9 @@ use super::finding::{Found, find, find_own, own_query, verdict};
 use super::journal::{Outcome, StoreError, begin, settle};
 use super::merge::merged;
 use super::partner::{Cause, Partner, Version, is_id, now};
-use super::plan::{NOTE_UNKNOWN_PATIENT, Patience, Situation, Task, after_failed_look_up, after_failure, after_nothing_found};
+use super::plan::{
+    NOTE_UNKNOWN_PATIENT, Patience, Situation, Task, after_failed_look_up, after_failure, after_nothing_found,
+};
 use super::resources::{Telling, VISIT_SYSTEM, encounter_resource, identity, patient_resource};
 use crate::db::{Db, DbError, random};
 
@@ -32,7 +34,11 @@ const NOTE_SEVERAL: &str = "several encounters at the EHR carry this visit's num
 const NOTE_NOT_WHOLE: &str = "the task does not say what to tell";
 
 fn cause(task: &Task) -> Cause {
-    Cause { task: task.id, correlation: task.correlation, attempt: task.delivery.attempts }
+    Cause {
+        task: task.id,
+        correlation: task.correlation,
+        attempt: task.delivery.attempts,
+    }
 }
 
 impl Desk {
@@ -56,15 +62,21 @@ impl Desk {
         let outcome = match took_effect {
             Ok(Some(partner_id)) => Outcome::Delivered(partner_id),
             Ok(None) => Outcome::Changed(after_nothing_found(&task.delivery, self.patience, self::now())),
-            Err(failure) => {
-                Outcome::Changed(after_failed_look_up(&task.delivery, &failure, self.patience, self::now(), dice()?))
-            }
+            Err(failure) => Outcome::Changed(after_failed_look_up(
+                &task.delivery,
+                &failure,
+                self.patience,
+                self::now(),
+                dice()?,
+            )),
         };
         settle(&self.db, now.patient, task.id, outcome).await
     }
 
     async fn register(&self, now: &Situation, task: &Task) -> Result<(), StoreError> {
-        let Some(record) = self.record(now.patient).await? else { return Ok(()) };
+        let Some(record) = self.record(now.patient).await? else {
+            return Ok(());
+        };
         let matched = match self.match_up(&record, task).await {
             Ok(matched) => matched,
             Err(failure) => return self.fail(now, task, false, failure).await,
@@ -90,8 +102,12 @@ impl Desk {
     }
 
     async fn create_patient(&self, now: &Situation, task: &Task, record: &RecordState) -> Result<(), StoreError> {
-        let Ok(body) = encode(&patient_resource(record)) else { return self.set_aside(now, task, NOTE_NOT_WHOLE).await };
-        let Some(task) = begin(&self.db, now.patient, task.id).await? else { return Ok(()) };
+        let Ok(body) = encode(&patient_resource(record)) else {
+            return self.set_aside(now, task, NOTE_NOT_WHOLE).await;
+        };
+        let Some(task) = begin(&self.db, now.patient, task.id).await? else {
+            return Ok(());
+        };
         let condition = own_query(record.record).to_query_string();
         match self.partner.create("Patient", body, &condition, cause(&task)).await {
             Ok(created) => self.created(now, &task, created.id).await,
@@ -103,11 +119,18 @@ impl Desk {
     async fn created(&self, now: &Situation, task: &Task, id: Option<String>) -> Result<(), StoreError> {
         match id {
             Some(id) => settle(&self.db, now.patient, task.id, Outcome::Delivered(id)).await,
-            None => self.fail(now, task, true, unknown("the EHR did not say under which id")).await,
+            None => {
+                self.fail(now, task, true, unknown("the EHR did not say under which id"))
+                    .await
+            }
         }
     }
 
-    async fn look_up_patient(&self, now: &Situation, task: &Task) -> Result<Result<Option<String>, Failure>, StoreError> {
+    async fn look_up_patient(
+        &self,
+        now: &Situation,
+        task: &Task,
+    ) -> Result<Result<Option<String>, Failure>, StoreError> {
         let own = find_own(&self.partner, now.patient, cause(task)).await;
         Ok(own.map(|own| match own.as_slice() {
             [one] => Some(one.clone()),
@@ -119,7 +142,9 @@ impl Desk {
     /// The registration was entered by hand or withdrawn, so the EHR may know the patient without our knowing under which
     /// id. Nothing is created for an encounter's sake.
     async fn find_patient(&self, now: &Situation, task: &Task) -> Result<(), StoreError> {
-        let Some(record) = self.record(now.patient).await? else { return Ok(()) };
+        let Some(record) = self.record(now.patient).await? else {
+            return Ok(());
+        };
         let ours = identity(&record);
         let found: Result<Found, Failure> = find(&self.partner, &ours, record.record, cause(task)).await;
         match found.map(|found| verdict(&found, &ours, None, &[])) {
@@ -152,30 +177,54 @@ impl Desk {
             Theirs::One(id, version) => match merged(&version.resource, &ours) {
                 None => settle(&self.db, now.patient, task.id, Outcome::Delivered(id)).await,
                 Some(changed) => {
-                    let Some(task) = begin(&self.db, now.patient, task.id).await? else { return Ok(()) };
+                    let Some(task) = begin(&self.db, now.patient, task.id).await? else {
+                        return Ok(());
+                    };
                     let body = changed.to_string().into_bytes();
-                    match self.partner.update("Encounter", &id, body, &version.etag, cause(&task)).await {
+                    match self
+                        .partner
+                        .update("Encounter", &id, body, &version.etag, cause(&task))
+                        .await
+                    {
                         Ok(()) => settle(&self.db, now.patient, task.id, Outcome::Delivered(id)).await,
                         Err(failure) => self.fail(now, &task, true, failure).await,
                     }
                 }
             },
             Theirs::None => {
-                let Some(condition) = visit_query(task) else { return self.set_aside(now, task, NOTE_NOT_WHOLE).await };
-                let Some(task) = begin(&self.db, now.patient, task.id).await? else { return Ok(()) };
+                let Some(condition) = visit_query(task) else {
+                    return self.set_aside(now, task, NOTE_NOT_WHOLE).await;
+                };
+                let Some(task) = begin(&self.db, now.patient, task.id).await? else {
+                    return Ok(());
+                };
                 let body = ours.to_string().into_bytes();
-                match self.partner.create("Encounter", body, &condition.to_query_string(), cause(&task)).await {
+                match self
+                    .partner
+                    .create("Encounter", body, &condition.to_query_string(), cause(&task))
+                    .await
+                {
                     Ok(created) if created.is_new => self.created(now, &task, created.id).await,
                     // It was there after all and says something older.
-                    Ok(_) => self.fail(now, &task, true, unknown("the encounter was there already")).await,
+                    Ok(_) => {
+                        self.fail(now, &task, true, unknown("the encounter was there already"))
+                            .await
+                    }
                     Err(failure) => self.fail(now, &task, true, failure).await,
                 }
             }
         }
     }
 
-    async fn look_up_encounter(&self, now: &Situation, task: &Task) -> Result<Result<Option<String>, Failure>, StoreError> {
-        let Some(ours) = self.encounter(task, now.partner_id.as_deref().unwrap_or_default()).await? else {
+    async fn look_up_encounter(
+        &self,
+        now: &Situation,
+        task: &Task,
+    ) -> Result<Result<Option<String>, Failure>, StoreError> {
+        let Some(ours) = self
+            .encounter(task, now.partner_id.as_deref().unwrap_or_default())
+            .await?
+        else {
             return Ok(Ok(None));
         };
         Ok(self.find_encounter(task).await.map(|theirs| match theirs {
@@ -185,13 +234,21 @@ impl Desk {
     }
 
     async fn find_encounter(&self, task: &Task) -> Result<Theirs, Failure> {
-        let Some(query) = visit_query(task) else { return Ok(Theirs::None) };
+        let Some(query) = visit_query(task) else {
+            return Ok(Theirs::None);
+        };
         let visit = task.visit.map(|visit| visit.to_string());
-        let bundle = self.partner.search("Encounter", &query.to_query_string(), cause(task)).await?;
+        let bundle = self
+            .partner
+            .search("Encounter", &query.to_query_string(), cause(task))
+            .await?;
         let ids: Vec<String> = bundle
             .encounters()
             .filter(|encounter| {
-                encounter.identifier.iter().any(|id| id.system.as_deref() == Some(VISIT_SYSTEM) && id.value == visit)
+                encounter
+                    .identifier
+                    .iter()
+                    .any(|id| id.system.as_deref() == Some(VISIT_SYSTEM) && id.value == visit)
             })
             .filter_map(|encounter| encounter.id.clone().filter(|id| is_id(id)))
             .collect();
@@ -199,7 +256,9 @@ impl Desk {
             [] => Ok(Theirs::None),
             [one] => match self.partner.read("Encounter", one, cause(task)).await? {
                 Some(version) => Ok(Theirs::One(one.clone(), version)),
-                None => Err(Failure::Conflict { note: "the encounter was found and is not there".to_owned() }),
+                None => Err(Failure::Conflict {
+                    note: "the encounter was found and is not there".to_owned(),
+                }),
             },
             _ => Ok(Theirs::Several),
         }
@@ -207,18 +266,29 @@ impl Desk {
 
     /// The encounter as we would have it; `None` when the task does not name a visit and what to tell of it.
     async fn encounter(&self, task: &Task, partner_id: &str) -> Result<Option<Value>, StoreError> {
-        let (Some(visit), Some(state)) = (task.visit, task.tells) else { return Ok(None) };
-        let Some(visit) = self.record(visit).await? else { return Ok(None) };
+        let (Some(visit), Some(state)) = (task.visit, task.tells) else {
+            return Ok(None);
+        };
+        let Some(visit) = self.record(visit).await? else {
+            return Ok(None);
+        };
         let room = match visit::ROOM.value(&visit) {
             Some(room) => self.record(room).await?.and_then(|room| room::NAME.value(&room)),
             None => None,
         };
-        let encounter = encounter_resource(&Telling { visit: &visit, state, patient: partner_id, room });
-        Ok(encode(&encounter).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+        let encounter = encounter_resource(&Telling {
+            visit: &visit,
+            state,
+            patient: partner_id,
+            room,
+        });
+        Ok(encode(&encounter)
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok()))
     }
 
     async fn record(&self, id: RecordId) -> Result<Option<RecordState>, StoreError> {
-        self.db.read(move |txn| Ok::<_, DbError>(txn.state(id)?)).await.map_err(StoreError::from)
+        self.db.read(move |txn| txn.state(id)).await.map_err(StoreError::from)
     }
 
     async fn fail(&self, now: &Situation, task: &Task, begun: bool, failure: Failure) -> Result<(), StoreError> {
@@ -250,7 +320,10 @@ fn visit_query(task: &Task) -> Option<SearchQuery> {
 }
 
 fn unknown(note: &str) -> Failure {
-    Failure::Unknown { class: ErrorClass::None, note: note.to_owned() }
+    Failure::Unknown {
+        class: ErrorClass::None,
+        note: note.to_owned(),
+    }
 }
 
 pub(super) fn dice() -> Result<u64, DbError> {

@@ -10,7 +10,11 @@ pub(super) enum Failure {
     /// The partner said no to this content, or to us.
     Refused { class: ErrorClass, note: String },
     /// It certainly had no effect and may succeed later; not before the pause that the partner asked for.
-    Unavailable { class: ErrorClass, note: String, pause_ms: Option<i64> },
+    Unavailable {
+        class: ErrorClass,
+        note: String,
+        pause_ms: Option<i64>,
+    },
     /// Somebody else changed the same thing, or more than one there is meant: look again.
     Conflict { note: String },
     /// It may have taken effect.
@@ -45,7 +49,11 @@ pub(super) fn of_broken(broken: Broken, effect: Effect) -> Failure {
     };
     let note = note.to_owned();
     match (broken, effect) {
-        (Broken::NotConnected, _) | (_, Effect::Reads) => Failure::Unavailable { class, note, pause_ms: None },
+        (Broken::NotConnected, _) | (_, Effect::Reads) => Failure::Unavailable {
+            class,
+            note,
+            pause_ms: None,
+        },
         (Broken::TimedOut | Broken::CutOff, Effect::Writes) => Failure::Unknown { class, note },
     }
 }
@@ -60,14 +68,31 @@ pub(super) fn of_status(status: u16, effect: Effect, pause_ms: Option<i64>, body
         Effect::Reads => Failure::Unavailable { class, note, pause_ms },
     };
     match status {
-        401 | 403 => Failure::Refused { class: ErrorClass::Authentication, note },
+        401 | 403 => Failure::Refused {
+            class: ErrorClass::Authentication,
+            note,
+        },
         408 => may_have_taken_effect(ErrorClass::Timeout, note),
         409 | 412 => Failure::Conflict { note },
-        429 => Failure::Unavailable { class: ErrorClass::Unavailable, note, pause_ms },
-        400 | 413 | 415 | 422 => Failure::Refused { class: ErrorClass::Validation, note },
+        429 => Failure::Unavailable {
+            class: ErrorClass::Unavailable,
+            note,
+            pause_ms,
+        },
+        400 | 413 | 415 | 422 => Failure::Refused {
+            class: ErrorClass::Validation,
+            note,
+        },
         500 | 502 | 504 => may_have_taken_effect(ErrorClass::Unavailable, note),
-        501..=599 => Failure::Unavailable { class: ErrorClass::Unavailable, note, pause_ms },
-        _ => Failure::Refused { class: ErrorClass::Refused, note },
+        501..=599 => Failure::Unavailable {
+            class: ErrorClass::Unavailable,
+            note,
+            pause_ms,
+        },
+        _ => Failure::Refused {
+            class: ErrorClass::Refused,
+            note,
+        },
     }
 }
 
@@ -88,11 +113,17 @@ pub(super) fn retry_after_ms(header: &str, now_ms: i64) -> Option<i64> {
 
 fn note(status: u16, body: &[u8]) -> String {
     let mut note = format!("HTTP {status}");
-    let Ok(outcome) = decode::<OperationOutcome>(body) else { return note };
+    let Ok(outcome) = decode::<OperationOutcome>(body) else {
+        return note;
+    };
     let mut codes: Vec<&str> = Vec::new();
     for code in outcome.issue.iter().filter_map(|issue| issue.code.as_deref()) {
         // Free text where a code belongs could be anything, a name included.
-        if let Some(known) = ISSUE_TYPES.iter().find(|known| **known == code).filter(|known| !codes.contains(known)) {
+        if let Some(known) = ISSUE_TYPES
+            .iter()
+            .find(|known| **known == code)
+            .filter(|known| !codes.contains(known))
+        {
             codes.push(known);
         }
     }
@@ -106,10 +137,37 @@ fn note(status: u16, body: &[u8]) -> String {
 
 /// <http://hl7.org/fhir/R4/valueset-issue-type.html>
 const ISSUE_TYPES: &[&str] = &[
-    "invalid", "structure", "required", "value", "invariant", "security", "login", "unknown", "expired", "forbidden",
-    "suppressed", "processing", "not-supported", "duplicate", "multiple-matches", "not-found", "deleted", "too-long",
-    "code-invalid", "extension", "too-costly", "business-rule", "conflict", "transient", "lock-error", "no-store",
-    "exception", "timeout", "incomplete", "throttled", "informational",
+    "invalid",
+    "structure",
+    "required",
+    "value",
+    "invariant",
+    "security",
+    "login",
+    "unknown",
+    "expired",
+    "forbidden",
+    "suppressed",
+    "processing",
+    "not-supported",
+    "duplicate",
+    "multiple-matches",
+    "not-found",
+    "deleted",
+    "too-long",
+    "code-invalid",
+    "extension",
+    "too-costly",
+    "business-rule",
+    "conflict",
+    "transient",
+    "lock-error",
+    "no-store",
+    "exception",
+    "timeout",
+    "incomplete",
+    "throttled",
+    "informational",
 ];
 
 #[cfg(test)]
@@ -118,8 +176,14 @@ mod tests {
 
     fn class_of(status: u16, effect: Effect) -> &'static str {
         match of_status(status, effect, None, b"") {
-            Failure::Refused { class: ErrorClass::Authentication, .. } => "authentication",
-            Failure::Refused { class: ErrorClass::Validation, .. } => "validation",
+            Failure::Refused {
+                class: ErrorClass::Authentication,
+                ..
+            } => "authentication",
+            Failure::Refused {
+                class: ErrorClass::Validation,
+                ..
+            } => "validation",
             Failure::Refused { .. } => "refused",
             Failure::Unavailable { .. } => "unavailable",
             Failure::Conflict { .. } => "conflict",
@@ -145,16 +209,38 @@ mod tests {
             (503, "unavailable", "unavailable"),
             (504, "unavailable", "unknown"),
         ] {
-            assert_eq!((class_of(status, Effect::Reads), class_of(status, Effect::Writes)), (reading, writing), "{status}");
+            assert_eq!(
+                (class_of(status, Effect::Reads), class_of(status, Effect::Writes)),
+                (reading, writing),
+                "{status}"
+            );
         }
     }
 
     #[test]
     fn only_what_was_surely_not_sent_may_be_sent_again_at_once() {
-        assert!(matches!(of_broken(Broken::NotConnected, Effect::Writes), Failure::Unavailable { .. }));
-        assert!(matches!(of_broken(Broken::TimedOut, Effect::Writes), Failure::Unknown { class: ErrorClass::Timeout, .. }));
-        assert!(matches!(of_broken(Broken::CutOff, Effect::Writes), Failure::Unknown { .. }));
-        assert!(matches!(of_broken(Broken::TimedOut, Effect::Reads), Failure::Unavailable { class: ErrorClass::Timeout, .. }));
+        assert!(matches!(
+            of_broken(Broken::NotConnected, Effect::Writes),
+            Failure::Unavailable { .. }
+        ));
+        assert!(matches!(
+            of_broken(Broken::TimedOut, Effect::Writes),
+            Failure::Unknown {
+                class: ErrorClass::Timeout,
+                ..
+            }
+        ));
+        assert!(matches!(
+            of_broken(Broken::CutOff, Effect::Writes),
+            Failure::Unknown { .. }
+        ));
+        assert!(matches!(
+            of_broken(Broken::TimedOut, Effect::Reads),
+            Failure::Unavailable {
+                class: ErrorClass::Timeout,
+                ..
+            }
+        ));
     }
 
     #[test]
@@ -167,7 +253,10 @@ mod tests {
 
         assert_eq!(
             failure,
-            Failure::Refused { class: ErrorClass::Validation, note: "HTTP 422 invalid".to_owned() }
+            Failure::Refused {
+                class: ErrorClass::Validation,
+                note: "HTTP 422 invalid".to_owned()
+            }
         );
     }
 
@@ -177,6 +266,12 @@ mod tests {
         assert_eq!(retry_after_ms("Thu, 01 Jan 1970 00:01:00 GMT", 10_000), Some(50_000));
         assert_eq!(retry_after_ms("soon", 0), None);
         let asked = of_status(429, Effect::Writes, Some(i64::MAX), b"");
-        assert!(matches!(asked, Failure::Unavailable { pause_ms: Some(PAUSE_MAX_MS), .. }));
+        assert!(matches!(
+            asked,
+            Failure::Unavailable {
+                pause_ms: Some(PAUSE_MAX_MS),
+                ..
+            }
+        ));
     }
 }

@@ -47,13 +47,20 @@ pub(super) async fn find(partner: &Partner, ours: &Identity, record: RecordId, c
         match partner.search("Patient", &form, cause).await {
             Ok(bundle) => take(&whole(bundle)?),
             // Not every EHR can be asked for a phone number.
-            Err(Failure::Refused { class: clinic::task::ErrorClass::Validation | clinic::task::ErrorClass::Refused, .. }) => {}
+            Err(Failure::Refused {
+                class: clinic::task::ErrorClass::Validation | clinic::task::ErrorClass::Refused,
+                ..
+            }) => {}
             Err(failure) => return Err(failure),
         }
     }
     let is_own = |patient: &&Patient| patient.identifier_of(PATIENT_SYSTEM) == Some(&record.to_string());
     Ok(Found {
-        own: hits.values().filter(is_own).filter_map(|patient| patient.id.clone()).collect(),
+        own: hits
+            .values()
+            .filter(is_own)
+            .filter_map(|patient| patient.id.clone())
+            .collect(),
         candidates: hits.values().filter_map(|patient| candidate(patient, ours)).collect(),
     })
 }
@@ -63,8 +70,12 @@ pub(super) async fn find_own(partner: &Partner, record: RecordId, cause: Cause) 
     let form = own_query(record).to_query_string();
     let bundle = partner.search("Patient", &form, cause).await?;
     let hex = record.to_string();
-    let own = bundle.patients().filter(|patient| patient.identifier_of(PATIENT_SYSTEM) == Some(&hex));
-    Ok(own.filter_map(|patient| patient.id.clone().filter(|id| is_id(id))).collect())
+    let own = bundle
+        .patients()
+        .filter(|patient| patient.identifier_of(PATIENT_SYSTEM) == Some(&hex));
+    Ok(own
+        .filter_map(|patient| patient.id.clone().filter(|id| is_id(id)))
+        .collect())
 }
 
 /// The search for our own record's identifier.
@@ -76,12 +87,17 @@ pub(super) fn own_query(record: RecordId) -> SearchQuery {
 fn whole(bundle: Bundle) -> Result<Bundle, Failure> {
     match bundle.next_url() {
         None => Ok(bundle),
-        Some(_) => Err(Failure::Conflict { note: "more people at the EHR match than can be compared".to_owned() }),
+        Some(_) => Err(Failure::Conflict {
+            note: "more people at the EHR match than can be compared".to_owned(),
+        }),
     }
 }
 
 fn by_number(ours: &Identity) -> String {
-    let numbers = ours.identifiers.iter().filter(|id| !id.system.is_empty() && !id.value.is_empty());
+    let numbers = ours
+        .identifiers
+        .iter()
+        .filter(|id| !id.system.is_empty() && !id.value.is_empty());
     let tokens = numbers.map(|id| SearchQuery::new().token("identifier", &id.system, &id.value));
     any_of("identifier", tokens)
 }
@@ -96,12 +112,22 @@ fn by_birth_date(ours: &Identity) -> Option<(String, String)> {
     if initial.is_empty() {
         return None;
     }
-    let born = SearchQuery::new().date("birthdate", DatePrefix::Equal, date).count(PER_PAGE).to_query_string();
+    let born = SearchQuery::new()
+        .date("birthdate", DatePrefix::Equal, date)
+        .count(PER_PAGE)
+        .to_query_string();
     let starting = |texts: Vec<String>| {
         let texts = texts.into_iter().filter(|text| !text.is_empty());
-        any_of("family", texts.map(|text| SearchQuery::new().text("family", TextMatch::Begins, &text)))
+        any_of(
+            "family",
+            texts.map(|text| SearchQuery::new().text("family", TextMatch::Begins, &text)),
+        )
     };
-    let wide = starting(if plain == initial.to_lowercase() { vec![plain] } else { vec![initial, plain] });
+    let wide = starting(if plain == initial.to_lowercase() {
+        vec![plain]
+    } else {
+        vec![initial, plain]
+    });
     let narrow = starting(vec![family.to_owned(), family.replace('\u{2019}', "'")]);
     Some((format!("{wide}&{born}"), format!("{narrow}&{born}")))
 }
@@ -130,7 +156,12 @@ fn by_phone(ours: &Identity) -> Option<String> {
     if spellings.is_empty() {
         return None;
     }
-    let any = any_of("phone", spellings.iter().map(|phone| SearchQuery::new().token_of_any_system("phone", phone)));
+    let any = any_of(
+        "phone",
+        spellings
+            .iter()
+            .map(|phone| SearchQuery::new().token_of_any_system("phone", phone)),
+    );
     Some(format!("{any}&_count={PER_PAGE}"))
 }
 
@@ -150,8 +181,12 @@ pub(super) fn verdict(found: &Found, ours: &Identity, answer: Option<&Answer>, o
     match (found.own.as_slice(), answer) {
         ([one], _) => Match::Attach(one.clone()),
         ([], Some(Answer::Create)) => {
-            let unseen: Vec<Candidate> =
-                found.candidates.iter().filter(|one| !offered.contains(&one.partner_id)).cloned().collect();
+            let unseen: Vec<Candidate> = found
+                .candidates
+                .iter()
+                .filter(|one| !offered.contains(&one.partner_id))
+                .cloned()
+                .collect();
             match decide(ours, &unseen) {
                 Match::Create => Match::Create,
                 // Whoever answered has not been shown this one.
@@ -161,7 +196,12 @@ pub(super) fn verdict(found: &Found, ours: &Identity, answer: Option<&Answer>, o
         }
         ([], Some(Answer::Attach(_)) | None) => decide(ours, &found.candidates),
         (several, _) => Match::Ask(
-            found.candidates.iter().filter(|one| several.contains(&one.partner_id)).cloned().collect(),
+            found
+                .candidates
+                .iter()
+                .filter(|one| several.contains(&one.partner_id))
+                .cloned()
+                .collect(),
         ),
     }
 }
@@ -182,7 +222,10 @@ mod tests {
     }
 
     fn at_partner(id: &str, identity: Identity) -> Candidate {
-        Candidate { partner_id: id.to_owned(), identity }
+        Candidate {
+            partner_id: id.to_owned(),
+            identity,
+        }
     }
 
     #[test]
@@ -210,7 +253,11 @@ mod tests {
     fn numbers_are_asked_for_together_with_their_authorities() {
         let mut ours = person("Quill, Orla", "1957-02-02", "");
         for value in ["7", "a,b"] {
-            ours.identifiers.push(Identifier { system: "urn:x".into(), value: value.into(), kind: "MR".into() });
+            ours.identifiers.push(Identifier {
+                system: "urn:x".into(),
+                value: value.into(),
+                kind: "MR".into(),
+            });
         }
 
         assert_eq!(by_number(&ours), "identifier=urn%3Ax%7C7%2Curn%3Ax%7Ca%5C%2Cb");
@@ -219,7 +266,10 @@ mod tests {
     #[test]
     fn what_an_earlier_attempt_created_is_ours_whoever_else_is_alike() {
         let ours = person("Quill, Orla", "1957-02-02", "6025550143");
-        let found = Found { own: vec!["p2".into()], candidates: vec![at_partner("p1", ours.clone()), at_partner("p2", ours.clone())] };
+        let found = Found {
+            own: vec!["p2".into()],
+            candidates: vec![at_partner("p1", ours.clone()), at_partner("p2", ours.clone())],
+        };
 
         assert_eq!(verdict(&found, &ours, None, &[]), Match::Attach("p2".into()));
     }
@@ -229,7 +279,10 @@ mod tests {
         let ours = person("Quill, Orla", "1957-02-02", "6025550143");
         let shown = at_partner("p1", person("Quill, Orla", "1957-02-02", "6025550199"));
         let new = at_partner("p2", ours.clone());
-        let found = |candidates: Vec<Candidate>| Found { own: Vec::new(), candidates };
+        let found = |candidates: Vec<Candidate>| Found {
+            own: Vec::new(),
+            candidates,
+        };
         let offered = ["p1".to_owned()];
 
         let answered = verdict(&found(vec![shown.clone()]), &ours, Some(&Answer::Create), &offered);

@@ -47,7 +47,9 @@ pub(super) async fn catch_up(db: &Db, patient: RecordId) -> Result<(Next, Option
                 (settled, _) => return Ok((settled, situation)),
             }
         }
-        Err(HubError::Ledger(DbError::Damaged { what: "a patient's tasks in a state" }))
+        Err(HubError::Ledger(DbError::Damaged {
+            what: "a patient's tasks in a state",
+        }))
     })
     .await
 }
@@ -59,11 +61,15 @@ fn plan(txn: &Txn<'_>, situation: Option<&Situation>) -> Next {
 /// Commits that an attempt begins, if it still is what comes next. Nothing may be sent before this has returned the task.
 pub(super) async fn begin(db: &Db, patient: RecordId, task: RecordId) -> Result<Option<Task>, StoreError> {
     db.write(move |txn| {
-        let Some(mut now) = situation::load(txn, patient)? else { return Ok(None) };
+        let Some(mut now) = situation::load(txn, patient)? else {
+            return Ok(None);
+        };
         if next(&now, now_ms(txn)) != Next::Deliver(task) {
             return Ok(None);
         }
-        let Some(found) = now.tasks.iter_mut().find(|one| one.id == task) else { return Ok(None) };
+        let Some(found) = now.tasks.iter_mut().find(|one| one.id == task) else {
+            return Ok(None);
+        };
         found.delivery = Delivery {
             state: DeliveryState::BeingSent,
             attempts: found.delivery.attempts.saturating_add(1),
@@ -91,12 +97,7 @@ pub(super) enum Outcome {
     PatientFound(String),
 }
 
-pub(super) async fn settle(
-    db: &Db,
-    patient: RecordId,
-    task: RecordId,
-    outcome: Outcome,
-) -> Result<(), StoreError> {
+pub(super) async fn settle(db: &Db, patient: RecordId, task: RecordId, outcome: Outcome) -> Result<(), StoreError> {
     let (state, class, attempts) = match &outcome {
         Outcome::Delivered(_) => (DeliveryState::Delivered.word(), "none", None),
         Outcome::Changed(delivery) => (delivery.state.word(), delivery.class.word(), Some(delivery.attempts)),
@@ -104,7 +105,9 @@ pub(super) async fn settle(
         Outcome::PatientFound(_) => ("patient found", "none", None),
     };
     db.write(move |txn| {
-        let Some(now) = situation::load(txn, patient)? else { return Ok(()) };
+        let Some(now) = situation::load(txn, patient)? else {
+            return Ok(());
+        };
         match outcome {
             Outcome::Delivered(partner_id) => deliver(txn, &now, task, &partner_id),
             Outcome::Changed(delivery) => note(txn, &now, task, &delivery),
@@ -137,8 +140,16 @@ fn deliver(txn: &mut Txn<'_>, now: &Situation, id: RecordId, partner_id: &str) -
     };
     change(txn, now, id, |writing, record| {
         writing
-            .replace(task_record::DELIVERY, &delivery, &record.shown(task_record::DELIVERY.id))
-            .replace(task_record::PARTNER_ID, &partner_id.to_owned(), &record.shown(task_record::PARTNER_ID.id))
+            .replace(
+                task_record::DELIVERY,
+                &delivery,
+                &record.shown(task_record::DELIVERY.id),
+            )
+            .replace(
+                task_record::PARTNER_ID,
+                &partner_id.to_owned(),
+                &record.shown(task_record::PARTNER_ID.id),
+            )
     })?;
     match task.kind {
         TaskKind::RegisterPatient => know_patient(txn, now, task, partner_id),
@@ -156,10 +167,16 @@ fn know_patient(txn: &mut Txn<'_>, now: &Situation, task: &Task, partner_id: &st
         value: partner_id.to_owned(),
         kind: "PI".to_owned(),
     };
-    let draft = Writing::new(patient::KIND, now.patient, Action::Deliver, Channel::Connector.program(), now_ms(txn))
-        .because(task.correlation)
-        .assert(patient::IDENTIFIER, &Phi::new(identifier))
-        .done();
+    let draft = Writing::new(
+        patient::KIND,
+        now.patient,
+        Action::Deliver,
+        Channel::Connector.program(),
+        now_ms(txn),
+    )
+    .because(task.correlation)
+    .assert(patient::IDENTIFIER, &Phi::new(identifier))
+    .done();
     let scope = txn.scopes_of(task.id)?.first().copied();
     txn.author(&draft, scope)?;
     Ok(())
@@ -178,10 +195,22 @@ fn ask(txn: &mut Txn<'_>, now: &Situation, id: RecordId, candidates: Vec<Candida
     let offer = Phi::new(Candidates(fitting(candidates)));
     change(txn, now, id, |writing, record| {
         let answered = record.shown(task_record::ANSWER.id);
-        let writing = if answered.is_empty() { writing } else { writing.clear(task_record::ANSWER, &answered) };
+        let writing = if answered.is_empty() {
+            writing
+        } else {
+            writing.clear(task_record::ANSWER, &answered)
+        };
         writing
-            .replace(task_record::DELIVERY, &delivery, &record.shown(task_record::DELIVERY.id))
-            .replace(task_record::CANDIDATES, &offer, &record.shown(task_record::CANDIDATES.id))
+            .replace(
+                task_record::DELIVERY,
+                &delivery,
+                &record.shown(task_record::DELIVERY.id),
+            )
+            .replace(
+                task_record::CANDIDATES,
+                &offer,
+                &record.shown(task_record::CANDIDATES.id),
+            )
     })
 }
 
@@ -216,9 +245,17 @@ fn change(
     id: RecordId,
     fill: impl FnOnce(Writing, &RecordState) -> Writing,
 ) -> Result<(), StoreError> {
-    let (Some(task), Some(record)) = (now.task(id), txn.state(id)?) else { return Ok(()) };
-    let writing =
-        Writing::new(task_record::KIND, id, Action::Deliver, Channel::Connector.program(), now_ms(txn)).because(task.correlation);
+    let (Some(task), Some(record)) = (now.task(id), txn.state(id)?) else {
+        return Ok(());
+    };
+    let writing = Writing::new(
+        task_record::KIND,
+        id,
+        Action::Deliver,
+        Channel::Connector.program(),
+        now_ms(txn),
+    )
+    .because(task.correlation);
     let draft = fill(writing, &record).done();
     let scope = txn.scopes_of(id)?.first().copied();
     txn.author(&draft, scope)?;
@@ -238,7 +275,11 @@ mod tests {
 
     #[test]
     fn an_offer_fits_into_one_change_however_much_the_partner_knows() {
-        let number = |at: usize| Identifier { system: "urn:example:".repeat(20), value: at.to_string(), kind: "MR".to_owned() };
+        let number = |at: usize| Identifier {
+            system: "urn:example:".repeat(20),
+            value: at.to_string(),
+            kind: "MR".to_owned(),
+        };
         let candidate = |at: usize| Candidate {
             partner_id: format!("p{at}"),
             identity: Identity {

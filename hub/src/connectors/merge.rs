@@ -41,14 +41,22 @@ fn merge_period(merged: &mut Map<String, Value>, ours: Option<&Value>) {
             }
         }
     }
-    if merged.get("period").and_then(Value::as_object).is_some_and(Map::is_empty) {
+    if merged
+        .get("period")
+        .and_then(Value::as_object)
+        .is_some_and(Map::is_empty)
+    {
         merged.remove("period");
     }
 }
 
 fn merge_extension(merged: &mut Map<String, Value>, ours: Option<&Value>) {
     let is_ours = |extension: &Value| extension["url"] == VISIT_STATE_EXTENSION;
-    let theirs = merged.get("extension").and_then(Value::as_array).cloned().unwrap_or_default();
+    let theirs = merged
+        .get("extension")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
     let mut extensions: Vec<Value> = theirs.into_iter().filter(|extension| !is_ours(extension)).collect();
     extensions.extend(ours.and_then(Value::as_array).into_iter().flatten().cloned());
     if extensions.is_empty() {
@@ -91,7 +99,13 @@ mod tests {
 
     #[test]
     fn an_encounter_that_says_it_all_is_not_sent_again() {
-        assert_eq!(merged(&theirs(), &json!({"status": "triaged", "period": {"start": "2026-03-02T14:10:00Z"}})), None);
+        assert_eq!(
+            merged(
+                &theirs(),
+                &json!({"status": "triaged", "period": {"start": "2026-03-02T14:10:00Z"}})
+            ),
+            None
+        );
     }
 
     #[test]
@@ -100,14 +114,22 @@ mod tests {
         ended["status"] = json!("finished");
         ended["period"]["end"] = json!("2026-03-02T15:00:00Z");
 
-        let merged = merged(&ended, &json!({"status": "in-progress", "period": {"start": "2026-03-02T14:10:00Z"}})).unwrap();
+        let merged = merged(
+            &ended,
+            &json!({"status": "in-progress", "period": {"start": "2026-03-02T14:10:00Z"}}),
+        )
+        .unwrap();
 
-        assert_eq!((&merged["status"], merged["period"].get("end")), (&json!("in-progress"), None));
+        assert_eq!(
+            (&merged["status"], merged["period"].get("end")),
+            (&json!("in-progress"), None)
+        );
     }
 
     #[test]
     fn our_extension_comes_and_goes_beside_others() {
-        let ours = json!({"status": "arrived", "extension": [{"url": VISIT_STATE_EXTENSION, "valueCode": "registered"}]});
+        let ours =
+            json!({"status": "arrived", "extension": [{"url": VISIT_STATE_EXTENSION, "valueCode": "registered"}]});
 
         let with = merged(&theirs(), &ours).unwrap();
         let without = merged(&with, &json!({"status": "triaged"})).unwrap();

@@ -23,7 +23,10 @@ pub(super) struct Pacer {
 
 impl Pacer {
     pub(super) fn new(per_second_max: u32) -> Pacer {
-        Pacer { interval_us: 1_000_000 / i64::from(per_second_max.max(1)), next_us: 0 }
+        Pacer {
+            interval_us: 1_000_000 / i64::from(per_second_max.max(1)),
+            next_us: 0,
+        }
     }
 
     /// Takes the next place in the queue and answers how long to wait for it, in microseconds.
@@ -60,7 +63,11 @@ struct Open {
 
 impl Breaker {
     pub(super) fn new(failures_max: u32) -> Breaker {
-        Breaker { failures_max, failures: 0, open: None }
+        Breaker {
+            failures_max,
+            failures: 0,
+            open: None,
+        }
     }
 
     pub(super) fn may(&mut self, now_ms: i64) -> May {
@@ -85,8 +92,14 @@ impl Breaker {
         if self.failures < self.failures_max {
             return;
         }
-        let cool_ms = self.open.as_ref().map_or(COOL_FIRST_MS, |open| (open.cool_ms * 2).min(COOL_MAX_MS));
-        self.open = Some(Open { until_ms: now_ms + cool_ms, cool_ms });
+        let cool_ms = self
+            .open
+            .as_ref()
+            .map_or(COOL_FIRST_MS, |open| (open.cool_ms * 2).min(COOL_MAX_MS));
+        self.open = Some(Open {
+            until_ms: now_ms + cool_ms,
+            cool_ms,
+        });
     }
 }
 

@@ -87,7 +87,9 @@ impl Partner {
             // Whether to ask again is decided by what the task stands on.
             .retry(reqwest::retry::never())
             .timeout(Duration::from_secs(config.attempt_timeout_secs))
-            .connect_timeout(Duration::from_secs(config.attempt_timeout_secs.min(CONNECT_TIMEOUT_MAX_SECS)))
+            .connect_timeout(Duration::from_secs(
+                config.attempt_timeout_secs.min(CONNECT_TIMEOUT_MAX_SECS),
+            ))
             .pool_max_idle_per_host(config.parallel_patients)
             .build()
             .map_err(ConnectorError::Client)?;
@@ -122,7 +124,9 @@ impl Partner {
     /// Whether the partner serves us: a search for a number that nobody has. Its capability statement would do as well
     /// but is megabytes long.
     pub(super) async fn probe(&self) -> bool {
-        let nobody = formats::fhir::SearchQuery::new().token("identifier", PATIENT_SYSTEM, "none").count(1);
+        let nobody = formats::fhir::SearchQuery::new()
+            .token("identifier", PATIENT_SYSTEM, "none")
+            .count(1);
         let request = self.form("Patient", &nobody.to_query_string());
         match self.send(request, Effect::Reads, None).await {
             Ok(_) => true,
@@ -149,8 +153,16 @@ impl Partner {
             Err(failure) => return Err(failure),
         };
         let resource: Value = serde_json::from_slice(&answer.body).map_err(|_| unreadable())?;
-        let header = answer.headers.get(ETAG).and_then(|etag| etag.to_str().ok()).map(str::to_owned);
-        let stored = || resource["meta"]["versionId"].as_str().map(|version| format!("W/\"{version}\""));
+        let header = answer
+            .headers
+            .get(ETAG)
+            .and_then(|etag| etag.to_str().ok())
+            .map(str::to_owned);
+        let stored = || {
+            resource["meta"]["versionId"]
+                .as_str()
+                .map(|version| format!("W/\"{version}\""))
+        };
         let etag = header.or_else(stored).ok_or_else(unreadable)?;
         Ok(Some(Version { resource, etag }))
     }
@@ -171,10 +183,23 @@ impl Partner {
             .body(resource);
         let answer = self.send(request, Effect::Writes, Some(cause)).await?;
         let location = answer.headers.get(LOCATION).and_then(|location| location.to_str().ok());
-        let reference = formats::fhir::Reference { reference: location.map(str::to_owned), ..Default::default() };
-        let said = || serde_json::from_slice::<Value>(&answer.body).ok()?.get("id")?.as_str().map(str::to_owned);
+        let reference = formats::fhir::Reference {
+            reference: location.map(str::to_owned),
+            ..Default::default()
+        };
+        let said = || {
+            serde_json::from_slice::<Value>(&answer.body)
+                .ok()?
+                .get("id")?
+                .as_str()
+                .map(str::to_owned)
+        };
         Ok(Created {
-            id: reference.id_of(kind).map(str::to_owned).or_else(said).filter(|id| is_id(id)),
+            id: reference
+                .id_of(kind)
+                .map(str::to_owned)
+                .or_else(said)
+                .filter(|id| is_id(id)),
             is_new: answer.status == CREATED,
         })
     }
@@ -198,7 +223,9 @@ impl Partner {
     }
 
     fn form(&self, kind: &str, form: &str) -> RequestBuilder {
-        self.request(Method::POST, &format!("{kind}/_search")).header(CONTENT_TYPE, FORM).body(form.to_owned())
+        self.request(Method::POST, &format!("{kind}/_search"))
+            .header(CONTENT_TYPE, FORM)
+            .body(form.to_owned())
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
@@ -244,7 +271,11 @@ impl Partner {
         let pause = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         let pause_ms = pause.and_then(|value| retry_after_ms(value, now()));
         let failure = of_status(status, effect, pause_ms, &body);
-        if let Failure::Unavailable { pause_ms: Some(pause_ms), .. } = &failure {
+        if let Failure::Unavailable {
+            pause_ms: Some(pause_ms),
+            ..
+        } = &failure
+        {
             let mut pacing = self.pacing();
             pacing.peace_until_ms = pacing.peace_until_ms.max(now() + pause_ms);
         }
@@ -278,7 +309,11 @@ impl Partner {
         self.pacing().breaker.served();
         self.reach.found(true);
         if let Some(cause) = cause {
-            let Cause { task, correlation, attempt } = cause;
+            let Cause {
+                task,
+                correlation,
+                attempt,
+            } = cause;
             tracing::debug!(%task, %correlation, attempt, status, "the EHR answered");
         }
     }
@@ -287,13 +322,17 @@ impl Partner {
         self.pacing().breaker.not_served(now());
         self.reach.found(false);
         let (class, note) = match &failure {
-            Failure::Refused { class, note } | Failure::Unavailable { class, note, .. } | Failure::Unknown { class, note } => {
-                (class.word(), note.as_str())
-            }
+            Failure::Refused { class, note }
+            | Failure::Unavailable { class, note, .. }
+            | Failure::Unknown { class, note } => (class.word(), note.as_str()),
             Failure::Conflict { note } => ("conflict", note.as_str()),
         };
         match cause {
-            Some(Cause { task, correlation, attempt }) => {
+            Some(Cause {
+                task,
+                correlation,
+                attempt,
+            }) => {
                 tracing::warn!(%task, %correlation, attempt, class, note, "the EHR did not serve a request");
             }
             None => tracing::debug!(class, note, "the EHR did not serve a probe"),
@@ -308,7 +347,10 @@ impl Partner {
 
 /// Whether text is what R4 allows as a resource's id, and so can stand in an address.
 pub(super) fn is_id(text: &str) -> bool {
-    (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.'))
+    (1..=64).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.'))
         && !text.starts_with('.')
 }
 

@@ -94,7 +94,10 @@ impl Task {
     }
 
     fn needs_person(&self) -> bool {
-        matches!(self.delivery.state, DeliveryState::Refused | DeliveryState::SetAside | DeliveryState::OnHold)
+        matches!(
+            self.delivery.state,
+            DeliveryState::Refused | DeliveryState::SetAside | DeliveryState::OnHold
+        )
     }
 
     /// The answer, if it answers what is asked now.
@@ -106,7 +109,13 @@ impl Task {
     }
 
     fn with(&self, state: DeliveryState, class: ErrorClass, note: &str, at_ms: i64) -> Delivery {
-        Delivery { state, class, at_ms, note: note.to_owned(), ..self.delivery.clone() }
+        Delivery {
+            state,
+            class,
+            at_ms,
+            note: note.to_owned(),
+            ..self.delivery.clone()
+        }
     }
 }
 
@@ -116,7 +125,9 @@ impl Situation {
     }
 
     fn registration(&self) -> Option<&Task> {
-        self.tasks.iter().find(|task| task.kind == TaskKind::RegisterPatient && !task.is_over())
+        self.tasks
+            .iter()
+            .find(|task| task.kind == TaskKind::RegisterPatient && !task.is_over())
     }
 
     /// A later task tells the partner what this one would have told, and more.
@@ -126,10 +137,7 @@ impl Situation {
                 let counts = other.entered_by_hand
                     || other.delivery.state == DeliveryState::Delivered
                     || (!other.is_over() && matches!(other.intent, Intent::Wanted | Intent::Again));
-                other.kind == TaskKind::Encounter
-                    && other.visit == task.visit
-                    && other.entered > task.entered
-                    && counts
+                other.kind == TaskKind::Encounter && other.visit == task.visit && other.entered > task.entered && counts
             })
     }
 
@@ -163,7 +171,13 @@ pub(super) fn next(situation: &Situation, now_ms: i64) -> Next {
             return Next::Note(task.id, delivery);
         }
     }
-    let due = |task: &Task, then: Next| if task.delivery.at_ms <= now_ms { then } else { Next::Wait(task.delivery.at_ms) };
+    let due = |task: &Task, then: Next| {
+        if task.delivery.at_ms <= now_ms {
+            then
+        } else {
+            Next::Wait(task.delivery.at_ms)
+        }
+    };
     for task in situation.tasks.iter().filter(|task| !task.is_over()) {
         match (task.delivery.state, task.kind, &situation.partner_id) {
             (DeliveryState::OutcomeUnknown, _, _) => return due(task, Next::LookUp(task.id)),
@@ -185,12 +199,21 @@ pub(super) fn next(situation: &Situation, now_ms: i64) -> Next {
         }
     }
     let held = situation.tasks.iter().any(|task| !task.is_over());
-    if situation.temp_shared && held { Next::Wait(now_ms + TEMP_RECHECK_MS) } else { Next::Rest }
+    if situation.temp_shared && held {
+        Next::Wait(now_ms + TEMP_RECHECK_MS)
+    } else {
+        Next::Rest
+    }
 }
 
 /// The delivery that a task gets without asking the partner, if it is another than it has.
 fn note(situation: &Situation, task: &Task, now_ms: i64) -> Option<Delivery> {
-    let heeding = |state| Some(Delivery { heeded: task.intent_change, ..task.with(state, ErrorClass::None, "", now_ms) });
+    let heeding = |state| {
+        Some(Delivery {
+            heeded: task.intent_change,
+            ..task.with(state, ErrorClass::None, "", now_ms)
+        })
+    };
     match task.delivery.state {
         // Whoever plans holds the lease, so nobody is sending: the attempt was cut short.
         DeliveryState::BeingSent => {
@@ -206,7 +229,10 @@ fn note(situation: &Situation, task: &Task, now_ms: i64) -> Option<Delivery> {
         Intent::Withdraw => return heeding(DeliveryState::Withdrawn),
         Intent::Superseded => return heeding(DeliveryState::Superseded),
         Intent::Again if task.delivery.heeded != task.intent_change => {
-            return heeding(DeliveryState::Waiting).map(|delivery| Delivery { attempts: 0, ..delivery });
+            return heeding(DeliveryState::Waiting).map(|delivery| Delivery {
+                attempts: 0,
+                ..delivery
+            });
         }
         Intent::Again | Intent::Wanted => {}
     }
@@ -247,9 +273,20 @@ pub(super) fn after_failure(
     now_ms: i64,
     random: u64,
 ) -> Delivery {
-    let attempts = if begun { delivery.attempts } else { delivery.attempts.saturating_add(1) };
+    let attempts = if begun {
+        delivery.attempts
+    } else {
+        delivery.attempts.saturating_add(1)
+    };
     let backoff = backoff_ms(attempts, patience.backoff_max_ms, random);
-    let to = |state, class, note: &str, at_ms| Delivery { state, attempts, class, at_ms, note: note.to_owned(), ..delivery.clone() };
+    let to = |state, class, note: &str, at_ms| Delivery {
+        state,
+        attempts,
+        class,
+        at_ms,
+        note: note.to_owned(),
+        ..delivery.clone()
+    };
     let again = |class, note: &str, pause_ms: i64| match attempts >= patience.attempts_max {
         true => to(DeliveryState::SetAside, class, note, now_ms),
         false => to(DeliveryState::Waiting, class, note, now_ms + pause_ms),
@@ -279,14 +316,27 @@ pub(super) fn after_failed_look_up(
         Failure::Unavailable { class, note, pause_ms } => (*class, note, backoff.max(pause_ms.unwrap_or(0))),
         Failure::Conflict { note } => (ErrorClass::Conflict, note, backoff),
     };
-    Delivery { class, note: note.clone(), at_ms: now_ms + pause_ms.max(SETTLE_MS), ..delivery.clone() }
+    Delivery {
+        class,
+        note: note.clone(),
+        at_ms: now_ms + pause_ms.max(SETTLE_MS),
+        ..delivery.clone()
+    }
 }
 
 /// The delivery after a look-up that found nothing: the attempt had no effect, so it may be made again.
 pub(super) fn after_nothing_found(delivery: &Delivery, patience: Patience, now_ms: i64) -> Delivery {
     let spent = delivery.attempts >= patience.attempts_max;
-    let state = if spent { DeliveryState::SetAside } else { DeliveryState::Waiting };
-    Delivery { state, at_ms: now_ms, ..delivery.clone() }
+    let state = if spent {
+        DeliveryState::SetAside
+    } else {
+        DeliveryState::Waiting
+    };
+    Delivery {
+        state,
+        at_ms: now_ms,
+        ..delivery.clone()
+    }
 }
 
 #[cfg(test)]

@@ -32,10 +32,22 @@ const NEVER_SENT: &str = "SS";
 
 /// A patient as we register one: what a desk asks and nothing else.
 pub(super) fn patient_resource(record: &RecordState) -> Patient {
-    let name = patient::NAME.ask(record).standing().map(|name| name.expose().clone()).unwrap_or_default();
-    let point = |system, value: String| ContactPoint { system: Some(system), value: Some(value), used_for: None };
-    let phone = patient::PHONE.value(record).map(|phone| point(ContactPointSystem::Phone, phone.into_exposed()));
-    let email = patient::EMAIL.value(record).map(|email| point(ContactPointSystem::Email, email.into_exposed()));
+    let name = patient::NAME
+        .ask(record)
+        .standing()
+        .map(|name| name.expose().clone())
+        .unwrap_or_default();
+    let point = |system, value: String| ContactPoint {
+        system: Some(system),
+        value: Some(value),
+        used_for: None,
+    };
+    let phone = patient::PHONE
+        .value(record)
+        .map(|phone| point(ContactPointSystem::Phone, phone.into_exposed()));
+    let email = patient::EMAIL
+        .value(record)
+        .map(|email| point(ContactPointSystem::Email, email.into_exposed()));
     let address = patient::ADDRESS.value(record).map(|address| address.into_exposed());
     let mut identifier = vec![own_identifier(PATIENT_SYSTEM, record.record)];
     identifier.extend(numbers(record).iter().map(identifier_resource));
@@ -43,7 +55,11 @@ pub(super) fn patient_resource(record: &RecordState) -> Patient {
         identifier,
         active: Some(true),
         name: (!name.is_empty()).then(|| name_resource(&name)).into_iter().collect(),
-        telecom: phone.into_iter().chain(email).filter(|point| point.value.as_ref().is_some_and(|v| !v.trim().is_empty())).collect(),
+        telecom: phone
+            .into_iter()
+            .chain(email)
+            .filter(|point| point.value.as_ref().is_some_and(|v| !v.trim().is_empty()))
+            .collect(),
         gender: patient::SEX.ask(record).standing().map(|sex| match sex {
             Sex::Female => Gender::Female,
             Sex::Male => Gender::Male,
@@ -70,8 +86,13 @@ pub(super) fn patient_resource(record: &RecordState) -> Patient {
 
 /// The numbers of a patient that a partner may hear: not its own, not social security's.
 fn numbers(record: &RecordState) -> Vec<clinic::Identifier> {
-    let standing = patient::IDENTIFIER.standing(record).into_iter().map(|said| said.value.into_exposed());
-    standing.filter(|id| id.system != EHR_SYSTEM && id.kind != NEVER_SENT && !id.value.trim().is_empty()).collect()
+    let standing = patient::IDENTIFIER
+        .standing(record)
+        .into_iter()
+        .map(|said| said.value.into_exposed());
+    standing
+        .filter(|id| id.system != EHR_SYSTEM && id.kind != NEVER_SENT && !id.value.trim().is_empty())
+        .collect()
 }
 
 fn own_identifier(system: &str, record: RecordId) -> Identifier {
@@ -102,7 +123,9 @@ pub(super) fn system_uri(authority: &str) -> Option<String> {
     let scheme = authority.split_once(':').map(|(scheme, _)| scheme);
     let is_uri = scheme.is_some_and(|scheme| {
         scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-            && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'))
+            && scheme
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'))
     }) && authority.bytes().all(|b| b.is_ascii_graphic());
     if authority.is_empty() {
         return None;
@@ -139,7 +162,12 @@ pub(super) fn identity(record: &RecordState) -> Identity {
         value: record.record.to_string(),
         kind: String::new(),
     };
-    let sent = numbers(record).into_iter().filter_map(|id| Some(clinic::Identifier { system: system_uri(&id.system)?, ..id }));
+    let sent = numbers(record).into_iter().filter_map(|id| {
+        Some(clinic::Identifier {
+            system: system_uri(&id.system)?,
+            ..id
+        })
+    });
     Identity {
         name: whole_given(&of_record.name),
         identifiers: std::iter::once(own).chain(sent).collect(),
@@ -149,7 +177,11 @@ pub(super) fn identity(record: &RecordState) -> Identity {
 
 fn whole_given(name: &PersonName) -> PersonName {
     let given = format!("{} {}", name.given, name.middle);
-    PersonName { given: given.trim().to_owned(), middle: String::new(), ..name.clone() }
+    PersonName {
+        given: given.trim().to_owned(),
+        middle: String::new(),
+        ..name.clone()
+    }
 }
 
 /// A patient of the partner's as one of ours may be. Of several names the one that is ours, if there is one. `None` for
@@ -160,19 +192,31 @@ pub(super) fn candidate(theirs: &Patient, ours: &Identity) -> Option<Candidate> 
         return None;
     }
     let names: Vec<PersonName> = theirs.name.iter().map(read_name).collect();
-    let same = |name: &&PersonName| fold(&name.family) == fold(&ours.name.family) && fold(&name.given) == fold(&ours.name.given);
+    let same = |name: &&PersonName| {
+        fold(&name.family) == fold(&ours.name.family) && fold(&name.given) == fold(&ours.name.given)
+    };
     let in_use = || {
-        let at = theirs.name.iter().position(|name| !matches!(name.used_as, Some(NameUse::Old | NameUse::Maiden)));
+        let at = theirs
+            .name
+            .iter()
+            .position(|name| !matches!(name.used_as, Some(NameUse::Old | NameUse::Maiden)));
         names.get(at.unwrap_or(0))
     };
     let phones = theirs.telecom.iter().filter(|point| {
-        matches!(point.system, Some(ContactPointSystem::Phone | ContactPointSystem::Sms) | None)
+        matches!(
+            point.system,
+            Some(ContactPointSystem::Phone | ContactPointSystem::Sms) | None
+        )
     });
     let identifiers = theirs.identifier.iter().filter_map(|id| {
         Some(clinic::Identifier {
             system: id.system.clone()?,
             value: id.value.clone()?,
-            kind: id.kind.as_ref().and_then(|kind| kind.coding.first()?.code.clone()).unwrap_or_default(),
+            kind: id
+                .kind
+                .as_ref()
+                .and_then(|kind| kind.coding.first()?.code.clone())
+                .unwrap_or_default(),
         })
     });
     Some(Candidate {
@@ -210,31 +254,62 @@ pub(super) struct Telling<'a> {
 }
 
 pub(super) fn encounter_resource(telling: &Telling<'_>) -> Encounter {
-    let steps = flow::standing(telling.visit).map(|standing| standing.steps).unwrap_or_default();
-    let start_ms = steps.iter().filter(|step| step.to != VisitState::Expected).map(|step| step.event_ms).min();
-    let ended = steps.iter().filter(|step| step.to == telling.state).map(|step| step.event_ms).max();
+    let steps = flow::standing(telling.visit)
+        .map(|standing| standing.steps)
+        .unwrap_or_default();
+    let start_ms = steps
+        .iter()
+        .filter(|step| step.to != VisitState::Expected)
+        .map(|step| step.event_ms)
+        .min();
+    let ended = steps
+        .iter()
+        .filter(|step| step.to == telling.state)
+        .map(|step| step.event_ms)
+        .max();
     // R4 invariant per-1: an end is never before its start.
-    let end_ms = ended.filter(|_| telling.state.is_end()).map(|end| end.max(start_ms.unwrap_or(end)));
+    let end_ms = ended
+        .filter(|_| telling.state.is_end())
+        .map(|end| end.max(start_ms.unwrap_or(end)));
     let reason = visit::REASON.value(telling.visit).map(|reason| reason.into_exposed());
     let room = telling.room.as_ref().filter(|_| telling.state == VisitState::Roomed);
-    let class = Coding { display: Some("ambulatory".to_owned()), ..Coding::new(ACT_CODES, "AMB") };
+    let class = Coding {
+        display: Some("ambulatory".to_owned()),
+        ..Coding::new(ACT_CODES, "AMB")
+    };
     Encounter {
-        extension: (telling.state == VisitState::Registered).then(registered).into_iter().collect(),
+        extension: (telling.state == VisitState::Registered)
+            .then(registered)
+            .into_iter()
+            .collect(),
         identifier: vec![own_identifier(VISIT_SYSTEM, telling.visit.record)],
-        period: Some(Period { start: start_ms.and_then(date_time), end: end_ms.and_then(date_time) }),
+        period: Some(Period {
+            start: start_ms.and_then(date_time),
+            end: end_ms.and_then(date_time),
+        }),
         reason_code: reason
-            .map(|text| CodeableConcept { coding: Vec::new(), text: Some(text) })
+            .map(|text| CodeableConcept {
+                coding: Vec::new(),
+                text: Some(text),
+            })
             .into_iter()
             .collect(),
         location: room
             .map(|room| EncounterLocation {
-                location: Reference { display: Some(room.clone()), ..Reference::default() },
+                location: Reference {
+                    display: Some(room.clone()),
+                    ..Reference::default()
+                },
                 status: Some(EncounterLocationStatus::Active),
                 period: None,
             })
             .into_iter()
             .collect(),
-        ..Encounter::new(status(telling.state.encounter_status()), class, Reference::to("Patient", telling.patient))
+        ..Encounter::new(
+            status(telling.state.encounter_status()),
+            class,
+            Reference::to("Patient", telling.patient),
+        )
     }
 }
 
@@ -259,7 +334,9 @@ fn status(status: EncounterStatus) -> FhirStatus {
 
 /// R4 dateTime, in UTC, to the second.
 fn date_time(ms: i64) -> Option<String> {
-    jiff::Timestamp::from_second(ms.div_euclid(1_000)).ok().map(|at| at.to_string())
+    jiff::Timestamp::from_second(ms.div_euclid(1_000))
+        .ok()
+        .map(|at| at.to_string())
 }
 
 #[cfg(test)]

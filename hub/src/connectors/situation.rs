@@ -34,19 +34,32 @@ pub(super) fn load(txn: &mut Txn<'_>, id: RecordId) -> Result<Option<Situation>,
 /// The patient's id at the EHR: the one that was found last, where there are several.
 fn partner_id(record: &RecordState) -> Option<String> {
     let identifiers = patient::IDENTIFIER.standing(record);
-    let of_ehr = identifiers.iter().rev().map(|said| said.value.expose()).find(|id| id.system == EHR_SYSTEM);
+    let of_ehr = identifiers
+        .iter()
+        .rev()
+        .map(|said| said.value.expose())
+        .find(|id| id.system == EHR_SYSTEM);
     of_ehr.map(|id| id.value.clone())
 }
 
 fn temp_shared(txn: &mut Txn<'_>, record: &RecordState) -> Result<bool, DbError> {
     let temps = |record: &RecordState| -> Vec<String> {
-        let identifiers = patient::IDENTIFIER.standing(record).into_iter().map(|said| said.value.into_exposed());
-        identifiers.filter(|id| id.system == TEMP_SYSTEM).map(|id| id.value).collect()
+        let identifiers = patient::IDENTIFIER
+            .standing(record)
+            .into_iter()
+            .map(|said| said.value.into_exposed());
+        identifiers
+            .filter(|id| id.system == TEMP_SYSTEM)
+            .map(|id| id.value)
+            .collect()
     };
     for number in temps(record) {
         let words = [vec![Wanted::Exactly(identifier_term(&number))]];
         let bearers = txn.search(patient::KIND, &words)?;
-        if bearers.iter().any(|other| other.record != record.record && temps(other).contains(&number)) {
+        if bearers
+            .iter()
+            .any(|other| other.record != record.record && temps(other).contains(&number))
+        {
             return Ok(true);
         }
     }
@@ -55,15 +68,25 @@ fn temp_shared(txn: &mut Txn<'_>, record: &RecordState) -> Result<bool, DbError>
 
 /// `None` for a task of another target, or one that is not whole.
 fn read_task(txn: &mut Txn<'_>, state: &RecordState) -> Result<Option<Task>, DbError> {
-    let Some(kind) = task::KIND_OF_WORK.latest(state) else { return Ok(None) };
+    let Some(kind) = task::KIND_OF_WORK.latest(state) else {
+        return Ok(None);
+    };
     if task::TARGET.value(state).unwrap_or(Target::Machine) != Target::Machine {
         return Ok(None);
     }
-    let entered_at = state.register(task::KIND_OF_WORK.id).and_then(|register| register.values.get(&kind.change));
-    let correlation = txn.find(kind.change)?.and_then(|kept| kept.header).map(|header| header.correlation);
+    let entered_at = state
+        .register(task::KIND_OF_WORK.id)
+        .and_then(|register| register.values.get(&kind.change));
+    let correlation = txn
+        .find(kind.change)?
+        .and_then(|kept| kept.header)
+        .map(|header| header.correlation);
     let intent = task::INTENT.latest(state);
     let delivery = task::DELIVERY.value(state);
-    let offered = task::CANDIDATES.value(state).map(|candidates| candidates.into_exposed().0).unwrap_or_default();
+    let offered = task::CANDIDATES
+        .value(state)
+        .map(|candidates| candidates.into_exposed().0)
+        .unwrap_or_default();
     Ok(Some(Task {
         id: state.record,
         kind: kind.value,

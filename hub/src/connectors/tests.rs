@@ -1,8 +1,6 @@
 //! The connector against an EHR that nobody here wrote, through a line that can lose replies, and against a partner that
 //! answers whatever a test wants. What happened is judged at the EHR and by the task records.
 
-#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
-
 mod delivering;
 mod failing;
 mod matching;
@@ -10,6 +8,8 @@ mod matching;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use ::tests::ehr::Ehr;
+use ::tests::line::Line;
 use clinic::flow::VisitState;
 use clinic::rules::{EHR_SYSTEM, VisitEvent, after_visit, arrive};
 use clinic::task::{Answer, Delivery, DeliveryState, Intent, TaskKind, state_of};
@@ -19,11 +19,9 @@ use clinic::{BirthDate, PersonName, Writing, patient, task_record, visit};
 use sync_protocol::hub::HubLedger;
 use sync_protocol::{Draft, Phi, RecordId, RecordState, ScopeId};
 use tempfile::TempDir;
-use ::tests::ehr::Ehr;
-use ::tests::line::Line;
 
 use super::*;
-use crate::db::{DbError, Place, Policy, Site, random};
+use crate::db::{Place, Policy, Site, random};
 
 const SITE: ScopeId = ScopeId([0x51; 16]);
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -42,7 +40,10 @@ impl House {
     fn leading_to(ehr: SocketAddr) -> House {
         vault::tls::install_provider();
         let folder = tempfile::tempdir().unwrap();
-        let place = Place { file: folder.path().join("hub.db"), config: Default::default() };
+        let place = Place {
+            file: folder.path().join("hub.db"),
+            config: Default::default(),
+        };
         let db = Db::create(&place, &vault::DataKey::generate().unwrap(), Policy::CATALOGUE).unwrap();
         let config = Config {
             base_url: format!("http://{ehr}"),
@@ -50,7 +51,13 @@ impl House {
             retry_backoff_max_secs: 1,
             ..Config::default()
         };
-        House { db, config, reach: Reach::default(), connector: None, folder }
+        House {
+            db,
+            config,
+            reach: Reach::default(),
+            connector: None,
+            folder,
+        }
     }
 
     async fn opened(self) -> House {
@@ -88,11 +95,15 @@ impl House {
         let _ = connector.worker.await;
     }
 
-    async fn stop(mut self) {
+    async fn stop_delivering(&mut self) {
         if let Some((connector, stop)) = self.connector.take() {
             stop.cancel();
             connector.stopped().await;
         }
+    }
+
+    async fn stop(mut self) {
+        self.stop_delivering().await;
         self.db.close();
     }
 
@@ -109,7 +120,7 @@ impl House {
     }
 
     async fn record(&self, id: RecordId) -> RecordState {
-        self.db.read(move |txn| Ok::<_, DbError>(txn.state(id)?)).await.unwrap().unwrap()
+        self.db.read(move |txn| txn.state(id)).await.unwrap().unwrap()
     }
 
     /// Somebody arrives: a patient, a visit, and the tasks that the rules make of it.
@@ -119,14 +130,20 @@ impl House {
         let page = Channel::Page.program();
         let mut writing = Writing::new(patient::KIND, patient_id, Action::Arrive, page, event_ms)
             .set(patient::NAME, &Phi::new(PersonName::parse(person.name)))
-            .set(patient::BIRTH_DATE, &Phi::new(BirthDate::parse(person.birth_date).unwrap()));
+            .set(
+                patient::BIRTH_DATE,
+                &Phi::new(BirthDate::parse(person.birth_date).unwrap()),
+            );
         if let Some(phone) = person.phone {
             writing = writing.set(patient::PHONE, &Phi::new(phone.to_owned()));
         }
         let arrival = arrive(visit_id, patient_id, RecordId(SITE.0), page, event_ms)
             .set(visit::REASON, &Phi::new("cough".to_owned()));
         self.write(vec![writing.done(), arrival.done()]).await;
-        let arrived = Arrived { patient: patient_id, visit: visit_id };
+        let arrived = Arrived {
+            patient: patient_id,
+            visit: visit_id,
+        };
         self.write(self.tasks_caused(arrived, None).await).await;
         arrived
     }
@@ -153,12 +170,18 @@ impl House {
     }
 
     async fn tasks(&self, patient: RecordId) -> Vec<RecordState> {
-        self.db.read(move |txn| txn.linked_to(patient, task_record::KIND)).await.unwrap()
+        self.db
+            .read(move |txn| txn.linked_to(patient, task_record::KIND))
+            .await
+            .unwrap()
     }
 
     async fn task(&self, patient: RecordId, kind: TaskKind) -> RecordState {
         let tasks = self.tasks(patient).await;
-        tasks.into_iter().find(|task| task_record::KIND_OF_WORK.value(task) == Some(kind)).unwrap()
+        tasks
+            .into_iter()
+            .find(|task| task_record::KIND_OF_WORK.value(task) == Some(kind))
+            .unwrap()
     }
 
     async fn registration(&self, arrived: Arrived) -> (Delivery, RecordState) {
@@ -170,24 +193,35 @@ impl House {
     /// The patient's id at the EHR as the record has it.
     async fn partner_id(&self, arrived: Arrived) -> Option<String> {
         let record = self.record(arrived.patient).await;
-        let standing = patient::IDENTIFIER.standing(&record).into_iter().map(|said| said.value.into_exposed());
+        let standing = patient::IDENTIFIER
+            .standing(&record)
+            .into_iter()
+            .map(|said| said.value.into_exposed());
         let mut of_ehr = standing.filter(|id| id.system == EHR_SYSTEM);
         of_ehr.next().map(|id| id.value)
     }
 
     async fn says(&self, task: &RecordState, fill: impl FnOnce(Writing) -> Writing) {
-        let writing = Writing::new(task_record::KIND, task.record, Action::ChangeTask, Channel::Page.program(), now());
+        let writing = Writing::new(
+            task_record::KIND,
+            task.record,
+            Action::ChangeTask,
+            Channel::Page.program(),
+            now(),
+        );
         self.write(vec![fill(writing).done()]).await;
     }
 
     async fn asks_for(&self, task: &RecordState, intent: Intent) {
         let shown = task.shown(task_record::INTENT.id);
-        self.says(task, |writing| writing.restate(task_record::INTENT, &intent, &shown)).await;
+        self.says(task, |writing| writing.restate(task_record::INTENT, &intent, &shown))
+            .await;
     }
 
     async fn answers(&self, task: &RecordState, answer: Answer) {
         let shown = task.shown(task_record::ANSWER.id);
-        self.says(task, |writing| writing.replace(task_record::ANSWER, &answer, &shown)).await;
+        self.says(task, |writing| writing.replace(task_record::ANSWER, &answer, &shown))
+            .await;
     }
 
     /// Waits until the registration is in this state.
@@ -211,7 +245,10 @@ impl House {
         });
         if let Err(error) = asked.await {
             let tasks = self.tasks(arrived.patient).await;
-            let states: Vec<_> = tasks.iter().map(|task| (state_of(task), task_record::DELIVERY.value(task))).collect();
+            let states: Vec<_> = tasks
+                .iter()
+                .map(|task| (state_of(task), task_record::DELIVERY.value(task)))
+                .collect();
             panic!("{error}; they are {states:?}");
         }
     }
@@ -224,7 +261,11 @@ struct Person<'a> {
     phone: Option<&'a str>,
 }
 
-const QUILL: Person<'static> = Person { name: "Quill, Orla", birth_date: ADULT, phone: Some("(602) 555-0143") };
+const QUILL: Person<'static> = Person {
+    name: "Quill, Orla",
+    birth_date: ADULT,
+    phone: Some("(602) 555-0143"),
+};
 
 #[derive(Clone, Copy)]
 struct Arrived {
@@ -235,7 +276,9 @@ struct Arrived {
 impl Arrived {
     /// The patients at the EHR that carry our record's identifier.
     async fn at(&self, ehr: &Ehr) -> Vec<serde_json::Value> {
-        ehr.patients_with_identifier("urn:mainstay:patient", &self.patient.to_string()).await.unwrap()
+        ehr.patients_with_identifier("urn:mainstay:patient", &self.patient.to_string())
+            .await
+            .unwrap()
     }
 
     async fn encounters_at(&self, ehr: &Ehr) -> Vec<serde_json::Value> {

@@ -98,19 +98,33 @@ impl Worker {
     fn start_what_is_due(&mut self) {
         let now = now();
         while self.leases.len() < self.parallel {
-            let ready = self.due.iter().filter(|(patient, at)| **at <= now && !self.leases.contains_key(*patient));
-            let Some((_, patient)) = ready.map(|(patient, at)| (*at, *patient)).min() else { return };
+            let ready = self
+                .due
+                .iter()
+                .filter(|(patient, at)| **at <= now && !self.leases.contains_key(*patient));
+            let Some((_, patient)) = ready.map(|(patient, at)| (*at, *patient)).min() else {
+                return;
+            };
             self.due.remove(&patient);
             let (desk, stop) = (self.desk.clone(), self.stop.clone());
-            let owner = self.running.spawn(async move { work(&desk, patient, &stop).await }).id();
+            let owner = self
+                .running
+                .spawn(async move { work(&desk, patient, &stop).await })
+                .id();
             self.leases.insert(patient, Lease { owner, touched: false });
         }
     }
 
     /// Until somebody is due who can be started then; a full house is woken by whoever is done.
     fn until_due(&self) -> Duration {
-        let waiting = self.due.iter().filter(|(patient, _)| !self.leases.contains_key(*patient));
-        let next = waiting.map(|(_, at)| *at).min().filter(|_| self.leases.len() < self.parallel);
+        let waiting = self
+            .due
+            .iter()
+            .filter(|(patient, _)| !self.leases.contains_key(*patient));
+        let next = waiting
+            .map(|(_, at)| *at)
+            .min()
+            .filter(|_| self.leases.len() < self.parallel);
         let wait_ms = next.map_or(LOOK_OVER_EVERY.as_millis() as i64, |at| (at - now()).max(0));
         Duration::from_millis(wait_ms.unsigned_abs())
     }
@@ -119,11 +133,19 @@ impl Worker {
         let (owner, again_ms) = match done {
             Ok((owner, again_ms)) => (owner, again_ms),
             Err(error) => {
-                tracing::error!(panicked = error.is_panic(), "the work on a patient's tasks ended in a fault");
+                tracing::error!(
+                    panicked = error.is_panic(),
+                    "the work on a patient's tasks ended in a fault"
+                );
                 (error.id(), Some(now() + FAULT_PAUSE_MS))
             }
         };
-        let Some(patient) = self.leases.iter().find(|(_, lease)| lease.owner == owner).map(|(patient, _)| *patient) else {
+        let Some(patient) = self
+            .leases
+            .iter()
+            .find(|(_, lease)| lease.owner == owner)
+            .map(|(patient, _)| *patient)
+        else {
             return;
         };
         let touched = self.leases.remove(&patient).is_some_and(|lease| lease.touched);
@@ -151,8 +173,7 @@ impl Worker {
             for site in txn.sites()? {
                 heads.insert(site.scope, txn.feed_head(site.scope, LANE)?.0);
             }
-            let owners =
-                txn.owners_with_facet(Facet::TASK_FOR_HUB, task_record::KIND, task_record::PATIENT.id)?;
+            let owners = txn.owners_with_facet(Facet::TASK_FOR_HUB, task_record::KIND, task_record::PATIENT.id)?;
             Ok::<_, DbError>((heads, owners))
         });
         match found.await {
@@ -169,9 +190,10 @@ impl Worker {
         for scope in scopes {
             loop {
                 let after = self.seen.get(&scope).copied().unwrap_or_default();
-                let touched = self.desk.db.read(move |txn| {
-                    txn.touched_since(scope, LANE, after, task_record::KIND, task_record::PATIENT.id)
-                });
+                let touched = self
+                    .desk
+                    .db
+                    .read(move |txn| txn.touched_since(scope, LANE, after, task_record::KIND, task_record::PATIENT.id));
                 match touched.await {
                     Ok(touched) => {
                         self.seen.insert(scope, touched.sequence);
@@ -229,7 +251,9 @@ enum Step {
 
 async fn step(desk: &Desk, patient: RecordId) -> Result<Step, StoreError> {
     let (next, situation) = catch_up(&desk.db, patient).await?;
-    let Some(situation) = situation else { return Ok(Step::Again(None)) };
+    let Some(situation) = situation else {
+        return Ok(Step::Again(None));
+    };
     let task = match &next {
         Next::LookUp(task) | Next::Deliver(task) => situation.task(*task),
         Next::Wait(at) => return Ok(Step::Again(Some(*at))),

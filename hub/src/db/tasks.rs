@@ -23,13 +23,20 @@ pub struct Touched {
 
 impl Txn<'_> {
     /// What records of a kind that carry the facet link to by the field.
-    pub fn owners_with_facet(&mut self, facet: Facet, kind: KindId, field: FieldId) -> Result<BTreeSet<RecordId>, DbError> {
+    pub fn owners_with_facet(
+        &mut self,
+        facet: Facet,
+        kind: KindId,
+        field: FieldId,
+    ) -> Result<BTreeSet<RecordId>, DbError> {
         let mut query = self.connection.prepare_cached(
             "SELECT DISTINCT links.target FROM facets \
              JOIN links ON links.org = facets.org AND links.record = facets.record \
              WHERE facets.org = ?1 AND facets.facet = ?2 AND links.kind = ?3 AND links.field = ?4",
         )?;
-        let rows = query.query_map(params![self.org, facet.0, kind.0, field.0], |row| row.get(0).map(RecordId))?;
+        let rows = query.query_map(params![self.org, facet.0, kind.0, field.0], |row| {
+            row.get(0).map(RecordId)
+        })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
@@ -49,7 +56,15 @@ impl Txn<'_> {
              WHERE feed.org = ?1 AND feed.scope = ?2 AND feed.lane = ?3 AND feed.sequence > ?4 \
              ORDER BY feed.sequence LIMIT ?7",
         )?;
-        let key = params![self.org, scope.0, lane as i64, stored(sequence), kind.0, field.0, ROWS_MAX];
+        let key = params![
+            self.org,
+            scope.0,
+            lane as i64,
+            stored(sequence),
+            kind.0,
+            field.0,
+            ROWS_MAX
+        ];
         let rows = query.query_map(key, |row| Ok((unstored(row.get(0)?), RecordId(row.get(1)?))))?;
         let rows = rows.collect::<Result<Vec<_>, _>>()?;
         Ok(Touched {

@@ -2,7 +2,10 @@ use super::*;
 
 const NOW: i64 = 1_000_000;
 const VISIT: RecordId = RecordId([9; 16]);
-const PATIENCE: Patience = Patience { attempts_max: 3, backoff_max_ms: 60_000 };
+const PATIENCE: Patience = Patience {
+    attempts_max: 3,
+    backoff_max_ms: 60_000,
+};
 
 fn delivery(state: DeliveryState) -> Delivery {
     Delivery {
@@ -16,7 +19,10 @@ fn delivery(state: DeliveryState) -> Delivery {
 }
 
 fn task(number: u8, kind: TaskKind, state: DeliveryState) -> Task {
-    let at = HybridTime { wall_ms: u64::from(number), logical: 0 };
+    let at = HybridTime {
+        wall_ms: u64::from(number),
+        logical: 0,
+    };
     Task {
         id: RecordId([number; 16]),
         kind,
@@ -43,11 +49,20 @@ fn encounter(number: u8, state: DeliveryState) -> Task {
 }
 
 fn with(tasks: Vec<Task>) -> Situation {
-    Situation { patient: RecordId([50; 16]), partner_id: None, undecided: false, temp_shared: false, tasks }
+    Situation {
+        patient: RecordId([50; 16]),
+        partner_id: None,
+        undecided: false,
+        temp_shared: false,
+        tasks,
+    }
 }
 
 fn known(tasks: Vec<Task>) -> Situation {
-    Situation { partner_id: Some("p1".to_owned()), ..with(tasks) }
+    Situation {
+        partner_id: Some("p1".to_owned()),
+        ..with(tasks)
+    }
 }
 
 fn noted(next: Next) -> Option<(u8, DeliveryState)> {
@@ -63,7 +78,10 @@ fn settled(mut situation: Situation) -> (Next, Situation) {
         match next(&situation, NOW) {
             Next::Note(id, delivery) => {
                 let task = situation.tasks.iter_mut().find(|task| task.id == id).unwrap();
-                assert_ne!(task.delivery, delivery, "a note that says nothing new would be made for ever");
+                assert_ne!(
+                    task.delivery, delivery,
+                    "a note that says nothing new would be made for ever"
+                );
                 task.delivery = delivery;
             }
             other @ (Next::Known(..) | Next::LookUp(_) | Next::Deliver(_) | Next::Wait(_) | Next::Rest) => {
@@ -80,21 +98,33 @@ fn state_of(situation: &Situation, number: u8) -> DeliveryState {
 
 #[test]
 fn a_registration_goes_before_the_encounter_that_needs_it() {
-    let waiting = with(vec![registration(DeliveryState::Waiting), encounter(2, DeliveryState::Waiting)]);
+    let waiting = with(vec![
+        registration(DeliveryState::Waiting),
+        encounter(2, DeliveryState::Waiting),
+    ]);
     assert_eq!(next(&waiting, NOW), Next::Deliver(RecordId([1; 16])));
 
-    let delivered = known(vec![registration(DeliveryState::Delivered), encounter(2, DeliveryState::Waiting)]);
+    let delivered = known(vec![
+        registration(DeliveryState::Delivered),
+        encounter(2, DeliveryState::Waiting),
+    ]);
     assert_eq!(next(&delivered, NOW), Next::Deliver(RecordId([2; 16])));
 }
 
 #[test]
 fn an_encounter_is_held_while_its_registration_needs_a_person_and_goes_on_by_itself() {
-    let refused = with(vec![registration(DeliveryState::Refused), encounter(2, DeliveryState::Waiting)]);
+    let refused = with(vec![
+        registration(DeliveryState::Refused),
+        encounter(2, DeliveryState::Waiting),
+    ]);
 
     let (then, held) = settled(refused);
 
     assert_eq!((then, state_of(&held, 2)), (Next::Rest, DeliveryState::OnHold));
-    let (then, _) = settled(Situation { partner_id: Some("p1".to_owned()), ..held });
+    let (then, _) = settled(Situation {
+        partner_id: Some("p1".to_owned()),
+        ..held
+    });
     assert_eq!(then, Next::Deliver(RecordId([2; 16])));
 }
 
@@ -122,12 +152,20 @@ fn a_withdrawal_is_confirmed_only_when_no_attempt_may_have_taken_effect() {
         task.intent = Intent::Withdraw;
         settled(with(vec![task])).1
     };
-    for state in [DeliveryState::Waiting, DeliveryState::OnHold, DeliveryState::Refused, DeliveryState::SetAside] {
+    for state in [
+        DeliveryState::Waiting,
+        DeliveryState::OnHold,
+        DeliveryState::Refused,
+        DeliveryState::SetAside,
+    ] {
         let withdrawn = asked(state);
         assert_eq!(state_of(&withdrawn, 1), DeliveryState::Withdrawn);
         assert_eq!(withdrawn.tasks[0].delivery.heeded, withdrawn.tasks[0].intent_change);
     }
-    assert_eq!(state_of(&asked(DeliveryState::OutcomeUnknown), 1), DeliveryState::OutcomeUnknown);
+    assert_eq!(
+        state_of(&asked(DeliveryState::OutcomeUnknown), 1),
+        DeliveryState::OutcomeUnknown
+    );
     assert_eq!(state_of(&asked(DeliveryState::Delivered), 1), DeliveryState::Delivered);
 }
 
@@ -137,7 +175,10 @@ fn trying_again_is_heeded_once() {
     task.intent = Intent::Again;
 
     let (then, mut situation) = settled(with(vec![task]));
-    assert_eq!((then, situation.tasks[0].delivery.attempts), (Next::Deliver(RecordId([1; 16])), 0));
+    assert_eq!(
+        (then, situation.tasks[0].delivery.attempts),
+        (Next::Deliver(RecordId([1; 16])), 0)
+    );
 
     situation.tasks[0].delivery.state = DeliveryState::Refused;
     assert_eq!(next(&situation, NOW), Next::Rest);
@@ -156,7 +197,10 @@ fn only_the_newest_encounter_of_a_visit_is_told() {
     let (then, after) = settled(situation);
 
     assert_eq!(then, Next::Deliver(RecordId([4; 16])));
-    assert_eq!((state_of(&after, 2), state_of(&after, 3)), (DeliveryState::Superseded, DeliveryState::Superseded));
+    assert_eq!(
+        (state_of(&after, 2), state_of(&after, 3)),
+        (DeliveryState::Superseded, DeliveryState::Superseded)
+    );
 }
 
 #[test]
@@ -166,7 +210,10 @@ fn an_older_task_never_moves_the_partners_encounter_back() {
     let (_, after) = settled(known(vec![old, encounter(3, DeliveryState::Delivered)]));
     assert_eq!(state_of(&after, 2), DeliveryState::Superseded);
 
-    let unknown = known(vec![encounter(2, DeliveryState::OutcomeUnknown), encounter(3, DeliveryState::Waiting)]);
+    let unknown = known(vec![
+        encounter(2, DeliveryState::OutcomeUnknown),
+        encounter(3, DeliveryState::Waiting),
+    ]);
     assert_eq!(next(&unknown, NOW), Next::LookUp(RecordId([2; 16])));
 }
 
@@ -177,7 +224,10 @@ fn a_newer_task_that_was_withdrawn_supersedes_nothing() {
 
     let (then, after) = settled(known(vec![encounter(2, DeliveryState::Waiting), newer]));
 
-    assert_eq!((then, state_of(&after, 3)), (Next::Deliver(RecordId([2; 16])), DeliveryState::Withdrawn));
+    assert_eq!(
+        (then, state_of(&after, 3)),
+        (Next::Deliver(RecordId([2; 16])), DeliveryState::Withdrawn)
+    );
 }
 
 #[test]
@@ -202,20 +252,40 @@ fn what_needs_a_person_holds_nothing_else_back() {
 
 #[test]
 fn a_temp_number_on_two_records_holds_everything_until_it_is_put_right() {
-    let tasks = vec![registration(DeliveryState::Waiting), encounter(2, DeliveryState::Waiting)];
+    let tasks = vec![
+        registration(DeliveryState::Waiting),
+        encounter(2, DeliveryState::Waiting),
+    ];
 
-    let (then, held) = settled(Situation { temp_shared: true, ..with(tasks) });
+    let (then, held) = settled(Situation {
+        temp_shared: true,
+        ..with(tasks)
+    });
 
     assert_eq!(then, Next::Wait(NOW + TEMP_RECHECK_MS));
-    assert!(held.tasks.iter().all(|task| task.delivery.state == DeliveryState::OnHold));
-    assert!(held.tasks.iter().all(|task| task.delivery.class == ErrorClass::Conflict));
-    let (then, _) = settled(Situation { temp_shared: false, ..held });
+    assert!(
+        held.tasks
+            .iter()
+            .all(|task| task.delivery.state == DeliveryState::OnHold)
+    );
+    assert!(
+        held.tasks
+            .iter()
+            .all(|task| task.delivery.class == ErrorClass::Conflict)
+    );
+    let (then, _) = settled(Situation {
+        temp_shared: false,
+        ..held
+    });
     assert_eq!(then, Next::Deliver(RecordId([1; 16])));
 }
 
 #[test]
 fn a_disputed_name_is_not_registered() {
-    let situation = Situation { undecided: true, ..with(vec![registration(DeliveryState::Waiting)]) };
+    let situation = Situation {
+        undecided: true,
+        ..with(vec![registration(DeliveryState::Waiting)])
+    };
     assert_eq!(settled(situation).0, Next::Rest);
 }
 
@@ -225,13 +295,19 @@ fn an_ambiguous_match_waits_for_an_answer_among_those_offered() {
     asked.delivery.note = NOTE_ASK.to_owned();
     asked.offered = vec!["p1".to_owned(), "p2".to_owned()];
     let answered = |answer| {
-        let task = Task { answer, ..asked.clone() };
+        let task = Task {
+            answer,
+            ..asked.clone()
+        };
         settled(with(vec![task])).0
     };
 
     assert_eq!(answered(None), Next::Rest);
     assert_eq!(answered(Some(Answer::Attach("somebody else".to_owned()))), Next::Rest);
-    assert_eq!(answered(Some(Answer::Attach("p2".to_owned()))), Next::Deliver(RecordId([1; 16])));
+    assert_eq!(
+        answered(Some(Answer::Attach("p2".to_owned()))),
+        Next::Deliver(RecordId([1; 16]))
+    );
     assert_eq!(answered(Some(Answer::Create)), Next::Deliver(RecordId([1; 16])));
 }
 
@@ -276,24 +352,65 @@ fn every_failure_has_its_path() {
     let after = |failure: Failure| after_failure(&begun, true, &failure, PATIENCE, NOW, 7);
     let note = String::new;
 
-    let refused = after(Failure::Refused { class: ErrorClass::Validation, note: note() });
-    let away = after(Failure::Unavailable { class: ErrorClass::Unavailable, note: note(), pause_ms: Some(9_000) });
+    let refused = after(Failure::Refused {
+        class: ErrorClass::Validation,
+        note: note(),
+    });
+    let away = after(Failure::Unavailable {
+        class: ErrorClass::Unavailable,
+        note: note(),
+        pause_ms: Some(9_000),
+    });
     let conflict = after(Failure::Conflict { note: note() });
-    let unknown = after(Failure::Unknown { class: ErrorClass::Timeout, note: note() });
+    let unknown = after(Failure::Unknown {
+        class: ErrorClass::Timeout,
+        note: note(),
+    });
 
-    assert_eq!((refused.state, refused.class), (DeliveryState::Refused, ErrorClass::Validation));
-    assert_eq!((away.state, away.at_ms, away.attempts), (DeliveryState::Waiting, NOW + 9_000, 1));
-    assert_eq!((conflict.state, conflict.class), (DeliveryState::Waiting, ErrorClass::Conflict));
-    assert_eq!((unknown.state, unknown.class), (DeliveryState::OutcomeUnknown, ErrorClass::Timeout));
+    assert_eq!(
+        (refused.state, refused.class),
+        (DeliveryState::Refused, ErrorClass::Validation)
+    );
+    assert_eq!(
+        (away.state, away.at_ms, away.attempts),
+        (DeliveryState::Waiting, NOW + 9_000, 1)
+    );
+    assert_eq!(
+        (conflict.state, conflict.class),
+        (DeliveryState::Waiting, ErrorClass::Conflict)
+    );
+    assert_eq!(
+        (unknown.state, unknown.class),
+        (DeliveryState::OutcomeUnknown, ErrorClass::Timeout)
+    );
 }
 
 #[test]
 fn a_task_is_set_aside_when_its_attempts_are_spent_but_never_while_its_outcome_is_unknown() {
-    let away = Failure::Unavailable { class: ErrorClass::Unavailable, note: String::new(), pause_ms: None };
-    let spent = Delivery { attempts: 3, ..delivery(DeliveryState::BeingSent) };
-    let unknown = Delivery { attempts: 3, ..delivery(DeliveryState::OutcomeUnknown) };
+    let away = Failure::Unavailable {
+        class: ErrorClass::Unavailable,
+        note: String::new(),
+        pause_ms: None,
+    };
+    let spent = Delivery {
+        attempts: 3,
+        ..delivery(DeliveryState::BeingSent)
+    };
+    let unknown = Delivery {
+        attempts: 3,
+        ..delivery(DeliveryState::OutcomeUnknown)
+    };
 
-    assert_eq!(after_failure(&spent, true, &away, PATIENCE, NOW, 7).state, DeliveryState::SetAside);
-    assert_eq!(after_failed_look_up(&unknown, &away, PATIENCE, NOW, 7).state, DeliveryState::OutcomeUnknown);
-    assert_eq!(after_nothing_found(&unknown, PATIENCE, NOW).state, DeliveryState::SetAside);
+    assert_eq!(
+        after_failure(&spent, true, &away, PATIENCE, NOW, 7).state,
+        DeliveryState::SetAside
+    );
+    assert_eq!(
+        after_failed_look_up(&unknown, &away, PATIENCE, NOW, 7).state,
+        DeliveryState::OutcomeUnknown
+    );
+    assert_eq!(
+        after_nothing_found(&unknown, PATIENCE, NOW).state,
+        DeliveryState::SetAside
+    );
 }

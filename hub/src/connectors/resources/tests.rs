@@ -16,11 +16,17 @@ fn record(drafts: Vec<Draft>) -> RecordState {
         let stamp = Stamp {
             change: ChangeId([number; 16]),
             salt: [0; 16],
-            at: HybridTime { wall_ms: u64::from(number), logical: 0 },
+            at: HybridTime {
+                wall_ms: u64::from(number),
+                logical: 0,
+            },
             boot: BootId([0; 16]),
             monotonic_ms: 0,
         };
-        let dot = Dot { replica: ReplicaId([1; 16]), counter: u64::from(number) };
+        let dot = Dot {
+            replica: ReplicaId([1; 16]),
+            counter: u64::from(number),
+        };
         let (header, payload) = author::compose(draft, &stamp, dot, Some(&state), Some(&state), &[]).unwrap();
         state.apply(&header, &payload, |_| false);
     }
@@ -28,15 +34,28 @@ fn record(drafts: Vec<Draft>) -> RecordState {
 }
 
 fn number(system: &str, value: &str, kind: &str) -> Phi<Number> {
-    Phi::new(Number { system: system.to_owned(), value: value.to_owned(), kind: kind.to_owned() })
+    Phi::new(Number {
+        system: system.to_owned(),
+        value: value.to_owned(),
+        kind: kind.to_owned(),
+    })
 }
 
 fn patient_writing() -> Writing {
-    Writing::new(patient::KIND, RecordId([0xab; 16]), Action::Arrive, Channel::Page.program(), 0)
+    Writing::new(
+        patient::KIND,
+        RecordId([0xab; 16]),
+        Action::Arrive,
+        Channel::Page.program(),
+        0,
+    )
 }
 
 fn quill() -> RecordState {
-    let name = PersonName { middle: "Mary".to_owned(), ..PersonName::new("Quill", "Orla") };
+    let name = PersonName {
+        middle: "Mary".to_owned(),
+        ..PersonName::new("Quill", "Orla")
+    };
     let mut drafts = vec![
         patient_writing()
             .set(patient::NAME, &Phi::new(name))
@@ -98,7 +117,13 @@ fn a_name_among_several_counts_and_a_chart_out_of_use_does_not() {
     let ours = identity(&quill());
     let mut theirs = patient_resource(&quill());
     theirs.id = Some("p1".to_owned());
-    theirs.name.insert(0, HumanName { family: Some("Marlow".to_owned()), ..HumanName::default() });
+    theirs.name.insert(
+        0,
+        HumanName {
+            family: Some("Marlow".to_owned()),
+            ..HumanName::default()
+        },
+    );
 
     assert_eq!(candidate(&theirs, &ours).unwrap().identity.name.family, "Quill");
     theirs.active = Some(false);
@@ -108,9 +133,18 @@ fn a_name_among_several_counts_and_a_chart_out_of_use_does_not() {
 #[test]
 fn an_authority_becomes_a_uri() {
     assert_eq!(system_uri("urn:oid:1.2.3").as_deref(), Some("urn:oid:1.2.3"));
-    assert_eq!(system_uri("http://hospital.example/mrn").as_deref(), Some("http://hospital.example/mrn"));
-    assert_eq!(system_uri("NIST MPI").as_deref(), Some("urn:mainstay:authority:NIST%20MPI"));
-    assert_eq!(system_uri("http://two words").as_deref(), Some("urn:mainstay:authority:http%3A%2F%2Ftwo%20words"));
+    assert_eq!(
+        system_uri("http://hospital.example/mrn").as_deref(),
+        Some("http://hospital.example/mrn")
+    );
+    assert_eq!(
+        system_uri("NIST MPI").as_deref(),
+        Some("urn:mainstay:authority:NIST%20MPI")
+    );
+    assert_eq!(
+        system_uri("http://two words").as_deref(),
+        Some("urn:mainstay:authority:http%3A%2F%2Ftwo%20words")
+    );
     assert_eq!(system_uri(" "), None);
 }
 
@@ -161,6 +195,11 @@ fn a_roomed_visit_says_where() {
 
 #[test]
 fn a_finished_visit_has_an_end() {
-    let states = [VisitState::Arrived, VisitState::Triaged, VisitState::WithProvider, VisitState::Discharged];
+    let states = [
+        VisitState::Arrived,
+        VisitState::Triaged,
+        VisitState::WithProvider,
+        VisitState::Discharged,
+    ];
     insta::assert_snapshot!(json(&told(&states)));
 }

@@ -12,14 +12,24 @@ async fn a_patient_and_the_visit_are_created_once_and_follow_the_flow() {
     let arrived = house.arrival(QUILL).await;
     house.until_all_done(arrived).await;
     house.moved(arrived, VisitState::Arrived, VisitState::Triaged).await;
-    house.moved(arrived, VisitState::Triaged, VisitState::WithProvider).await;
-    house.moved(arrived, VisitState::WithProvider, VisitState::Discharged).await;
+    house
+        .moved(arrived, VisitState::Triaged, VisitState::WithProvider)
+        .await;
+    house
+        .moved(arrived, VisitState::WithProvider, VisitState::Discharged)
+        .await;
     house.until_all_done(arrived).await;
 
     let (patients, encounters) = (arrived.at(&ehr).await, arrived.encounters_at(&ehr).await);
     assert_eq!((patients.len(), encounters.len()), (1, 1));
-    assert_eq!(patients[0]["id"].as_str().map(str::to_owned), house.partner_id(arrived).await);
-    assert_eq!(encounters[0]["subject"]["reference"], format!("Patient/{}", patients[0]["id"].as_str().unwrap()));
+    assert_eq!(
+        patients[0]["id"].as_str().map(str::to_owned),
+        house.partner_id(arrived).await
+    );
+    assert_eq!(
+        encounters[0]["subject"]["reference"],
+        format!("Patient/{}", patients[0]["id"].as_str().unwrap())
+    );
     assert_eq!(encounters[0]["status"], "finished");
     assert!(encounters[0]["period"]["end"].is_string());
     assert_eq!(house.reach.now(), Some(true));
@@ -41,7 +51,10 @@ async fn a_reply_lost_after_the_ehr_committed_leaves_one_patient_and_one_encount
 
     assert_eq!(line.passed().replies_lost, 2);
     assert_eq!(delivery.attempts, 1);
-    assert_eq!((arrived.at(&ehr).await.len(), arrived.encounters_at(&ehr).await.len()), (1, 1));
+    assert_eq!(
+        (arrived.at(&ehr).await.len(), arrived.encounters_at(&ehr).await.len()),
+        (1, 1)
+    );
     assert_eq!(arrived.encounters_at(&ehr).await[0]["status"], "triaged");
     house.stop().await;
 }
@@ -62,9 +75,17 @@ async fn a_hub_that_dies_between_the_attempt_and_the_reply_looks_it_up_first() {
     house.pull_the_plug().await;
     // The plug may have been pulled after the lost reply was noticed; set the record back to the moment before.
     let (sent, task) = house.registration(arrived).await;
-    let interrupted = Delivery { state: DeliveryState::BeingSent, attempts: 1, ..sent };
+    let interrupted = Delivery {
+        state: DeliveryState::BeingSent,
+        attempts: 1,
+        ..sent
+    };
     let shown = task.shown(task_record::DELIVERY.id);
-    house.says(&task, |writing| writing.replace(task_record::DELIVERY, &interrupted, &shown)).await;
+    house
+        .says(&task, |writing| {
+            writing.replace(task_record::DELIVERY, &interrupted, &shown)
+        })
+        .await;
 
     house.deliver();
     let (delivery, _) = house.until_registration(arrived, DeliveryState::Delivered).await;
@@ -105,17 +126,30 @@ async fn what_waits_while_the_line_is_cut_is_delivered_once_when_it_returns() {
     for number in 0..6 {
         // People who share a birth date and a phone would be asked about.
         let birth_date = format!("1980-12-1{number}");
-        all.push(house.arrival(Person { birth_date: &birth_date, phone: None, ..QUILL }).await);
+        all.push(
+            house
+                .arrival(Person {
+                    birth_date: &birth_date,
+                    phone: None,
+                    ..QUILL
+                })
+                .await,
+        );
     }
-    ::tests::until(PATIENCE, "the hub to notice", async || Ok((house.reach.now() == Some(false)).then_some(())))
-        .await
-        .unwrap();
+    ::tests::until(PATIENCE, "the hub to notice", async || {
+        Ok((house.reach.now() == Some(false)).then_some(()))
+    })
+    .await
+    .unwrap();
 
     line.restore().await.unwrap();
 
     for arrived in all {
         house.until_all_done(arrived).await;
-        assert_eq!((arrived.at(&ehr).await.len(), arrived.encounters_at(&ehr).await.len()), (1, 1));
+        assert_eq!(
+            (arrived.at(&ehr).await.len(), arrived.encounters_at(&ehr).await.len()),
+            (1, 1)
+        );
     }
     house.stop().await;
 }
@@ -125,17 +159,24 @@ async fn a_newer_encounter_task_takes_the_place_of_those_that_wait() {
     let (mut house, ehr, _line) = House::with_ehr().await;
     let arrived = house.arrival(QUILL).await;
     house.moved(arrived, VisitState::Arrived, VisitState::Triaged).await;
-    house.moved(arrived, VisitState::Triaged, VisitState::WithProvider).await;
+    house
+        .moved(arrived, VisitState::Triaged, VisitState::WithProvider)
+        .await;
 
     house.deliver();
     house.until_all_done(arrived).await;
 
     let encounters = arrived.encounters_at(&ehr).await;
-    assert_eq!((encounters.len(), encounters[0]["status"].as_str()), (1, Some("in-progress")));
+    assert_eq!(
+        (encounters.len(), encounters[0]["status"].as_str()),
+        (1, Some("in-progress"))
+    );
     assert_eq!(encounters[0]["meta"]["versionId"], "1");
     let tasks = house.tasks(arrived.patient).await;
     let deliveries = tasks.iter().filter_map(|task| task_record::DELIVERY.value(task));
-    let superseded = deliveries.filter(|delivery| delivery.state == DeliveryState::Superseded).count();
+    let superseded = deliveries
+        .filter(|delivery| delivery.state == DeliveryState::Superseded)
+        .count();
     assert_eq!(superseded, 2);
     house.stop().await;
 }

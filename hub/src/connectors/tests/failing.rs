@@ -24,12 +24,19 @@ struct Answers {
 impl Answers {
     fn creations(&self) -> usize {
         let heard = self.heard.lock().unwrap();
-        heard.iter().filter(|(method, path, _)| *method == Method::POST && !path.ends_with("_search")).count()
+        heard
+            .iter()
+            .filter(|(method, path, _)| *method == Method::POST && !path.ends_with("_search"))
+            .count()
     }
 }
 
 async fn answer(State(answers): State<Answers>, method: Method, uri: Uri, headers: HeaderMap, _: Bytes) -> Response {
-    answers.heard.lock().unwrap().push((method, uri.path().to_owned(), headers));
+    answers
+        .heard
+        .lock()
+        .unwrap()
+        .push((method, uri.path().to_owned(), headers));
     if uri.path().ends_with("_search") {
         let status = answers.to_searches.lock().unwrap().unwrap_or(200);
         return (StatusCode::from_u16(status).unwrap(), EMPTY).into_response();
@@ -42,7 +49,9 @@ async fn answer(State(answers): State<Answers>, method: Method, uri: Uri, header
     }
     if status == 201 {
         let kind = uri.path().trim_start_matches('/');
-        response.headers_mut().insert("location", format!("{kind}/made-1/_history/1").parse().unwrap());
+        response
+            .headers_mut()
+            .insert("location", format!("{kind}/made-1/_history/1").parse().unwrap());
     }
     response
 }
@@ -66,7 +75,10 @@ async fn refused_content_waits_for_a_person_and_is_sent_again_only_when_asked() 
 
     let arrived = house.arrival(QUILL).await;
     let (delivery, task) = house.until_registration(arrived, DeliveryState::Refused).await;
-    assert_eq!((delivery.class, delivery.note.as_str()), (ErrorClass::Validation, "HTTP 422 invalid"));
+    assert_eq!(
+        (delivery.class, delivery.note.as_str()),
+        (ErrorClass::Validation, "HTTP 422 invalid")
+    );
     assert_eq!(answers.creations(), 1);
 
     house.asks_for(&task, Intent::Again).await;
@@ -81,12 +93,20 @@ async fn a_refused_task_can_be_withdrawn_and_delays_nobody_else() {
 
     let refused = house.arrival(QUILL).await;
     let (_, task) = house.until_registration(refused, DeliveryState::Refused).await;
-    let other = house.arrival(Person { name: "Marlow, Ada", ..QUILL }).await;
+    let other = house
+        .arrival(Person {
+            name: "Marlow, Ada",
+            ..QUILL
+        })
+        .await;
     house.until_all_done(other).await;
     house.asks_for(&task, Intent::Withdraw).await;
     let (delivery, task) = house.until_registration(refused, DeliveryState::Withdrawn).await;
 
-    assert_eq!(Some(delivery.heeded), task_record::INTENT.latest(&task).map(|said| said.change));
+    assert_eq!(
+        Some(delivery.heeded),
+        task_record::INTENT.latest(&task).map(|said| said.change)
+    );
     assert_eq!(answers.creations(), 3, "one refused, then a patient and an encounter");
     house.stop().await;
 }
@@ -98,7 +118,10 @@ async fn a_wrong_token_is_an_error_of_authentication() {
     let arrived = house.arrival(QUILL).await;
     let (delivery, _) = house.until_registration(arrived, DeliveryState::Refused).await;
 
-    assert_eq!((delivery.class, delivery.note.as_str()), (ErrorClass::Authentication, "HTTP 401"));
+    assert_eq!(
+        (delivery.class, delivery.note.as_str()),
+        (ErrorClass::Authentication, "HTTP 401")
+    );
     house.stop().await;
 }
 
@@ -118,8 +141,12 @@ async fn an_ehr_that_is_busy_gets_the_task_after_the_pause_it_asked_for() {
 #[tokio::test]
 async fn attempts_are_spent_and_then_a_person_is_asked() {
     let (mut house, _) = partner(&[(503, "")]).await;
-    house.connector.take().map(|(_, stop)| stop.cancel());
-    house.config = Config { attempts_max: 2, breaker_failures: 100, ..house.config };
+    house.stop_delivering().await;
+    house.config = Config {
+        attempts_max: 2,
+        breaker_failures: 100,
+        ..house.config
+    };
     house.deliver();
 
     let arrived = house.arrival(QUILL).await;
@@ -140,7 +167,11 @@ async fn a_gateway_that_does_not_know_is_looked_up_before_a_second_attempt() {
     let is_creation = |(method, path, _): &(Method, String, HeaderMap)| *method == Method::POST && path == "/Patient";
     let first = heard.iter().position(is_creation).unwrap();
     let second = first + 1 + heard[first + 1..].iter().position(is_creation).unwrap();
-    assert!(heard[first + 1..second].iter().any(|(_, path, _)| path == "/Patient/_search"));
+    assert!(
+        heard[first + 1..second]
+            .iter()
+            .any(|(_, path, _)| path == "/Patient/_search")
+    );
     house.stop().await;
 }
 
@@ -148,12 +179,14 @@ async fn a_gateway_that_does_not_know_is_looked_up_before_a_second_attempt() {
 async fn while_the_ehr_is_away_it_is_only_probed_and_attempts_are_not_spent() {
     let (mut house, answers) = partner(&[(201, "")]).await;
     *answers.to_searches.lock().unwrap() = Some(503);
-    house.connector.take().map(|(_, stop)| stop.cancel());
+    house.stop_delivering().await;
     house.config.breaker_failures = 2;
     house.deliver();
     let arrived = house.arrival(QUILL).await;
     let asked = async || Ok((answers.heard.lock().unwrap().len() >= 6).then_some(()));
-    ::tests::until(PATIENCE, "the hub to have asked in vain six times", asked).await.unwrap();
+    ::tests::until(PATIENCE, "the hub to have asked in vain six times", asked)
+        .await
+        .unwrap();
 
     assert_eq!(house.reach.now(), Some(false));
     let (delivery, _) = house.registration(arrived).await;
@@ -174,7 +207,10 @@ async fn every_request_about_a_task_names_what_caused_it() {
     let visit = house.record(arrived.visit).await;
     let cause = clinic::flow::standing(&visit).unwrap().steps[0].change.to_string();
     let heard = answers.heard.lock().unwrap().clone();
-    let (_, _, headers) = heard.iter().find(|(method, path, _)| *method == Method::POST && path == "/Patient").unwrap();
+    let (_, _, headers) = heard
+        .iter()
+        .find(|(method, path, _)| *method == Method::POST && path == "/Patient")
+        .unwrap();
     assert_eq!(headers["x-request-id"].to_str().unwrap(), cause);
     let condition = format!("identifier=urn%3Amainstay%3Apatient%7C{}", arrived.patient);
     assert_eq!(headers["if-none-exist"].to_str().unwrap(), condition);
@@ -184,7 +220,7 @@ async fn every_request_about_a_task_names_what_caused_it() {
 #[tokio::test]
 async fn a_token_file_is_read_for_every_request() {
     let (mut house, answers) = partner(&[(201, "")]).await;
-    house.connector.take().map(|(_, stop)| stop.cancel());
+    house.stop_delivering().await;
     let file = house.folder.path().join("ehr-token");
     std::fs::write(&file, "first\n").unwrap();
     house.config.token_file = Some(file.clone());
@@ -193,7 +229,12 @@ async fn a_token_file_is_read_for_every_request() {
     house.until_all_done(one).await;
     std::fs::write(&file, "second\n").unwrap();
 
-    let other = house.arrival(Person { name: "Marlow, Ada", ..QUILL }).await;
+    let other = house
+        .arrival(Person {
+            name: "Marlow, Ada",
+            ..QUILL
+        })
+        .await;
     house.until_all_done(other).await;
 
     let heard = answers.heard.lock().unwrap().clone();

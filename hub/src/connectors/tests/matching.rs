@@ -1,8 +1,8 @@
 //! Nobody is created at the EHR who is there already, and doubt is a person's to settle.
 
-use clinic::numbering::TEMP_SYSTEM;
-use clinic::Identifier;
 use ::tests::ehr::KnownPatient;
+use clinic::Identifier;
+use clinic::numbering::TEMP_SYSTEM;
 
 use super::*;
 
@@ -29,18 +29,30 @@ async fn a_walk_in_with_the_same_name_birth_date_and_phone_is_attached() {
 
     assert_eq!(house.partner_id(arrived).await, Some(there.clone()));
     assert_eq!(quills(&ehr).await, 1);
-    assert_eq!(arrived.encounters_at(&ehr).await[0]["subject"]["reference"], format!("Patient/{there}"));
+    assert_eq!(
+        arrived.encounters_at(&ehr).await[0]["subject"]["reference"],
+        format!("Patient/{there}")
+    );
     house.stop().await;
 }
 
 #[tokio::test]
 async fn an_accented_name_is_found_however_the_ehr_spells_it() {
     let (mut house, ehr, _line) = House::with_ehr().await;
-    let known = KnownPatient { family: "O'Suilleabhain", given: "Mairead", ..KNOWN };
+    let known = KnownPatient {
+        family: "O'Suilleabhain",
+        given: "Mairead",
+        ..KNOWN
+    };
     let there = ehr.already_knows(known).await.unwrap();
     house.deliver();
 
-    let arrived = house.arrival(Person { name: "O\u{2019}Súilleabháin, Máiréad", ..QUILL }).await;
+    let arrived = house
+        .arrival(Person {
+            name: "O\u{2019}Súilleabháin, Máiréad",
+            ..QUILL
+        })
+        .await;
     house.until_registration(arrived, DeliveryState::Delivered).await;
 
     assert_eq!(house.partner_id(arrived).await, Some(there));
@@ -56,7 +68,10 @@ async fn an_ambiguous_match_asks_and_attaches_as_answered() {
     let arrived = house.arrival(QUILL).await;
     let (_, task) = house.until_registration(arrived, DeliveryState::OnHold).await;
     let offered = task_record::CANDIDATES.value(&task).unwrap().into_exposed().0;
-    assert_eq!(offered.iter().map(|one| one.partner_id.as_str()).collect::<Vec<_>>(), [there.as_str()]);
+    assert_eq!(
+        offered.iter().map(|one| one.partner_id.as_str()).collect::<Vec<_>>(),
+        [there.as_str()]
+    );
     house.answers(&task, Answer::Attach(there.clone())).await;
     house.until_all_done(arrived).await;
 
@@ -82,7 +97,12 @@ async fn an_ambiguous_match_asks_and_creates_as_answered() {
 #[tokio::test]
 async fn a_phone_and_a_name_alone_ask_too() {
     let (mut house, ehr, _line) = House::with_ehr().await;
-    ehr.already_knows(KnownPatient { birth_date: "1981-12-03", ..KNOWN }).await.unwrap();
+    ehr.already_knows(KnownPatient {
+        birth_date: "1981-12-03",
+        ..KNOWN
+    })
+    .await
+    .unwrap();
     house.deliver();
 
     let arrived = house.arrival(QUILL).await;
@@ -96,16 +116,33 @@ async fn a_phone_and_a_name_alone_ask_too() {
 async fn a_temp_number_on_two_records_blocks_both_until_one_is_put_right() {
     let (mut house, ehr, _line) = House::with_ehr().await;
     let one = house.arrival(QUILL).await;
-    let other = house.arrival(Person { name: "Marlow, Ada", ..QUILL }).await;
+    let other = house
+        .arrival(Person {
+            name: "Marlow, Ada",
+            ..QUILL
+        })
+        .await;
     let number = Phi::new(Identifier {
         system: TEMP_SYSTEM.to_owned(),
         value: "T0A00051".to_owned(),
         kind: "MR".to_owned(),
     });
     let writing = |arrived: Arrived| {
-        Writing::new(patient::KIND, arrived.patient, Action::Edit, Channel::Page.program(), now())
+        Writing::new(
+            patient::KIND,
+            arrived.patient,
+            Action::Edit,
+            Channel::Page.program(),
+            now(),
+        )
     };
-    house.write([one, other].map(|who| writing(who).assert(patient::IDENTIFIER, &number).done()).into()).await;
+    house
+        .write(
+            [one, other]
+                .map(|who| writing(who).assert(patient::IDENTIFIER, &number).done())
+                .into(),
+        )
+        .await;
 
     house.deliver();
     for arrived in [one, other] {
@@ -114,8 +151,18 @@ async fn a_temp_number_on_two_records_blocks_both_until_one_is_put_right() {
         assert!(arrived.at(&ehr).await.is_empty());
     }
     let record = house.record(one.patient).await;
-    let wrong: Vec<_> = patient::IDENTIFIER.standing(&record).iter().map(|said| said.change).collect();
-    house.write(vec![writing(one).refute(patient::IDENTIFIER, &wrong, "of another patient").done()]).await;
+    let wrong: Vec<_> = patient::IDENTIFIER
+        .standing(&record)
+        .iter()
+        .map(|said| said.change)
+        .collect();
+    house
+        .write(vec![
+            writing(one)
+                .refute(patient::IDENTIFIER, &wrong, "of another patient")
+                .done(),
+        ])
+        .await;
 
     house.until_all_done(one).await;
     assert_eq!(one.at(&ehr).await.len(), 1);
