@@ -36,6 +36,9 @@ pub enum Command {
         site: String,
         valid_hours: u32,
     },
+    Revoke {
+        agent: String,
+    },
     StaffAdd {
         login: String,
         name: String,
@@ -62,6 +65,9 @@ pub enum Reply {
         token: Zeroizing<String>,
         site: String,
         expires: String,
+    },
+    Revoked {
+        agent: String,
     },
     Staff {
         staff: String,
@@ -106,6 +112,7 @@ impl Admin {
         match command {
             Command::SiteAdd { name, zone, rooms, ehr } => self.add_site(name, zone, rooms, ehr).await,
             Command::Token { site, valid_hours } => self.issue_token(&site, valid_hours).await,
+            Command::Revoke { agent } => self.revoke(&agent).await,
             Command::StaffAdd {
                 login,
                 name,

@@ -63,6 +63,11 @@ enum Verb {
         #[arg(long, default_value_t = 24, value_name = "HOURS")]
         valid_hours: u32,
     },
+    /// Take an agent's enrolment back for good: a machine that was lost, stolen or replaced.
+    Revoke {
+        /// The agent's id, as `status` lists it.
+        agent: String,
+    },
     /// Staff, who sign in at their site, also while the line is cut.
     #[command(subcommand)]
     Staff(StaffVerb),
@@ -71,6 +76,8 @@ enum Verb {
     Patient(PatientVerb),
     /// Show the sites, how far the hub has each, and what waits for the EHR.
     Status,
+    /// Print the JSON schema of hub.toml, for editors that check as you type.
+    Schema,
     /// Print the completions of a shell: mainstay-hub completions bash > /etc/bash_completion.d/mainstay-hub
     Completions { shell: clap_complete::Shell },
 }
@@ -155,12 +162,14 @@ fn act(cli: Cli) -> Result<(), Failure> {
     let home = Home::new(&std::path::absolute(&cli.home).unwrap_or(cli.home));
     let command = match cli.verb {
         Verb::Run => return run(&home, cli.json),
+        Verb::Schema => return print(&Config::json_schema()?),
         Verb::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "mainstay-hub", &mut std::io::stdout());
             return Ok(());
         }
         Verb::Site(SiteVerb::Add { name, zone, rooms, ehr }) => Command::SiteAdd { name, zone, rooms, ehr },
         Verb::Token { site, valid_hours } => Command::Token { site, valid_hours },
+        Verb::Revoke { agent } => Command::Revoke { agent },
         Verb::Staff(StaffVerb::Add {
             login,
             name,
@@ -193,8 +202,11 @@ fn act(cli: Cli) -> Result<(), Failure> {
     } else {
         show::text(&reply)
     };
-    writeln!(std::io::stdout(), "{}", text.as_str())
-        .map_err(|error| Failure::failed(format!("standard output: {error}")))
+    print(&text)
+}
+
+fn print(text: &str) -> Result<(), Failure> {
+    writeln!(std::io::stdout(), "{text}").map_err(|error| Failure::failed(format!("standard output: {error}")))
 }
 
 fn run(home: &Home, json: bool) -> Result<(), Failure> {

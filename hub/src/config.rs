@@ -34,6 +34,12 @@ impl Config {
         }
     }
 
+    /// What may stand in the file, as JSON Schema.
+    pub fn json_schema() -> Result<String, Failure> {
+        serde_json::to_string_pretty(&schemars::schema_for!(Config))
+            .map_err(|error| Failure::failed(format!("the schema cannot be shown: {error}")))
+    }
+
     fn parse(text: &str) -> Result<Config, String> {
         let config: Config = toml::from_str(text).map_err(|error| {
             let line = error
@@ -97,6 +103,16 @@ mod tests {
                 ..config
             },
             Config::default()
+        );
+    }
+
+    #[test]
+    fn the_shipped_schema_is_that_of_this_version() {
+        let shipped = include_str!("../../config/hub.schema.json");
+
+        assert!(
+            shipped.trim_end() == Config::json_schema().unwrap(),
+            "run: mainstay-hub schema > config/hub.schema.json"
         );
     }
 

@@ -29,7 +29,7 @@ mod sites;
 mod tasks;
 mod writing;
 
-pub use enrolments::{Enrolment, TokenRow};
+pub use enrolments::{Agent, Enrolment, TokenRow};
 pub use meta::Organisation;
 pub use sites::{Site, SiteFigures};
 pub use writing::Policy;

@@ -101,6 +101,24 @@ impl Admin {
             expires: iso(expires_ms),
         })
     }
+
+    /// The agent is refused from its next request on; a pull that is held now is its last.
+    pub(super) async fn revoke(&self, agent: &str) -> Result<Reply, Failure> {
+        let id = RecordId::parse(agent).ok_or_else(|| {
+            Failure::new(
+                Exit::Usage,
+                format!("\"{agent}\" is not an agent's id: see mainstay-hub status"),
+            )
+        })?;
+        let known = self.db.write(move |txn| Ok::<_, Failure>(txn.revoke(id.0)?)).await?;
+        if !known {
+            return Err(Failure::failed(format!(
+                "there is no agent {id}: see mainstay-hub status"
+            )));
+        }
+        tracing::warn!(agent = %id, "an agent's enrolment was revoked");
+        Ok(Reply::Revoked { agent: id.to_string() })
+    }
 }
 
 fn write_site(txn: &mut crate::db::Txn<'_>, added: &Site, rooms: &[String]) -> Result<(), Failure> {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sync_protocol::{Hash, Lane};
 
 use super::{Admin, Reply, iso};
-use crate::db::{Site, SiteFigures};
+use crate::db::{Agent, Site, SiteFigures};
 use crate::exit::Failure;
 
 #[derive(Serialize, Deserialize)]
@@ -26,7 +26,15 @@ pub struct SiteStatus {
     pub last_seen: Option<String>,
     pub accepted: u64,
     pub quarantined: u64,
+    pub agents: Vec<AgentStatus>,
     pub roots: Roots,
+}
+
+#[derive(Serialize, Deserialize)]
+pub struct AgentStatus {
+    pub agent: String,
+    pub enrolled: String,
+    pub revoked: Option<String>,
 }
 
 /// One per lane, as hexadecimal digits.
@@ -45,7 +53,8 @@ impl Admin {
             let mut sites = Vec::new();
             for site in txn.sites()? {
                 let figures = txn.site_figures(site.scope)?;
-                sites.push(SiteStatus::of(site, &figures));
+                let agents = txn.agents_of(site.scope)?;
+                sites.push(SiteStatus::of(site, &figures, &agents));
             }
             let mut tasks = BTreeMap::new();
             for state in TaskState::ALL {
@@ -59,7 +68,7 @@ impl Admin {
 }
 
 impl SiteStatus {
-    fn of(site: Site, figures: &SiteFigures) -> SiteStatus {
+    fn of(site: Site, figures: &SiteFigures, agents: &[Agent]) -> SiteStatus {
         let root = |wanted: Lane| {
             let found = figures.roots.iter().find(|(lane, _)| *lane == wanted);
             found.map_or(Hash([0; 32]), |(_, root)| *root).to_string()
@@ -70,12 +79,23 @@ impl SiteStatus {
             last_seen: site.seen_ms.map(iso),
             accepted: figures.accepted,
             quarantined: figures.quarantined,
+            agents: agents.iter().map(AgentStatus::of).collect(),
             roots: Roots {
                 safety: root(Lane::Safety),
                 flow: root(Lane::Flow),
                 schedule: root(Lane::Schedule),
                 reference: root(Lane::Reference),
             },
+        }
+    }
+}
+
+impl AgentStatus {
+    fn of(agent: &Agent) -> AgentStatus {
+        AgentStatus {
+            agent: data_encoding::HEXLOWER.encode(&agent.agent),
+            enrolled: iso(agent.enrolled_ms),
+            revoked: agent.revoked_ms.map(iso),
         }
     }
 }

@@ -32,6 +32,7 @@ pub(super) fn text(reply: &Reply) -> Zeroizing<String> {
                 token.as_str()
             )
         }
+        Reply::Revoked { agent } => format!("agent {agent} is refused from now on"),
         Reply::Staff { staff } => format!("added staff {staff}"),
         Reply::Edited { patient, changes } if changes.is_empty() => format!("patient {patient} says that already"),
         Reply::Edited { patient, changes } => format!("patient {patient}: {} changes", changes.len()),
@@ -64,6 +65,12 @@ fn text_of_status(status: &Status) -> String {
             "\n\n{}  {}\n  last heard of {seen}; {} changes held, {} set aside",
             site.site, site.name, site.accepted, site.quarantined
         );
+        for agent in &site.agents {
+            let _ = match &agent.revoked {
+                None => write!(text, "\n  agent {} enrolled {}", agent.agent, agent.enrolled),
+                Some(revoked) => write!(text, "\n  agent {} revoked {revoked}", agent.agent),
+            };
+        }
     }
     let tasks: Vec<String> = status
         .tasks

@@ -25,6 +25,14 @@ pub struct Enrolment {
     pub revoked: bool,
 }
 
+/// An agent as lists show it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Agent {
+    pub agent: [u8; 16],
+    pub enrolled_ms: u64,
+    pub revoked_ms: Option<u64>,
+}
+
 impl Txn<'_> {
     pub fn add_token(&mut self, token: &TokenRow) -> Result<(), DbError> {
         self.connection
@@ -89,5 +97,32 @@ impl Txn<'_> {
             })
         });
         Ok(row.optional()?)
+    }
+
+    /// Takes an agent's enrolment back, for good. False when there is no such agent.
+    pub fn revoke(&mut self, agent: [u8; 16]) -> Result<bool, DbError> {
+        let revoked = self
+            .connection
+            .prepare_cached(
+                "UPDATE enrolments SET revoked_ms = COALESCE(revoked_ms, ?3) WHERE org = ?1 AND agent = ?2",
+            )?
+            .execute(params![self.org, agent, stored(self.now_ms)])?;
+        Ok(revoked > 0)
+    }
+
+    /// The agents that were ever enrolled for a site, in the order of their enrolment.
+    pub fn agents_of(&mut self, scope: ScopeId) -> Result<Vec<Agent>, DbError> {
+        let mut query = self.connection.prepare_cached(
+            "SELECT agent, enrolled_ms, revoked_ms FROM enrolments WHERE org = ?1 AND scope = ?2 \
+             ORDER BY enrolled_ms, agent",
+        )?;
+        let rows = query.query_map(params![self.org, scope.0], |row| {
+            Ok(Agent {
+                agent: row.get(0)?,
+                enrolled_ms: unstored(row.get(1)?),
+                revoked_ms: row.get::<_, Option<i64>>(2)?.map(unstored),
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 }

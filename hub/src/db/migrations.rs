@@ -16,12 +16,13 @@ pub(super) fn bring_forward(connection: &mut Connection) -> Result<(), DbError> 
             known: STEPS.len(),
         });
     }
-    Migrations::from_slice(STEPS)
-        .to_latest(connection)
-        .map_err(|error| match error {
-            rusqlite_migration::Error::RusqliteError { err, .. } => DbError::from(err),
-            other => DbError::Migration(other.to_string()),
-        })
+    Migrations::from_slice(STEPS).to_latest(connection).map_err(|error| {
+        if let rusqlite_migration::Error::RusqliteError { err, .. } = error {
+            DbError::from(err)
+        } else {
+            DbError::Migration(error.to_string())
+        }
+    })
 }
 
 #[cfg(test)]

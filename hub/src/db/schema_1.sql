@@ -148,6 +148,7 @@ CREATE TABLE enrolments (
     revoked_ms BIGINT,
     PRIMARY KEY (org, agent)
 );
+CREATE INDEX enrolments_by_scope ON enrolments (org, scope);
 
 -- The short series of TEMP numbers of an incarnation; never given to another one.
 CREATE TABLE series (

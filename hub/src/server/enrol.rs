@@ -88,15 +88,13 @@ fn enrol_in(txn: &mut Txn<'_>, authority: &Authority, token: &EnrolmentToken, cs
         agent: Uuid::from_bytes(agent),
     };
     let now_secs = i64::try_from(txn.now_ms() / 1000).unwrap_or(i64::MAX);
-    let certificate = authority
-        .issue_client_from_csr(csr, peer, now_secs)
-        .map_err(|error| match error {
-            AuthorityError::RequestRefused => Refusal::CsrRefused,
-            other => {
-                tracing::error!(error = %other, "a client certificate was not made");
-                Refusal::Failed
-            }
-        })?;
+    let certificate = authority.issue_client_from_csr(csr, peer, now_secs).map_err(|error| {
+        if matches!(error, AuthorityError::RequestRefused) {
+            return Refusal::CsrRefused;
+        }
+        tracing::error!(%error, "a client certificate was not made");
+        Refusal::Failed
+    })?;
     txn.put_enrolment(agent, site.scope, *fingerprint(&certificate).as_bytes())?;
     txn.use_token(kept.token, agent, key)?;
     txn.note_seen(site.scope)?;
@@ -122,4 +120,66 @@ fn public_key_digest(csr: &[u8]) -> Option<[u8; 32]> {
     let (_, request) = X509CertificationRequest::from_der(csr).ok()?;
     let key = request.certification_request_info.subject_pki.subject_public_key.data;
     digest(&SHA256, &key).as_ref().try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use vault::{ClientKey, DataKey};
+
+    use super::*;
+    use crate::db::{Config, Db, Place, Policy, Site, TokenRow};
+
+    const SCOPE: sync_protocol::ScopeId = sync_protocol::ScopeId([7; 16]);
+
+    async fn enrol_with_token_that_expires_at(
+        expires_ms: impl Fn(u64) -> u64 + Send + 'static,
+    ) -> Result<String, Refusal> {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place {
+            file: folder.path().join("hub.db"),
+            config: Config::default(),
+        };
+        let db = Db::create(&place, &DataKey::generate().unwrap(), Policy::CATALOGUE).unwrap();
+        let authority = Authority::create("Test", jiff::Timestamp::now().as_second()).unwrap();
+        let token = EnrolmentToken::issue("https://hub.example", authority.fingerprint()).unwrap();
+        let csr = ClientKey::generate().unwrap().certificate_request().unwrap();
+        let enrolled = db.write(move |txn| {
+            txn.add_site(&Site {
+                scope: SCOPE,
+                name: "Riverside".to_owned(),
+                zone: "America/Chicago".to_owned(),
+                ehr: clinic::value::Target::Person,
+                seen_ms: None,
+            })?;
+            txn.add_token(&TokenRow {
+                token: *token.id(),
+                secret_hash: token.secret().digest(),
+                scope: SCOPE,
+                expires_ms: expires_ms(txn.now_ms()),
+                used_by: None,
+            })?;
+            enrol_in(txn, &authority, &token, &csr)
+        });
+        enrolled.await.map(|reply| reply.site)
+    }
+
+    #[tokio::test]
+    async fn a_token_is_good_until_it_expires_and_not_after() {
+        let fresh = enrol_with_token_that_expires_at(|now_ms| now_ms + 1).await;
+        let expired = enrol_with_token_that_expires_at(|now_ms| now_ms).await;
+
+        assert_eq!(fresh, Ok(SCOPE.to_string()));
+        assert_eq!(expired, Err(Refusal::TokenExpired));
+    }
+
+    #[test]
+    fn a_public_key_is_known_again_whatever_request_it_signs() {
+        let (key, other) = (ClientKey::generate().unwrap(), ClientKey::generate().unwrap());
+        let digest = |key: &ClientKey| public_key_digest(&key.certificate_request().unwrap());
+
+        assert!(digest(&key).is_some());
+        assert_eq!(digest(&key), digest(&key));
+        assert_ne!(digest(&key), digest(&other));
+        assert_eq!(public_key_digest(b"nothing"), None);
+    }
 }

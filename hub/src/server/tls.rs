@@ -27,10 +27,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Takes the port.
 pub async fn bind(listen: SocketAddr) -> Result<TcpListener, Failure> {
     TcpListener::bind(listen).await.map_err(|error| {
-        let exit = match error.kind() {
-            std::io::ErrorKind::AddrInUse => Exit::PortTaken,
-            _ => Exit::Failed,
-        };
+        let taken = error.kind() == std::io::ErrorKind::AddrInUse;
+        let exit = if taken { Exit::PortTaken } else { Exit::Failed };
         Failure::new(
             exit,
             format!("{listen} cannot be listened on ({error}): stop who uses it, or set [server] listen"),

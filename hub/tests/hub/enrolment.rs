@@ -144,3 +144,27 @@ async fn nobody_is_served_without_a_certificate_of_this_hub() {
     let refused = tokio::io::AsyncReadExt::read(&mut stream, &mut [0; 1]).await;
     assert_eq!(tls::classify(&refused.unwrap_err()), tls::TlsTrouble::RefusedByPeer);
 }
+
+#[tokio::test]
+async fn a_revoked_agent_is_refused_and_the_sites_other_one_is_not() {
+    let home = Home::new();
+    let site = home.add_site("Riverside");
+    let hub = home.run();
+    let mut lost = Agent::enrolled(&hub, &home.token(&site)).await;
+    let agents = home.json(&["status"])["sites"][0]["agents"].clone();
+    let lost_id = agents[0]["agent"].as_str().unwrap().to_owned();
+    let other = Agent::enrolled(&hub, &home.token(&site)).await;
+    assert_eq!(lost.probe(&hub).await.status, 200);
+
+    assert_eq!(home.json(&["revoke", &lost_id])["agent"], lost_id);
+
+    let (_, push) = lost.register("Vance");
+    assert_eq!(lost.probe(&hub).await.refusal(), (403, "revoked".to_owned()));
+    assert_eq!(
+        lost.post(&hub, "/v1/push", push.encode()).await.refusal(),
+        (403, "revoked".to_owned())
+    );
+    assert_eq!(other.probe(&hub).await.status, 200);
+    assert!(home.json(&["status"])["sites"][0]["agents"][0]["revoked"].is_string());
+    assert_eq!(home.failure(&["revoke", "00000000000000000000000000000000"]).0, 1);
+}
