@@ -10,7 +10,9 @@ pub mod line;
 pub mod page;
 pub mod people;
 pub mod process;
+pub mod small_disk;
 
+use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -25,6 +27,21 @@ pub fn plain_http() -> Result<reqwest::Client> {
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none());
     client.build().context("no HTTP client")
+}
+
+/// A port that nobody listens on, outside the range from which the kernel hands out ports to those who ask for any.
+pub fn free_port() -> Result<u16> {
+    const FIRST: u16 = 20_000;
+    const COUNT: u16 = 12_000;
+    const TRIES: usize = 50;
+    for _ in 0..TRIES {
+        let drawn = uuid::Uuid::new_v4().into_bytes();
+        let port = FIRST + u16::from_be_bytes([drawn[0], drawn[1]]) % COUNT;
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("no free port was found in {TRIES} tries")
 }
 
 /// Asks until there is an answer; an error ends it at once.
