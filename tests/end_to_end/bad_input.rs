@@ -88,7 +88,9 @@ async fn a_token_is_refused_when_it_is_mistyped_made_up_or_used() -> Result<()> 
     let (head, tail) = token.split_at(20);
     let mistyped = format!("{head}{}{}", if tail.starts_with('b') { 'c' } else { 'b' }, &tail[1..]);
     let real = EnrolmentToken::parse(&token)?;
-    let made_up = EnrolmentToken::issue(real.hub_url(), real.authority())?.render().to_string();
+    let made_up = EnrolmentToken::issue(real.hub_url(), real.authority())?
+        .render()
+        .to_string();
     let (first, second) = (newcomer(&world, "first"), newcomer(&world, "second"));
 
     let mistyped = enrol(&first, &mistyped).await?;
