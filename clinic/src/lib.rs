@@ -6,6 +6,7 @@
 
 pub mod catalogue;
 pub mod flow;
+pub mod hl7;
 pub mod index;
 pub mod matching;
 pub mod numbering;
