@@ -40,6 +40,10 @@ pub fn find(tx: &ReadTx<'_>, login: &str) -> Result<Option<(Person, String)>, Tx
     Ok(person(&one.state).zip(staff::CREDENTIAL.value(&one.state)))
 }
 
+/// Held against a login that nobody has, so that the time it takes tells nothing. Nobody knows a passphrase for it.
+pub const NOBODYS_CREDENTIAL: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5IGlzIG5vYm9keQ$q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA";
+
 /// Whether the passphrase is the credential's. Takes tens of milliseconds on purpose: call it off the async threads.
 pub fn verify(credential: &str, passphrase: &str) -> bool {
     Argon2::default()
@@ -71,13 +75,37 @@ pub fn begin(tx: &mut WriteTx<'_>, token: &[u8], staff: RecordId, now_ms: u64) -
     })
 }
 
+/// A sign-in that holds.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SignedIn {
+    pub person: Person,
+    /// When it was last noted that somebody used it.
+    pub seen_ms: u64,
+}
+
 /// Who is signed in under a token, if the person is still staff and the sign-in has not lapsed.
-pub fn of_token(tx: &ReadTx<'_>, token: &[u8], now_ms: u64) -> Result<Option<Person>, TxError> {
+pub fn of_token(tx: &ReadTx<'_>, token: &[u8], now_ms: u64) -> Result<Option<SignedIn>, TxError> {
     let Some(sign_in) = tx.sign_in(token_hash(token))? else {
         return Ok(None);
     };
     if sign_in.expires_ms <= now_ms {
         return Ok(None);
     }
-    Ok(tx.state(sign_in.staff)?.as_ref().and_then(person))
+    let person = tx.state(sign_in.staff)?.as_ref().and_then(person);
+    Ok(person.map(|person| SignedIn {
+        person,
+        seen_ms: sign_in.seen_ms,
+    }))
+}
+
+/// Notes that a sign-in is used, so that it does not lapse.
+pub fn keep_alive(tx: &mut WriteTx<'_>, token: &[u8], now_ms: u64) -> Result<(), TxError> {
+    match tx.sign_in(token_hash(token))? {
+        Some(sign_in) if sign_in.expires_ms > now_ms => tx.put_sign_in(&SignIn {
+            seen_ms: now_ms,
+            expires_ms: now_ms + IDLE_MAX_MS,
+            ..sign_in
+        }),
+        Some(_) | None => Ok(()),
+    }
 }

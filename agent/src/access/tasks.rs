@@ -1,8 +1,11 @@
 //! What people do about tasks: withdraw, try again, answer, type in by hand. The delivery itself is the hub's.
 
-use clinic::catalogue::task;
+use clinic::catalogue::{patient, task};
+use clinic::index;
 use clinic::policy::Permission;
-use clinic::task::{Answer, Entered, Intent, TaskState, state_of};
+use clinic::rules::EHR_SYSTEM;
+use clinic::task::{Answer, Entered, Intent, TaskKind, TaskState, state_of};
+use clinic::value::Identifier;
 use clinic::write::{Action, Writing};
 use sync_protocol::{ChangeId, Phi, RecordId, RecordState};
 
@@ -56,18 +59,73 @@ pub fn enter_by_hand(
     shown: &[ChangeId],
     event_ms: i64,
 ) -> Result<(), ActError> {
-    open_task(tx, by, id)?;
-    if number.trim().is_empty() {
+    let state = open_task(tx, by, id)?;
+    let number = number.trim();
+    if number.is_empty() {
         return Err(ActError::Invalid {
             field: "number",
             remedy: "write the number that the EHR gave back",
         });
     }
+    let registered = (task::KIND_OF_WORK.value(&state) == Some(TaskKind::RegisterPatient))
+        .then(|| task::PATIENT.value(&state))
+        .flatten();
+    if let Some(patient_id) = registered
+        && has_another_owner(tx, number, patient_id)?
+    {
+        return Err(ActError::Invalid {
+            field: "number",
+            remedy: "this number belongs to another patient here; look at it again in the EHR",
+        });
+    }
     let entered = Phi::new(Entered {
-        number: number.trim().to_owned(),
+        number: number.to_owned(),
     });
     let draft = Writing::new(task::KIND, id, Action::ChangeTask, by.actor(), event_ms)
         .replace(task::ENTERED, &entered, shown)
+        .done();
+    match (write(tx, &draft)?, registered) {
+        (Some(cause), Some(patient_id)) => give_number(tx, by, patient_id, number, cause, event_ms),
+        (Some(_) | None, _) => Ok(()),
+    }
+}
+
+/// Whether the EHR's number stands on somebody else here.
+fn has_another_owner(tx: &WriteTx<'_>, number: &str, patient_id: RecordId) -> Result<bool, ActError> {
+    let exactly = index::Wanted::Exactly(index::identifier_term(number));
+    let found = tx.search(&[vec![exactly]], patient::KIND, OWNERS_MAX)?;
+    Ok(found.iter().any(|stored| {
+        let numbers = patient::IDENTIFIER.standing(&stored.state);
+        let same = |id: &Identifier| id.system == EHR_SYSTEM && id.value == number;
+        stored.state.record != patient_id && numbers.iter().any(|said| same(said.value.expose()))
+    }))
+}
+
+/// More than one is a fault already; a few show it.
+const OWNERS_MAX: u32 = 10;
+
+/// From now on the patient is known at the EHR under this number.
+fn give_number(
+    tx: &mut WriteTx<'_>,
+    by: By<'_>,
+    patient_id: RecordId,
+    number: &str,
+    cause: ChangeId,
+    event_ms: i64,
+) -> Result<(), ActError> {
+    let state = known(tx, patient_id, patient::KIND, "patient")?;
+    let number = Identifier {
+        system: EHR_SYSTEM.to_owned(),
+        value: number.to_owned(),
+        kind: "MR".to_owned(),
+    };
+    let standing = patient::IDENTIFIER.standing(&state);
+    if standing.iter().any(|said| *said.value.expose() == number) {
+        return Ok(());
+    }
+    let draft = Writing::new(patient::KIND, patient_id, Action::Edit, by.actor(), event_ms)
+        .because(cause)
+        .assert(patient::IDENTIFIER, &Phi::new(number))
         .done();
     write(tx, &draft).map(|_| ())
 }

@@ -24,7 +24,8 @@ pub struct Move {
 }
 
 /// Moves a visit. A state that the graph does not lead to from where the visit stands is refused: going back is an undo.
-pub fn move_visit(tx: &mut WriteTx<'_>, by: By<'_>, id: RecordId, step: &Move) -> Result<(), ActError> {
+/// Answers the change that an undo of this move names, or nothing when nothing was new.
+pub fn move_visit(tx: &mut WriteTx<'_>, by: By<'_>, id: RecordId, step: &Move) -> Result<Option<ChangeId>, ActError> {
     by.may(Permission::MoveVisit)?;
     let before = known(tx, id, visit::KIND, "visit")?;
     let standing = flow::standing(&before);
@@ -58,10 +59,11 @@ pub fn move_visit(tx: &mut WriteTx<'_>, by: By<'_>, id: RecordId, step: &Move) -
         );
     }
     let Some(cause) = write(tx, &writing.done())? else {
-        return Ok(());
+        return Ok(None);
     };
     follow_room(tx, by, &before, step, cause)?;
-    cause_tasks(tx, cause, id, from, step.event_ms)
+    cause_tasks(tx, cause, id, from, step.event_ms)?;
+    Ok(Some(cause))
 }
 
 /// Of the ids on the page, those of one field.
@@ -121,7 +123,8 @@ pub fn set_room(
     write(tx, &draft).map(|_| ())
 }
 
-/// Takes back exactly the steps that were shown. A step that somebody else took meanwhile stands.
+/// Takes back exactly the steps that were shown, and the room and provider that came with them. A step that somebody else
+/// took meanwhile stands.
 pub fn undo(tx: &mut WriteTx<'_>, by: By<'_>, id: RecordId, shown: &[ChangeId], event_ms: i64) -> Result<(), ActError> {
     by.may(Permission::MoveVisit)?;
     let before = known(tx, id, visit::KIND, "visit")?;
@@ -138,10 +141,25 @@ pub fn undo(tx: &mut WriteTx<'_>, by: By<'_>, id: RecordId, shown: &[ChangeId], 
     if steps.len() == standing.steps.len() {
         return Err(ActError::Conflict("an arrival is not undone; cancel the visit instead"));
     }
-    let draft = Writing::new(visit::KIND, id, Action::Undo, by.actor(), event_ms)
-        .withdraw(visit::TRANSITION, &steps)
-        .done();
-    let Some(cause) = write(tx, &draft)? else { return Ok(()) };
+    let room = visit::ROOM.latest(&before).filter(|said| steps.contains(&said.change));
+    let provider = visit::PROVIDER
+        .latest(&before)
+        .filter(|said| steps.contains(&said.change));
+    let mut writing =
+        Writing::new(visit::KIND, id, Action::Undo, by.actor(), event_ms).withdraw(visit::TRANSITION, &steps);
+    if let Some(room) = &room {
+        writing = writing.clear(visit::ROOM, &[room.change]);
+    }
+    if let Some(provider) = &provider {
+        writing = writing.clear(visit::PROVIDER, &[provider.change]);
+    }
+    let Some(cause) = write(tx, &writing.done())? else {
+        return Ok(());
+    };
+    if let Some(room) = room {
+        // Nobody was in it: the step into it is what was taken back.
+        note_room(tx, by, room.value, RoomState::Clean, event_ms, cause)?;
+    }
     cause_tasks(tx, cause, id, Some(standing.state), event_ms)
 }
 

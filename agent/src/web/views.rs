@@ -43,7 +43,7 @@
 //! | `POST /visits/{id}/move` | `act`: a [`VisitAct`], required; `shown` | [`MessageView`] |
 //! | `POST /visits/{id}/undo` | `shown`, required: the changes taken back, exactly these | [`MessageView`] |
 //! | `POST /rooms/{id}/state` | `to`: a [`RoomState::code`], required; `shown` | [`MessageView`] |
-//! | `POST /patients/{id}/edit` | per [`PatientField`] that is not disputed `{name}` and `shown_{name}`; an unchanged one is sent too and is no change | [`PatientView`] with `wrong` and `input` kept, 422 |
+//! | `POST /patients/{id}/edit` | per [`PatientField`] that is not disputed `{name}`, `shown_{name}` and `was_{name}`; an unchanged one is sent too and is no change | [`PatientView`] with `wrong` and `input` kept, 422 |
 //! | `POST /patients/{id}/allergies` | `substance` required, `reaction` | [`MessageView`] |
 //! | `POST /allergies/{id}/refute` | `why` required, `shown` required | [`MessageView`] |
 //! | `POST /conflicts/{record}/{field}/decide` | `keep`: a change id, or `other`, required; `value` with `other`; `shown` required | [`MessageView`], or the page with [`Conflict::wrong`] |

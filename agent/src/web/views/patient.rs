@@ -92,6 +92,8 @@ pub struct AllergyPanel {
     pub refuted: Vec<AllergyEntry>,
     /// Somebody has said that there are none. Not the same as nobody having asked.
     pub none_known: bool,
+    /// Whether this person may refute one.
+    pub may_refute: bool,
     pub as_of: String,
 }
 
@@ -144,7 +146,7 @@ pub struct ResultEntry {
     pub name: String,
     /// "12:51, analyser LAB1"
     pub received: String,
-    /// "Final", "Preliminary"
+    /// "preliminary", "corrected"; empty when it is final
     pub status: String,
     pub lines: Vec<ResultLine>,
 }
@@ -167,6 +169,8 @@ pub struct PatientField {
     pub value: String,
     /// What stands in the input: the value as a person types it, or what was typed when it was wrong.
     pub input: String,
+    /// What stood in the input when the page was shown; sent as `was_{name}`, so that what nobody touched is no change.
+    pub was: String,
     pub kind: FieldKind,
     /// "Typed here 11:09 by Dolores Quiñones-Whitfield"
     pub source: String,

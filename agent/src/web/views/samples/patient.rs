@@ -8,6 +8,7 @@ fn field(name: &str, label: &str, value: &str, kind: FieldKind, source: &str) ->
         label: label.into(),
         value: value.into(),
         input: value.into(),
+        was: value.into(),
         kind,
         source: source.into(),
         beside: vec![],
@@ -30,6 +31,7 @@ fn patient_fields() -> Vec<PatientField> {
     phone.beside = vec!["(503) 555-0199 · Eastgate 10:58, Marcus Oyelaran".into()];
     let mut sex = field("sex", "Sex", "Male", sexes, "EHR, 14 Jan 2025");
     sex.input = "male".into();
+    sex.was = "male".into();
     vec![
         field(
             "name",
@@ -82,6 +84,7 @@ fn allergies() -> AllergyPanel {
             "refuted 02 Feb 2026 by Rao NP: “tolerated twice”",
         )],
         none_known: false,
+        may_refute: true,
         as_of: "EHR as of 07:40, this site as of now".into(),
     }
 }
@@ -137,7 +140,7 @@ fn result_entry() -> ResultEntry {
         result: "r1".into(),
         name: "CBC with differential".into(),
         received: "11:51 from LAB1".into(),
-        status: "Final".into(),
+        status: "preliminary".into(),
         lines: vec![
             line(
                 "White blood cells",

@@ -1,0 +1,1 @@
+//! The page through its own door, on a real store.
