@@ -17,6 +17,24 @@ pub struct Status {
     pub sites: Vec<SiteStatus>,
     /// How many tasks stand in each state, by the state's name.
     pub tasks: BTreeMap<String, u64>,
+    pub warnings: Vec<Warning>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub struct Warning {
+    pub severity: String,
+    pub text: String,
+}
+
+impl Warning {
+    /// The hub has one custody for its key so far.
+    fn of_custody() -> Option<Warning> {
+        let text = vault::Custody::File.warning()?;
+        Some(Warning {
+            severity: "critical".to_owned(),
+            text: text.to_owned(),
+        })
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -59,9 +77,14 @@ impl Admin {
             let mut tasks = BTreeMap::new();
             for state in TaskState::ALL {
                 let count = txn.count_with_facet(Facet::task(*state))?;
-                tasks.insert(state.word().replace(' ', "_"), count);
+                tasks.insert(state.word().to_owned(), count);
             }
-            Ok::<_, Failure>(Status { epoch, sites, tasks })
+            Ok::<_, Failure>(Status {
+                epoch,
+                sites,
+                tasks,
+                warnings: Warning::of_custody().into_iter().collect(),
+            })
         });
         Ok(Reply::Status(status.await?))
     }

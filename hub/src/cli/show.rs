@@ -76,7 +76,7 @@ fn text_of_status(status: &Status) -> String {
         .tasks
         .iter()
         .filter(|(_, count)| **count > 0)
-        .map(|(state, count)| format!("{count} {}", state.replace('_', " ")))
+        .map(|(state, count)| format!("{count} {state}"))
         .collect();
     let _ = write!(
         text,
@@ -87,5 +87,8 @@ fn text_of_status(status: &Status) -> String {
             tasks.join(", ")
         }
     );
+    for warning in &status.warnings {
+        let _ = write!(text, "\n{}: {}", warning.severity, warning.text);
+    }
     text
 }

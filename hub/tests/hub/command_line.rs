@@ -21,6 +21,7 @@ fn any_verb_on_an_empty_home_sets_it_up_once() {
 
     assert_eq!(first["epoch"].as_str().unwrap().len(), 32);
     assert_eq!(first, second);
+    assert_eq!(first["warnings"][0]["text"], "key not protected by hardware");
     let mode = |name: &str| std::fs::metadata(home.path().join(name)).unwrap().permissions().mode() & 0o777;
     assert_eq!(
         (mode("keys"), mode("keys/store.key"), mode("data")),
