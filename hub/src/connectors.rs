@@ -71,24 +71,31 @@ impl Connector {
 
 /// Keeps knowing whether the EHR is reached while nobody asks it anything.
 async fn keep_watch(partner: Arc<Partner>, stop: CancellationToken) {
-    loop {
-        let idle_ms = now() - partner.asked_ms();
-        let wait = match partner.may() {
-            May::Go if idle_ms >= IDLE_PROBE_EVERY.as_millis() as i64 => {
-                partner.probe().await;
-                IDLE_PROBE_EVERY
-            }
-            May::Go => IDLE_PROBE_EVERY - Duration::from_millis(idle_ms.max(0).unsigned_abs()),
-            May::Probe => {
-                partner.probe().await;
-                Duration::from_millis(100)
-            }
-            May::NotBefore(at) => Duration::from_millis((at - now()).max(10).unsigned_abs()),
-        };
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(wait) => {}
+    let watching = async {
+        loop {
+            tokio::time::sleep(watch_once(&partner).await).await;
         }
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = watching => {}
+    }
+}
+
+/// Probes if it is time to; answers how long to wait for the next look.
+async fn watch_once(partner: &Partner) -> Duration {
+    let idle = Duration::from_millis((now() - partner.asked_ms()).max(0).unsigned_abs());
+    match partner.may() {
+        May::Go if idle < IDLE_PROBE_EVERY => IDLE_PROBE_EVERY - idle,
+        May::Go => {
+            partner.probe().await;
+            IDLE_PROBE_EVERY
+        }
+        May::Probe => {
+            partner.probe().await;
+            Duration::ZERO
+        }
+        May::NotBefore(at) => Duration::from_millis((at - now()).max(10).unsigned_abs()),
     }
 }
 

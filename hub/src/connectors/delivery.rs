@@ -12,7 +12,7 @@ use sync_protocol::hub::HubLedger;
 use sync_protocol::{RecordId, RecordState};
 
 use super::failure::Failure;
-use super::finding::{Found, find, find_own, own_query, verdict};
+use super::finding::{find, find_own, own_query, verdict};
 use super::journal::{Outcome, StoreError, begin, settle};
 use super::merge::merged;
 use super::partner::{Cause, Partner, Version, is_id, now};
@@ -77,7 +77,7 @@ impl Desk {
         let Some(record) = self.record(now.patient).await? else {
             return Ok(());
         };
-        let matched = match self.match_up(&record, task).await {
+        let matched = match self.match_up(&record, task, None).await {
             Ok(matched) => matched,
             Err(failure) => return self.fail(now, task, false, failure).await,
         };
@@ -88,7 +88,12 @@ impl Desk {
         }
     }
 
-    async fn match_up(&self, record: &RecordState, task: &Task) -> Result<Match, Failure> {
+    async fn match_up(
+        &self,
+        record: &RecordState,
+        task: &Task,
+        number_by_hand: Option<&str>,
+    ) -> Result<Match, Failure> {
         let answer = task.valid_answer();
         if let Some(Answer::Attach(id)) = answer
             && is_id(id)
@@ -97,7 +102,7 @@ impl Desk {
             return Ok(Match::Attach(id.clone()));
         }
         let ours = identity(record);
-        let found = find(&self.partner, &ours, record.record, cause(task)).await?;
+        let found = find(&self.partner, &ours, record.record, number_by_hand, cause(task)).await?;
         Ok(verdict(&found, &ours, answer, &task.offered))
     }
 
@@ -140,27 +145,24 @@ impl Desk {
     }
 
     /// The registration was entered by hand or withdrawn, so the EHR may know the patient without our knowing under which
-    /// id. Nothing is created for an encounter's sake.
+    /// id. Nobody is created for an encounter's sake.
     async fn find_patient(&self, now: &Situation, task: &Task) -> Result<(), StoreError> {
         let Some(record) = self.record(now.patient).await? else {
             return Ok(());
         };
-        let ours = identity(&record);
-        let found: Result<Found, Failure> = find(&self.partner, &ours, record.record, cause(task)).await;
-        match found.map(|found| verdict(&found, &ours, None, &[])) {
-            Ok(Match::Attach(id)) => settle(&self.db, now.patient, task.id, Outcome::PatientFound(id)).await,
-            Ok(Match::Create | Match::Ask(_)) => {
-                let held = Delivery {
-                    state: DeliveryState::OnHold,
-                    class: ErrorClass::None,
-                    at_ms: self::now(),
-                    note: NOTE_UNKNOWN_PATIENT.to_owned(),
-                    ..task.delivery.clone()
-                };
-                settle(&self.db, now.patient, task.id, Outcome::Changed(held)).await
-            }
-            Err(failure) => self.fail(now, task, false, failure).await,
-        }
+        let outcome = match self.match_up(&record, task, now.number_by_hand()).await {
+            Ok(Match::Attach(id)) => Outcome::PatientFound(id),
+            Ok(Match::Ask(candidates)) => Outcome::Ask(candidates),
+            Ok(Match::Create) => Outcome::Changed(Delivery {
+                state: DeliveryState::OnHold,
+                class: ErrorClass::None,
+                at_ms: self::now(),
+                note: NOTE_UNKNOWN_PATIENT.to_owned(),
+                ..task.delivery.clone()
+            }),
+            Err(failure) => return self.fail(now, task, false, failure).await,
+        };
+        settle(&self.db, now.patient, task.id, outcome).await
     }
 
     /// Tells the partner of the encounter: creates it, or changes what it has.

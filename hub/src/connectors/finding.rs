@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use clinic::matching::{Candidate, Identity, Match, decide, fold, phone_key};
+use clinic::matching::{Candidate, Identity, Match, confirmed, decide, fold, phone_key};
 use clinic::task::Answer;
 use formats::date::PartialDate;
 use formats::fhir::{Bundle, DatePrefix, Patient, SearchQuery, TextMatch};
@@ -22,10 +22,18 @@ const ALTERNATIVES_MAX: usize = 16;
 pub(super) struct Found {
     /// The partner's ids of those that carry our own record's identifier: an earlier attempt created them.
     pub(super) own: Vec<String>,
+    /// Those that carry the number which somebody brought back from the EHR, and agree in name or birth date.
+    pub(super) by_hand: Vec<String>,
     pub(super) candidates: Vec<Candidate>,
 }
 
-pub(super) async fn find(partner: &Partner, ours: &Identity, record: RecordId, cause: Cause) -> Result<Found, Failure> {
+pub(super) async fn find(
+    partner: &Partner,
+    ours: &Identity,
+    record: RecordId,
+    number_by_hand: Option<&str>,
+    cause: Cause,
+) -> Result<Found, Failure> {
     let mut hits = BTreeMap::new();
     let mut take = |bundle: &Bundle| {
         for patient in bundle.patients() {
@@ -36,6 +44,14 @@ pub(super) async fn find(partner: &Partner, ours: &Identity, record: RecordId, c
     };
     let by_number = partner.search("Patient", &by_number(ours), cause).await?;
     take(&whole(by_number)?);
+    if let Some(number) = number_by_hand {
+        let form = SearchQuery::new()
+            .token_of_any_system("identifier", number)
+            .count(PER_PAGE);
+        take(&whole(
+            partner.search("Patient", &form.to_query_string(), cause).await?,
+        )?);
+    }
     if let Some((wide, narrow)) = by_birth_date(ours) {
         let mut bundle = partner.search("Patient", &wide, cause).await?;
         if bundle.next_url().is_some() {
@@ -55,13 +71,23 @@ pub(super) async fn find(partner: &Partner, ours: &Identity, record: RecordId, c
         }
     }
     let is_own = |patient: &&Patient| patient.identifier_of(PATIENT_SYSTEM) == Some(&record.to_string());
+    let candidates: Vec<Candidate> = hits.values().filter_map(|patient| candidate(patient, ours)).collect();
+    let carries = |one: &&Candidate| {
+        let mut numbers = one.identity.identifiers.iter().map(|id| id.value.as_str());
+        number_by_hand.is_some_and(|number| numbers.any(|value| value == number)) && confirmed(ours, &one.identity)
+    };
     Ok(Found {
         own: hits
             .values()
             .filter(is_own)
             .filter_map(|patient| patient.id.clone())
             .collect(),
-        candidates: hits.values().filter_map(|patient| candidate(patient, ours)).collect(),
+        by_hand: candidates
+            .iter()
+            .filter(carries)
+            .map(|one| one.partner_id.clone())
+            .collect(),
+        candidates,
     })
 }
 
@@ -180,6 +206,7 @@ fn any_of(name: &str, queries: impl Iterator<Item = SearchQuery>) -> String {
 pub(super) fn verdict(found: &Found, ours: &Identity, answer: Option<&Answer>, offered: &[String]) -> Match {
     match (found.own.as_slice(), answer) {
         ([one], _) => Match::Attach(one.clone()),
+        ([], None) if found.by_hand.len() == 1 => Match::Attach(found.by_hand.concat()),
         ([], Some(Answer::Create)) => {
             let unseen: Vec<Candidate> = found
                 .candidates
@@ -268,10 +295,23 @@ mod tests {
         let ours = person("Quill, Orla", "1957-02-02", "6025550143");
         let found = Found {
             own: vec!["p2".into()],
+            by_hand: Vec::new(),
             candidates: vec![at_partner("p1", ours.clone()), at_partner("p2", ours.clone())],
         };
 
         assert_eq!(verdict(&found, &ours, None, &[]), Match::Attach("p2".into()));
+    }
+
+    #[test]
+    fn a_number_brought_back_from_the_ehr_finds_the_patient() {
+        let ours = person("Quill, Orla", "1957-02-02", "");
+        let found = Found {
+            own: Vec::new(),
+            by_hand: vec!["p1".into()],
+            candidates: vec![at_partner("p1", ours.clone()), at_partner("p2", ours.clone())],
+        };
+
+        assert_eq!(verdict(&found, &ours, None, &[]), Match::Attach("p1".into()));
     }
 
     #[test]
@@ -281,6 +321,7 @@ mod tests {
         let new = at_partner("p2", ours.clone());
         let found = |candidates: Vec<Candidate>| Found {
             own: Vec::new(),
+            by_hand: Vec::new(),
             candidates,
         };
         let offered = ["p1".to_owned()];

@@ -26,6 +26,8 @@ const FORM: &str = "application/x-www-form-urlencoded";
 const BODY_MAX_BYTES: usize = 4 * 1024 * 1024;
 const CONNECT_TIMEOUT_MAX_SECS: u64 = 10;
 const CREATED: u16 = 201;
+/// Not found, and gone.
+const ABSENT: [u16; 2] = [404, 410];
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectorError {
@@ -145,13 +147,10 @@ impl Partner {
     /// `None` when there is no such resource, or no longer.
     pub(super) async fn read(&self, kind: &str, id: &str, cause: Cause) -> Result<Option<Version>, Failure> {
         let request = self.request(Method::GET, &format!("{kind}/{id}"));
-        let answer = match self.send(request, Effect::Reads, Some(cause)).await {
-            Ok(answer) => answer,
-            Err(Failure::Refused { note, .. }) if note.starts_with("HTTP 404") || note.starts_with("HTTP 410") => {
-                return Ok(None);
-            }
-            Err(failure) => return Err(failure),
-        };
+        let answer = self.send_for(request, Effect::Reads, Some(cause), &ABSENT).await?;
+        if ABSENT.contains(&answer.status) {
+            return Ok(None);
+        }
         let resource: Value = serde_json::from_slice(&answer.body).map_err(|_| unreadable())?;
         let header = answer
             .headers
@@ -235,6 +234,17 @@ impl Partner {
     }
 
     async fn send(&self, request: RequestBuilder, effect: Effect, cause: Option<Cause>) -> Result<Answer, Failure> {
+        self.send_for(request, effect, cause, &[]).await
+    }
+
+    /// `welcome` are statuses that are an answer beside those of a success.
+    async fn send_for(
+        &self,
+        request: RequestBuilder,
+        effect: Effect,
+        cause: Option<Cause>,
+        welcome: &[u16],
+    ) -> Result<Answer, Failure> {
         let wait_us = self.pacing().pacer.wait_us(now());
         tokio::time::sleep(Duration::from_micros(wait_us.unsigned_abs())).await;
         let request = match cause {
@@ -264,7 +274,7 @@ impl Partner {
                 Err(error) => return Err(self.not_served(of_broken(broken(&error), effect), cause)),
             }
         }
-        if (200..300).contains(&status) {
+        if (200..300).contains(&status) || welcome.contains(&status) {
             self.served(status, cause);
             return Ok(Answer { status, headers, body });
         }

@@ -28,7 +28,8 @@ pub(super) struct Task {
     /// The change that said so.
     pub(super) intent_change: ChangeId,
     pub(super) delivery: Delivery,
-    pub(super) entered_by_hand: bool,
+    /// Somebody typed it into the EHR: the number that the EHR gave, or nothing.
+    pub(super) by_hand: Option<String>,
     pub(super) answer: Option<Answer>,
     /// The partner's ids of those who were offered as this patient.
     pub(super) offered: Vec<String>,
@@ -78,7 +79,7 @@ const SETTLE_MS: i64 = 1_000;
 
 impl Task {
     fn is_over(&self) -> bool {
-        self.entered_by_hand
+        self.by_hand.is_some()
             || match self.delivery.state {
                 DeliveryState::Delivered
                 | DeliveryState::Withdrawn
@@ -124,6 +125,13 @@ impl Situation {
         self.tasks.iter().find(|task| task.id == id)
     }
 
+    /// The number that the EHR gave to somebody who registered the patient by hand.
+    pub(super) fn number_by_hand(&self) -> Option<&str> {
+        let registrations = self.tasks.iter().filter(|task| task.kind == TaskKind::RegisterPatient);
+        let mut numbers = registrations.filter_map(|task| task.by_hand.as_deref().map(str::trim));
+        numbers.find(|number| !number.is_empty())
+    }
+
     fn registration(&self) -> Option<&Task> {
         self.tasks
             .iter()
@@ -134,7 +142,7 @@ impl Situation {
     fn overtaken(&self, task: &Task) -> bool {
         task.kind == TaskKind::Encounter
             && self.tasks.iter().any(|other| {
-                let counts = other.entered_by_hand
+                let counts = other.by_hand.is_some()
                     || other.delivery.state == DeliveryState::Delivered
                     || (!other.is_over() && matches!(other.intent, Intent::Wanted | Intent::Again));
                 other.kind == TaskKind::Encounter && other.visit == task.visit && other.entered > task.entered && counts
@@ -157,6 +165,7 @@ impl Situation {
             TaskKind::Encounter if self.partner_id.is_some() => None,
             TaskKind::Encounter => match self.registration() {
                 Some(registration) if registration.needs_person() => Some((ErrorClass::None, NOTE_REGISTRATION)),
+                None if held_for(NOTE_ASK) && task.valid_answer().is_none() => Some((ErrorClass::Conflict, NOTE_ASK)),
                 None if held_for(NOTE_UNKNOWN_PATIENT) => Some((ErrorClass::None, NOTE_UNKNOWN_PATIENT)),
                 Some(_) | None => None,
             },

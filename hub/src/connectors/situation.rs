@@ -98,7 +98,7 @@ fn read_task(txn: &mut Txn<'_>, state: &RecordState) -> Result<Option<Task>, DbE
         intent: intent.as_ref().map_or(Intent::Wanted, |said| said.value),
         intent_change: intent.map_or(ChangeId::NIL, |said| said.change),
         delivery: delivery.unwrap_or_else(not_begun),
-        entered_by_hand: task::ENTERED.value(state).is_some(),
+        by_hand: task::ENTERED.value(state).map(|entered| entered.into_exposed().number),
         answer: task::ANSWER.value(state),
         offered: offered.into_iter().map(|candidate| candidate.partner_id).collect(),
     }))

@@ -34,7 +34,7 @@ fn task(number: u8, kind: TaskKind, state: DeliveryState) -> Task {
         intent: Intent::Wanted,
         intent_change: ChangeId([100 + number; 16]),
         delivery: delivery(state),
-        entered_by_hand: false,
+        by_hand: None,
         answer: None,
         offered: Vec::new(),
     }
@@ -326,7 +326,7 @@ fn a_deadline_ends_what_waits_but_not_what_may_have_been_sent() {
 #[test]
 fn what_was_entered_by_hand_is_not_delivered() {
     let mut task = registration(DeliveryState::SetAside);
-    task.entered_by_hand = true;
+    task.by_hand = Some(String::new());
     task.intent = Intent::Again;
 
     assert_eq!(next(&with(vec![task]), NOW), Next::Rest);
@@ -335,15 +335,20 @@ fn what_was_entered_by_hand_is_not_delivered() {
 #[test]
 fn an_encounter_whose_registration_was_entered_by_hand_looks_for_the_patient() {
     let mut by_hand = registration(DeliveryState::SetAside);
-    by_hand.entered_by_hand = true;
+    by_hand.by_hand = Some("MRN 7".to_owned());
     let mut not_found = encounter(2, DeliveryState::OnHold);
     not_found.delivery.note = NOTE_UNKNOWN_PATIENT.to_owned();
 
+    let mut asked = encounter(2, DeliveryState::OnHold);
+    asked.delivery.note = NOTE_ASK.to_owned();
+
+    let asking = with(vec![by_hand.clone(), asked]);
     let looking = with(vec![by_hand.clone(), encounter(2, DeliveryState::Waiting)]);
     let resting = with(vec![by_hand, not_found]);
 
+    assert_eq!(looking.number_by_hand(), Some("MRN 7"));
     assert_eq!(next(&looking, NOW), Next::Deliver(RecordId([2; 16])));
-    assert_eq!(next(&resting, NOW), Next::Rest);
+    assert_eq!((next(&asking, NOW), next(&resting, NOW)), (Next::Rest, Next::Rest));
 }
 
 #[test]

@@ -95,6 +95,35 @@ async fn an_ambiguous_match_asks_and_creates_as_answered() {
 }
 
 #[tokio::test]
+async fn an_answer_that_no_longer_holds_is_asked_for_anew() {
+    let (mut house, ehr, _line) = House::with_ehr().await;
+    let alike = KnownPatient { phone: None, ..KNOWN };
+    let (gone, there) = (
+        ehr.already_knows(alike).await.unwrap(),
+        ehr.already_knows(alike).await.unwrap(),
+    );
+    house.deliver();
+    let arrived = house.arrival(QUILL).await;
+    let (_, task) = house.until_registration(arrived, DeliveryState::OnHold).await;
+    let removal = reqwest::Client::new().delete(format!("{}/Patient/{gone}", ehr.base_url()));
+    removal.send().await.unwrap().error_for_status().unwrap();
+
+    house.answers(&task, Answer::Attach(gone)).await;
+    let asked_anew = ::tests::until(PATIENCE, "the question to be asked anew", async || {
+        let (_, task) = house.registration(arrived).await;
+        let offered = task_record::CANDIDATES.value(&task).unwrap().into_exposed().0;
+        Ok((offered.len() == 1).then_some(task))
+    });
+    let task = asked_anew.await.unwrap();
+
+    assert_eq!(task_record::ANSWER.value(&task), None);
+    house.answers(&task, Answer::Attach(there.clone())).await;
+    house.until_all_done(arrived).await;
+    assert_eq!((house.partner_id(arrived).await, quills(&ehr).await), (Some(there), 1));
+    house.stop().await;
+}
+
+#[tokio::test]
 async fn a_phone_and_a_name_alone_ask_too() {
     let (mut house, ehr, _line) = House::with_ehr().await;
     ehr.already_knows(KnownPatient {
@@ -109,6 +138,32 @@ async fn a_phone_and_a_name_alone_ask_too() {
     house.until_registration(arrived, DeliveryState::OnHold).await;
 
     assert!(arrived.at(&ehr).await.is_empty());
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn an_encounter_finds_the_patient_whom_somebody_registered_by_hand() {
+    let (mut house, ehr, _line) = House::with_ehr().await;
+    let arrived = house.arrival(QUILL).await;
+    let (_, task) = house.registration(arrived).await;
+    let entered = Phi::new(clinic::task::Entered {
+        number: "104882".to_owned(),
+    });
+    house
+        .says(&task, |writing| writing.set(task_record::ENTERED, &entered))
+        .await;
+    let by_hand = KnownPatient {
+        phone: None,
+        identifier: Some(("urn:example:mrn", "104882")),
+        ..KNOWN
+    };
+    let there = ehr.already_knows(by_hand).await.unwrap();
+
+    house.deliver();
+    house.until_all_done(arrived).await;
+
+    assert_eq!((house.partner_id(arrived).await, quills(&ehr).await), (Some(there), 1));
+    assert_eq!(arrived.encounters_at(&ehr).await.len(), 1);
     house.stop().await;
 }
 
