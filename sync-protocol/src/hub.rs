@@ -171,6 +171,9 @@ pub fn handle_push<L: HubLedger>(
             if hash_at(ledger, request.replica, counter)? != Some(hash) {
                 return Ok(pushed);
             }
+            // The reply that told of it may have been lost.
+            let reason = set_apart(ledger, change)?;
+            pushed.reply.quarantined.extend(reason.map(|reason| (counter, reason)));
             continue;
         }
         let dot = Dot {
@@ -178,9 +181,12 @@ pub fn handle_push<L: HubLedger>(
             counter,
         };
         let standing = accept(ledger, rulebook, site, dot, change, hash, &mut pushed.touched)?;
-        if let Standing::Quarantined(reason) = standing {
-            pushed.reply.quarantined.push((counter, reason));
-        }
+        let reason = match standing {
+            Standing::Quarantined(reason) => Some(reason),
+            Standing::Alias => set_apart(ledger, change)?,
+            Standing::Applied => None,
+        };
+        pushed.reply.quarantined.extend(reason.map(|reason| (counter, reason)));
         head.counter = counter;
         head.hash = hash;
     }
@@ -211,6 +217,27 @@ fn hash_at<L: HubLedger>(ledger: &mut L, replica: ReplicaId, counter: u64) -> Re
     Ok(ledger.hash_at(replica, counter)?)
 }
 
+/// Why a change that the hub holds could not be used, if it could not.
+fn set_apart<L: HubLedger>(ledger: &mut L, change: &Change) -> Result<Option<u16>, HubError<L::Error>> {
+    let header = match change.parse_header() {
+        Ok(header) => header,
+        Err(error) => return Ok(Some(unreadable(&error))),
+    };
+    Ok(ledger.find(header.change)?.and_then(|kept| match kept.standing {
+        Standing::Quarantined(reason) => Some(reason),
+        Standing::Applied | Standing::Alias => None,
+    }))
+}
+
+fn unreadable(error: &CborError) -> u16 {
+    match error {
+        CborError::TooLarge { .. } => reason::TOO_LARGE,
+        CborError::Malformed(_) | CborError::Missing { .. } | CborError::Form { .. } | CborError::Trailing => {
+            reason::UNREADABLE
+        }
+    }
+}
+
 fn chain_adds_up(request: &PushRequest) -> bool {
     request
         .changes
@@ -239,13 +266,7 @@ fn accept<L: HubLedger>(
     let header = match change.parse_header() {
         Ok(header) => header,
         Err(error) => {
-            let reason = match error {
-                CborError::TooLarge { .. } => reason::TOO_LARGE,
-                CborError::Malformed(_) | CborError::Missing { .. } | CborError::Form { .. } | CborError::Trailing => {
-                    reason::UNREADABLE
-                }
-            };
-            let standing = Standing::Quarantined(reason);
+            let standing = Standing::Quarantined(unreadable(&error));
             ledger.keep(&kept(None, standing))?;
             return Ok(standing);
         }

@@ -10,6 +10,7 @@ pub mod line;
 pub mod page;
 pub mod people;
 pub mod process;
+pub mod simulation;
 pub mod small_disk;
 
 use std::net::{Ipv4Addr, TcpListener};

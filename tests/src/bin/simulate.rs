@@ -1,0 +1,260 @@
+//! `cargo simulate`: runs the engine of both ends through stories and seeds, and says what broke and how to see it again.
+
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::Result;
+use clap::Parser;
+use serde_json::{Value, json};
+use tests::simulation::{
+    Campaign, Caught, Findings, Invariant, Plan, STEPS, STORIES, Tally, Variant, run_plan, shrink,
+};
+
+/// Runs the sync engine through faults by the thousand and checks that nothing is lost.
+///
+/// Two agents and a hub run the real engine over stores in memory. A seed decides who writes what, from forms fresh and
+/// stale, and what goes wrong: messages lost, doubled, reordered, cut short or altered; a crash at any storage operation
+/// or between a commit and its reply; an agent cloned while it runs, or restored from an earlier copy; changes that the
+/// hub cannot use yet; clocks off by years. Then the network heals and everything must be as an oracle says that knows
+/// only what each writer saw and wrote.
+///
+/// The stories (named failures that the design was learnt from) run first, then the seeds.
+///
+/// Examples:
+///   cargo simulate                                          stories and 1,000 seeds
+///   cargo simulate --seeds 50000 --seed-start 1000000       other seeds
+///   cargo simulate --seeds 1 --seed-start 4711 --trace      one run, told step by step
+///   cargo simulate --seeds 4000 --variant no-rebirth        a wrong protocol: it must be caught, so the exit code is 1
+///   cargo simulate --list                                   stories, variants, invariants, steps
+///
+/// Exit code: 0 when everything held, 1 when something broke (with --variant: when the variant was caught), 2 for a
+/// command that cannot be understood.
+#[derive(Parser)]
+#[command(name = "simulate", verbatim_doc_comment)]
+struct Options {
+    /// How many seeds to run
+    #[arg(long, default_value_t = 1_000)]
+    seeds: u64,
+    /// The first seed
+    #[arg(long, default_value_t = 1)]
+    seed_start: u64,
+    /// A wrong protocol to run instead of ours; see --list
+    #[arg(long)]
+    variant: Option<Variant>,
+    /// Go on after a failure and count how many seeds fail, by which invariant
+    #[arg(long)]
+    keep_going: bool,
+    /// Threads; all cores unless given
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Print the whole trace of the first seed, and run no other
+    #[arg(long)]
+    trace: bool,
+    /// Print one JSON object at the end instead of text
+    #[arg(long)]
+    json: bool,
+    /// List stories, variants, invariants and steps, and run nothing
+    #[arg(long)]
+    list: bool,
+}
+
+/// Standard output belongs to this program's user.
+#[expect(clippy::print_stdout, reason = "a command that prints its findings")]
+fn say(line: &str) {
+    println!("{line}");
+}
+
+#[expect(clippy::print_stderr, reason = "progress, apart from what a script reads")]
+fn note(line: &str) {
+    eprintln!("{line}");
+}
+
+fn main() -> Result<ExitCode> {
+    let options = Options::parse();
+    if options.list {
+        list();
+        return Ok(ExitCode::SUCCESS);
+    }
+    if options.trace {
+        return Ok(trace(&options));
+    }
+    if options.variant.is_none() && !tell_stories(&options) {
+        return Ok(ExitCode::FAILURE);
+    }
+    let started = Instant::now();
+    let findings = run_seeds(&options);
+    let seconds = started.elapsed().as_secs_f64();
+    report(&options, &findings, seconds);
+    Ok(if findings.caught.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn list() {
+    say("Stories:");
+    STORIES
+        .iter()
+        .for_each(|story| say(&format!("  {:>2}  {}: {}", story.number, story.name, story.says)));
+    say("\nVariants, each a wrong protocol that must be caught (--variant NAME):");
+    Variant::ALL
+        .iter()
+        .for_each(|variant| say(&format!("  {:<27} {}", variant.name(), variant.says())));
+    say("\nInvariants:");
+    Invariant::ALL
+        .iter()
+        .for_each(|invariant| say(&format!("  {:<24} {invariant}", format!("{invariant:?}"))));
+    say("\nSteps, with their weights:");
+    STEPS
+        .iter()
+        .for_each(|(what, weight, says)| say(&format!("  {:<11} {weight:>2}  {says}", format!("{what:?}"))));
+}
+
+fn trace(options: &Options) -> ExitCode {
+    let run = run_plan(&Plan::of(options.seed_start), options.variant, true);
+    run.trace.iter().for_each(|line| say(line));
+    say(&format!("trace {:016x}", run.trace_hash));
+    if run.failure.is_some() {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
+}
+
+fn tell_stories(options: &Options) -> bool {
+    let failures: Vec<_> = STORIES
+        .iter()
+        .filter_map(|story| Some((story, (story.tell)().err()?)))
+        .collect();
+    for (story, failure) in &failures {
+        note(&format!("story {} ({}) failed: {failure}", story.number, story.name));
+    }
+    if failures.is_empty() && !options.json {
+        say(&format!("{} stories hold", STORIES.len()));
+    }
+    failures.is_empty()
+}
+
+fn run_seeds(options: &Options) -> Findings {
+    let threads = options
+        .threads
+        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let campaign = Campaign {
+        first: options.seed_start,
+        seeds: options.seeds,
+        variant: options.variant,
+        threads,
+        to_the_end: options.keep_going,
+    };
+    let every = if std::io::stderr().is_terminal() { 500 } else { 5_000 };
+    let (started, quiet) = (Instant::now(), options.json);
+    campaign.run(|done| {
+        if done.is_multiple_of(every) && !quiet {
+            note(&format!(
+                "{done} of {} seeds after {:.0} s",
+                options.seeds,
+                started.elapsed().as_secs_f64()
+            ));
+        }
+    })
+}
+
+fn report(options: &Options, findings: &Findings, seconds: f64) {
+    if options.json {
+        say(&as_json(options, findings, seconds).to_string());
+        return;
+    }
+    let tally = &findings.tally;
+    say(&format!(
+        "{} runs, {} steps in {seconds:.1} s: {:.0} runs and {:.0} steps a second",
+        tally.runs,
+        tally.steps,
+        tally.runs as f64 / seconds,
+        tally.steps as f64 / seconds
+    ));
+    counts("faults", tally.faults.iter().map(|(name, n)| ((*name).to_owned(), *n)));
+    counts(
+        "beside them",
+        tally.events.iter().map(|(name, n)| ((*name).to_owned(), *n)),
+    );
+    counts(
+        "checks",
+        tally.checks.iter().map(|(invariant, n)| (invariant.to_string(), *n)),
+    );
+    if findings.caught.len() > 1 {
+        say(&format!("{} of {} seeds failed", findings.caught.len(), tally.runs));
+        counts(
+            "failures",
+            findings
+                .by_invariant()
+                .iter()
+                .map(|(invariant, n)| (invariant.to_string(), *n)),
+        );
+    }
+    match (findings.caught.first(), options.variant) {
+        (Some(caught), _) => say(&story_of(options, caught)),
+        (None, Some(variant)) => say(&format!("{variant} was NOT caught")),
+        (None, None) => say("all invariants hold"),
+    }
+}
+
+fn counts(title: &str, counts: impl Iterator<Item = (String, u64)>) {
+    say(&format!("{title}:"));
+    counts.for_each(|(name, n)| say(&format!("  {n:>9}  {name}")));
+}
+
+fn replay(options: &Options, seed: u64) -> String {
+    let variant = options
+        .variant
+        .map_or_else(String::new, |variant| format!(" --variant {variant}"));
+    format!("cargo simulate --seeds 1 --seed-start {seed}{variant} --trace")
+}
+
+/// A failure, with the shortest trace that still shows it.
+fn story_of(options: &Options, caught: &Caught) -> String {
+    let plan = Plan::of(caught.seed);
+    let shorter = shrink(&plan, options.variant, caught.failure.invariant);
+    let run = run_plan(&shorter, options.variant, true);
+    let failure = run.failure.as_ref().unwrap_or(&caught.failure);
+    format!(
+        "\nseed {} broke: {}\n{}\n\n{} of its {} steps are enough:\n  {}\n\nreplay the whole run: {}",
+        caught.seed,
+        failure.invariant,
+        failure.detail,
+        shorter.steps.len(),
+        plan.steps.len(),
+        run.trace.join("\n  "),
+        replay(options, caught.seed)
+    )
+}
+
+fn as_json(options: &Options, findings: &Findings, seconds: f64) -> Value {
+    let Tally {
+        runs,
+        steps,
+        faults,
+        events,
+        checks,
+    } = &findings.tally;
+    let named = |counts: Vec<(String, u64)>| counts.into_iter().collect::<std::collections::BTreeMap<_, _>>();
+    json!({
+        "runs": runs,
+        "steps": steps,
+        "seconds": seconds,
+        "variant": options.variant.map(Variant::name),
+        "faults": faults,
+        "events": events,
+        "checks": named(checks.iter().map(|(invariant, n)| (invariant.to_string(), *n)).collect()),
+        "failed": findings.caught.len(),
+        "failures": named(findings.by_invariant().iter().map(|(i, n)| (i.to_string(), *n)).collect()),
+        "failed_seeds": findings.caught.iter().map(|caught| caught.seed).collect::<Vec<_>>(),
+        "first_failure": findings.caught.first().map(|caught| json!({
+            "seed": caught.seed,
+            "invariant": caught.failure.invariant.to_string(),
+            "detail": caught.failure.detail,
+            "replay": replay(options, caught.seed),
+        })),
+    })
+}

@@ -1,0 +1,35 @@
+//! The simulator: the real engine of both ends, in memory, in virtual time, under faults, driven by one seed.
+//!
+//! Agents and the hub run `sync-protocol` unchanged over ledgers with real transactions; everything they say to each
+//! other is really encoded and decoded. What must hold is listed in [`Invariant`] and judged by an oracle that knows
+//! nothing of vectors, bases or joins: only what each writer was literally shown, and wrote. Nothing here reads a clock
+//! or another source of chance than the seed, so a seed replays a run.
+
+mod campaign;
+mod checks;
+mod exchange;
+mod hub_store;
+mod laws;
+mod network;
+mod oracle;
+mod plan;
+mod records;
+mod replica_store;
+mod rng;
+mod run;
+mod shrink;
+mod steps;
+pub mod stories;
+mod trace;
+mod variant;
+mod world;
+mod writers;
+
+pub use campaign::{Campaign, Findings};
+pub use plan::{Plan, STEPS, Step, Topology, What};
+pub use rng::Rng;
+pub use run::{Caught, Run, run_plan, run_seed};
+pub use shrink::shrink;
+pub use stories::{STORIES, Story};
+pub use trace::{Failure, Invariant, Tally};
+pub use variant::Variant;

@@ -1,0 +1,349 @@
+//! The invariants: some after every commit, the rest when the network has healed and nothing moves any more.
+
+use std::collections::BTreeSet;
+
+use sync_protocol::hub::Standing;
+use sync_protocol::proof::{self, Sum};
+use sync_protocol::replica::{Applied, Place};
+use sync_protocol::rules::{self, Ask};
+use sync_protocol::{ChangeId, Lane, RecordId, RecordState, VersionVector};
+
+use super::oracle::Effect;
+use super::records;
+use super::trace::{Checked, Invariant, hold};
+use super::world::World;
+
+impl World {
+    /// The changes that an agent's base of a record is made of, by the hub's own account of that place in the feed.
+    pub(crate) fn base_changes(&self, agent: usize, record: RecordId) -> BTreeSet<ChangeId> {
+        let place = self.agents[agent]
+            .disk
+            .store
+            .bases
+            .get(&record)
+            .map(|(place, _)| *place);
+        place.and_then(|place| self.version_at(place)).unwrap_or_default()
+    }
+
+    fn version_at(&self, place: Place) -> Option<BTreeSet<ChangeId>> {
+        Some(
+            self.hub
+                .store
+                .version(place.scope, place.lane, place.sequence)?
+                .iter()
+                .copied()
+                .collect(),
+        )
+    }
+
+    pub(crate) fn check_at_hub(&mut self, record: RecordId) -> Checked<()> {
+        let changes: BTreeSet<_> = self.hub.store.applied_to(record).iter().copied().collect();
+        let Some(state) = self.hub.store.states.get(&record).cloned() else {
+            return Ok(());
+        };
+        self.check_effect("hub", &state, &changes)?;
+        self.check_allergy("hub", &state, &changes)?;
+
+        self.tally.checked(Invariant::EffectOnce);
+        let mut vector = VersionVector::default();
+        let on_record = |kept: &&std::sync::Arc<sync_protocol::hub::KeptChange>| {
+            kept.header.as_ref().is_some_and(|header| header.record == record)
+        };
+        for kept in self.hub.store.kept.values().filter(on_record) {
+            let id = kept.header.as_ref().map_or(ChangeId::NIL, |header| header.change);
+            let applied = changes.contains(&id);
+            match kept.standing {
+                Standing::Applied => vector.add(kept.dot),
+                Standing::Quarantined(_) => vector.add_exception(kept.dot),
+                Standing::Alias => vector.add_alias(kept.dot, id, !applied),
+            }
+        }
+        hold(Invariant::EffectOnce, vector == state.vector, || {
+            format!(
+                "{record:?}: its vector {:?} does not count what was kept {vector:?}",
+                state.vector
+            )
+        })
+    }
+
+    /// An agent's base, and its view: the base with all that it wrote itself and remembers.
+    pub(crate) fn check_at_agent(&mut self, agent: usize, record: RecordId) -> Checked<()> {
+        let who = format!("agent {agent}");
+        let base = self.agents[agent].disk.store.bases.get(&record).cloned();
+        let mut changes = BTreeSet::new();
+        if let Some((place, state)) = base {
+            let version = self.version_at(place);
+            hold(Invariant::BasesEqual, version.is_some(), || {
+                format!("{who}: the base of {record:?} is of {place:?}, which the hub never fed")
+            })?;
+            changes = version.unwrap_or_default();
+            self.check_effect(&who, &state, &changes)?;
+        }
+        let disk = &self.agents[agent].disk;
+        let Some(view) = disk.store.views.get(&record).cloned() else {
+            return Ok(());
+        };
+        changes.extend(self.log.on(record, &disk.written).map(|(id, _)| *id));
+        // A reborn replica's change whose alias is still to come may be in the base under a dot it no longer knows; where
+        // it was replaced there it is shown again, as a sibling, until then. It takes nothing away.
+        let renamed = |id: &ChangeId| {
+            let pending = disk.store.unsettled().find(|own| own.header.change == *id);
+            pending.is_some_and(|own| self.log.get(id).is_some_and(|meant| meant.dot != own.header.dot))
+        };
+        let mut shown = Effect::of(&view);
+        let expected = self.log.effect(record, &changes);
+        for (field, values) in &mut shown.values {
+            let meant = expected.values.get(field);
+            values.retain(|id, _| meant.is_some_and(|meant| meant.contains_key(id)) || !renamed(id));
+        }
+        shown.values.retain(|_, values| !values.is_empty());
+        shown.awaited.clone_from(&expected.awaited);
+        self.tally.checked(Invariant::EffectEqualsOracle);
+        hold(Invariant::EffectEqualsOracle, shown == expected, || {
+            format!("{who}'s view of {record:?}: {}", shown.differences(&expected))
+        })?;
+        self.check_allergy(&who, &view, &changes)
+    }
+
+    fn check_effect(&mut self, who: &str, state: &RecordState, changes: &BTreeSet<ChangeId>) -> Checked<()> {
+        self.tally.checked(Invariant::EffectEqualsOracle);
+        let (is, expected) = (Effect::of(state), self.log.effect(state.record, changes));
+        hold(Invariant::EffectEqualsOracle, is == expected, || {
+            format!("{who}'s state of {:?}: {}", state.record, is.differences(&expected))
+        })
+    }
+
+    fn check_allergy(&mut self, who: &str, state: &RecordState, changes: &BTreeSet<ChangeId>) -> Checked<()> {
+        if state.kind != records::ALLERGY {
+            return Ok(());
+        }
+        self.tally.checked(Invariant::AllergyStays);
+        let active = self.log.active(state.record, records::ASSERTION, changes);
+        let shown = rules::assertions(state, records::ASSERTION).active;
+        hold(Invariant::AllergyStays, active == shown, || {
+            format!(
+                "{who}: {:?} is shown as active: {shown}, should be: {active}",
+                state.record
+            )
+        })
+    }
+
+    /// After a page: its records, and that nothing at or below the cursor is missing.
+    pub(crate) fn check_page(&mut self, agent: usize, applied: &Applied) -> Checked<()> {
+        for record in &applied.records {
+            self.check_at_agent(agent, *record)?;
+        }
+        if let Some(verified) = applied.verified {
+            self.tally.checked(Invariant::RootsEqual);
+            hold(Invariant::RootsEqual, verified, || {
+                format!("agent {agent} is at the head with another root")
+            })?;
+        }
+        self.tally.checked(Invariant::CursorDelivered);
+        let store = &self.agents[agent].disk.store;
+        for cursor in store.cursor_list() {
+            let Some(feed) = self.hub.store.feeds.get(&(cursor.scope, cursor.lane)) else {
+                continue;
+            };
+            for (sequence, record) in feed.rows.range(..=cursor.sequence) {
+                let (base, state) = (store.bases.get(record), self.hub.store.states.get(record));
+                let same = base.is_some_and(|(_, base)| state.is_some_and(|state| base == state));
+                hold(Invariant::CursorDelivered, same, || {
+                    format!(
+                        "agent {agent} is at {} in {:?} and lacks {record:?} of {sequence}",
+                        cursor.sequence, cursor.lane
+                    )
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything that must hold when nothing moves any more.
+    pub(crate) fn check_at_rest(&mut self, released: bool) -> Checked<()> {
+        self.check_nothing_lost()?;
+        self.check_quarantine(released)?;
+        for agent in 0..self.agents.len() {
+            self.check_pending(agent, released)?;
+            self.check_bases(agent)?;
+            self.check_roots(agent)?;
+        }
+        let records: Vec<RecordId> = self.hub.store.states.keys().copied().collect();
+        for record in records {
+            self.check_at_hub(record)?;
+            self.check_ask(record)?;
+            for agent in 0..self.agents.len() {
+                self.check_at_agent(agent, record)?;
+            }
+        }
+        self.check_join_laws()
+    }
+
+    fn check_nothing_lost(&mut self) -> Checked<()> {
+        self.tally.checked(Invariant::NothingLost);
+        let survivors = self
+            .agents
+            .iter()
+            .map(|agent| &agent.disk.written)
+            .chain([&self.hub.written]);
+        for (who, written) in survivors.enumerate() {
+            for change in written {
+                let kept = self.hub.store.first_of(*change);
+                hold(Invariant::NothingLost, kept.is_some(), || {
+                    format!("{change:?}, written at {who}, is not at the hub")
+                })?;
+                let waits = self
+                    .log
+                    .get(change)
+                    .is_some_and(|meant| meant.form_level > self.hub.schema);
+                let record = self.log.get(change).map(|meant| meant.record);
+                let applied = record.is_some_and(|record| self.hub.store.applied_to(record).contains(change));
+                hold(Invariant::NothingLost, applied || waits, || {
+                    format!(
+                        "{change:?}, written at {who}, has no effect: {:?}",
+                        kept.map(|kept| kept.standing)
+                    )
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_quarantine(&mut self, released: bool) -> Checked<()> {
+        self.tally.checked(Invariant::QuarantineIsAdmission);
+        for (change, reason) in self.hub.store.quarantined() {
+            let waits = self
+                .log
+                .get(&change)
+                .is_some_and(|meant| meant.form_level > self.hub.schema);
+            hold(
+                Invariant::QuarantineIsAdmission,
+                waits && reason == records::NEWER_FORM && !released,
+                || format!("{change:?} is quarantined for reason {reason}"),
+            )?;
+        }
+        Ok(())
+    }
+
+    fn check_pending(&mut self, agent: usize, released: bool) -> Checked<()> {
+        self.tally.checked(Invariant::PendingEnds);
+        let store = &self.agents[agent].disk.store;
+        hold(
+            Invariant::PendingEnds,
+            store.head.accepted == store.head.counter,
+            || {
+                format!(
+                    "agent {agent} has written {} and pushed {}",
+                    store.head.counter, store.head.accepted
+                )
+            },
+        )?;
+        for own in store.unsettled() {
+            let header = &own.header;
+            let base = store.bases.get(&header.record).map(|(_, state)| state);
+            let excepted = base.is_some_and(|state| state.vector.is_exception(header.dot));
+            hold(Invariant::PendingEnds, excepted && !released, || {
+                format!("agent {agent}: {:?} {:?} is still pending", header.change, header.dot)
+            })?;
+        }
+        Ok(())
+    }
+
+    fn check_bases(&mut self, agent: usize) -> Checked<()> {
+        self.tally.checked(Invariant::BasesEqual);
+        let (store, site) = (&self.agents[agent].disk.store, self.agents[agent].site);
+        let fed = self.hub.store.feeds.iter().filter(|((scope, _), _)| *scope == site);
+        let scope: BTreeSet<_> = fed.flat_map(|(_, feed)| feed.rows.values()).copied().collect();
+        let held: BTreeSet<_> = store.bases.keys().copied().collect();
+        hold(Invariant::BasesEqual, scope == held, || {
+            format!(
+                "agent {agent} holds {} records of a scope of {}",
+                held.len(),
+                scope.len()
+            )
+        })?;
+        for (record, (_, base)) in &store.bases {
+            let same = self
+                .hub
+                .store
+                .states
+                .get(record)
+                .is_some_and(|state| state.to_bytes() == base.to_bytes());
+            hold(Invariant::BasesEqual, same, || {
+                format!("agent {agent}: the base of {record:?} is not the hub's state")
+            })?;
+            let pending = store.unsettled().any(|own| own.header.record == *record);
+            let view = store.view(*record).map(RecordState::to_bytes);
+            hold(Invariant::BasesEqual, pending || view == Some(base.to_bytes()), || {
+                format!("agent {agent}: with nothing pending, {record:?} is not shown as its base")
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Both ends' roots, and the root over the facts themselves: sums that were kept step by step must come to the same.
+    fn check_roots(&mut self, agent: usize) -> Checked<()> {
+        self.tally.checked(Invariant::RootsEqual);
+        let site = self.agents[agent].site;
+        for lane in [Lane::Safety, Lane::Flow, Lane::Schedule] {
+            let bases = self.agents[agent].disk.store.bases.values();
+            let facts = bases.filter(|(place, _)| place.lane == lane).map(|(_, state)| state);
+            let mut sums = std::collections::BTreeMap::<u8, Sum>::new();
+            for state in facts {
+                let sum = sums.entry(proof::bucket_of(state.record)).or_default();
+                *sum = sum.plus(self.key.leaf(state));
+            }
+            let recomputed = proof::root(site, lane, sums);
+            let at_hub = self.hub_root(site, lane);
+            hold(Invariant::RootsEqual, at_hub == Some(recomputed), || {
+                format!("agent {agent}: the hub's root of {lane:?} is not that of the facts")
+            })?;
+        }
+        Ok(())
+    }
+
+    fn hub_root(&mut self, site: sync_protocol::ScopeId, lane: Lane) -> Option<sync_protocol::Hash> {
+        use sync_protocol::hub::HubLedger as _;
+        let sums = self.hub.store.bucket_sums(site, lane).ok()?;
+        Some(proof::root(site, lane, sums))
+    }
+
+    fn check_ask(&mut self, record: RecordId) -> Checked<()> {
+        let changes: BTreeSet<_> = self.hub.store.applied_to(record).iter().copied().collect();
+        let Some(state) = self
+            .hub
+            .store
+            .states
+            .get(&record)
+            .filter(|state| state.kind == records::PATIENT)
+        else {
+            return Ok(());
+        };
+        let Some(register) = state.register(records::BIRTH_DATE) else {
+            return Ok(());
+        };
+        self.tally.checked(Invariant::AskRetrievable);
+        let expected = self
+            .log
+            .effect(record, &changes)
+            .values
+            .remove(&records::BIRTH_DATE)
+            .unwrap_or_default();
+        let agreed = self.log.agreed(record, records::BIRTH_DATE, &changes);
+        let distinct: BTreeSet<_> = expected.values().map(|(value, _)| value).collect();
+        let holds = match rules::ask(register) {
+            Ask::Nothing => expected.is_empty(),
+            Ask::Agreed((_, live)) => distinct.len() == 1 && distinct.contains(&live.value),
+            Ask::Open { standing, values } => {
+                let listed: BTreeSet<_> = values.iter().map(|(id, _)| **id).collect();
+                distinct.len() > 1 && listed.iter().eq(expected.keys()) && standing == agreed.as_ref()
+            }
+        };
+        hold(Invariant::AskRetrievable, holds, || {
+            format!(
+                "{record:?}: {} concurrent birth dates are not all listed",
+                expected.len()
+            )
+        })
+    }
+}

@@ -1,0 +1,321 @@
+//! The hub's ledger in memory, transactional like the agent's. Beside what the engine asks for it keeps, for the checks,
+//! which changes each state in the feed is made of.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use sync_protocol::hub::{ChainHead, HubLedger, KeptChange, Standing};
+use sync_protocol::proof::{ProofKey, Sum, bucket_of};
+use sync_protocol::wire::Row;
+use sync_protocol::{ChangeId, Dot, EpochId, Hash, Lane, RecordId, RecordState, ReplicaId, ScopeId, VersionVector};
+
+use super::replica_store::{Fuse, StoreError, broken};
+use super::trace::Invariant;
+
+#[derive(Clone, Default)]
+pub(crate) struct Feed {
+    head: u64,
+    pub(crate) rows: BTreeMap<u64, RecordId>,
+    place: BTreeMap<RecordId, u64>,
+    sums: BTreeMap<u8, Sum>,
+    /// For every sequence ever given: of which record, and how many of its applied changes the state there has.
+    versions: BTreeMap<u64, (RecordId, usize)>,
+}
+
+#[derive(Clone)]
+pub(crate) struct HubStore {
+    epoch: EpochId,
+    replica: ReplicaId,
+    chains: BTreeMap<ReplicaId, ChainHead>,
+    pub(crate) kept: BTreeMap<Dot, Arc<KeptChange>>,
+    first: BTreeMap<ChangeId, Dot>,
+    pub(crate) states: BTreeMap<RecordId, Arc<RecordState>>,
+    pub(crate) feeds: BTreeMap<(ScopeId, Lane), Feed>,
+    /// Applied changes of each record, in the order of their effect.
+    pub(crate) applied: BTreeMap<RecordId, Arc<Vec<ChangeId>>>,
+    /// The order in which dots were kept.
+    pub(crate) arrivals: Arc<Vec<Dot>>,
+    pub(crate) fuse: Fuse,
+    key: Arc<ProofKey>,
+    lie: Option<Lie>,
+}
+
+/// The lie of `removal-by-version-vector`: what each change's writer had in its vector, and the change being applied.
+#[derive(Clone, Default)]
+struct Lie {
+    vectors: Arc<BTreeMap<ChangeId, VersionVector>>,
+    applying: Option<ChangeId>,
+}
+
+impl HubStore {
+    pub(crate) fn new(epoch: EpochId, replica: ReplicaId, key: ProofKey) -> HubStore {
+        HubStore {
+            epoch,
+            replica,
+            chains: BTreeMap::new(),
+            kept: BTreeMap::new(),
+            first: BTreeMap::new(),
+            states: BTreeMap::new(),
+            feeds: BTreeMap::new(),
+            applied: BTreeMap::new(),
+            arrivals: Arc::default(),
+            fuse: Fuse::default(),
+            key: Arc::new(key),
+            lie: None,
+        }
+    }
+
+    pub(crate) fn remove_by_vector(&mut self) {
+        self.lie = Some(Lie::default());
+    }
+
+    /// Tells the lying hub what the writer's vector was; an honest one does not care.
+    pub(crate) fn note_vector(&mut self, change: ChangeId, vector: &VersionVector) {
+        if let Some(lie) = &mut self.lie {
+            Arc::make_mut(&mut lie.vectors).insert(change, vector.clone());
+        }
+    }
+
+    /// The changes that the state at a place of the feed is made of.
+    pub(crate) fn version(&self, scope: ScopeId, lane: Lane, sequence: u64) -> Option<&[ChangeId]> {
+        let (record, length) = self.feeds.get(&(scope, lane))?.versions.get(&sequence)?;
+        self.applied_to(*record).get(..*length)
+    }
+
+    pub(crate) fn applied_to(&self, record: RecordId) -> &[ChangeId] {
+        self.applied.get(&record).map_or(&[], |applied| applied.as_slice())
+    }
+
+    /// The change under its first dot.
+    pub(crate) fn first_of(&self, change: ChangeId) -> Option<&KeptChange> {
+        self.kept.get(self.first.get(&change)?).map(AsRef::as_ref)
+    }
+
+    pub(crate) fn quarantined(&self) -> Vec<(ChangeId, u16)> {
+        let standing = |kept: &KeptChange| match (&kept.header, kept.standing) {
+            (Some(header), Standing::Quarantined(reason)) => Some((header.change, reason)),
+            (_, Standing::Quarantined(reason)) => Some((ChangeId::NIL, reason)),
+            (_, Standing::Applied | Standing::Alias) => None,
+        };
+        self.arrivals
+            .iter()
+            .filter_map(|dot| self.kept.get(dot))
+            .filter_map(|kept| standing(kept))
+            .collect()
+    }
+
+    fn note_applied(&mut self, kept: &KeptChange) -> Result<(), StoreError> {
+        let Some(header) = &kept.header else { return Ok(()) };
+        let applied = Arc::make_mut(self.applied.entry(header.record).or_default());
+        if applied.contains(&header.change) {
+            return broken(
+                Invariant::EffectOnce,
+                format!("{:?} was applied again as {:?}", header.change, kept.dot),
+            );
+        }
+        applied.push(header.change);
+        if let Some(lie) = &mut self.lie {
+            lie.applying = Some(header.change);
+        }
+        Ok(())
+    }
+
+    fn without_covered(&mut self, state: &RecordState) -> RecordState {
+        let mut state = state.clone();
+        let lie = self
+            .lie
+            .as_mut()
+            .and_then(|lie| Some((lie.applying.take()?, lie.vectors.clone())));
+        if let Some((change, vectors)) = lie
+            && let Some(vector) = vectors.get(&change)
+        {
+            for register in state
+                .registers
+                .values_mut()
+                .filter(|register| register.values.contains_key(&change))
+            {
+                register
+                    .values
+                    .retain(|id, live| *id == change || !vector.contains(live.origin.dot));
+            }
+        }
+        state
+    }
+}
+
+impl HubLedger for HubStore {
+    type Error = StoreError;
+
+    fn epoch(&mut self) -> Result<EpochId, StoreError> {
+        self.fuse.burn()?;
+        Ok(self.epoch)
+    }
+
+    fn hub_replica(&mut self) -> Result<ReplicaId, StoreError> {
+        self.fuse.burn()?;
+        Ok(self.replica)
+    }
+
+    fn chain(&mut self, replica: ReplicaId) -> Result<Option<ChainHead>, StoreError> {
+        self.fuse.burn()?;
+        Ok(self.chains.get(&replica).copied())
+    }
+
+    fn set_chain(&mut self, replica: ReplicaId, head: &ChainHead) -> Result<(), StoreError> {
+        self.fuse.burn()?;
+        self.chains.insert(replica, *head);
+        Ok(())
+    }
+
+    fn hash_at(&mut self, replica: ReplicaId, counter: u64) -> Result<Option<Hash>, StoreError> {
+        self.fuse.burn()?;
+        Ok(self.kept.get(&Dot { replica, counter }).map(|kept| kept.hash))
+    }
+
+    fn keep(&mut self, kept: &KeptChange) -> Result<(), StoreError> {
+        self.fuse.burn()?;
+        if self.kept.insert(kept.dot, Arc::new(kept.clone())).is_some() {
+            return broken(Invariant::DotNamesOneContent, format!("{:?} was kept again", kept.dot));
+        }
+        Arc::make_mut(&mut self.arrivals).push(kept.dot);
+        if let Some(header) = kept.header.as_ref().filter(|_| kept.standing != Standing::Alias) {
+            self.first.entry(header.change).or_insert(kept.dot);
+        }
+        if kept.standing == Standing::Applied {
+            self.note_applied(kept)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn find(&mut self, change: ChangeId) -> Result<Option<KeptChange>, StoreError> {
+        self.fuse.burn()?;
+        Ok(self.first_of(change).cloned())
+    }
+
+    fn set_standing(&mut self, dot: Dot, standing: Standing) -> Result<(), StoreError> {
+        self.fuse.burn()?;
+        let Some(kept) = self.kept.get_mut(&dot) else {
+            return broken(Invariant::EngineSound, format!("{dot:?} was never kept"));
+        };
+        let after = KeptChange {
+            standing,
+            ..(**kept).clone()
+        };
+        *kept = Arc::new(after.clone());
+        if standing == Standing::Applied {
+            self.note_applied(&after)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn state(&mut self, record: RecordId) -> Result<Option<RecordState>, StoreError> {
+        self.fuse.burn()?;
+        Ok(self.states.get(&record).map(|state| (**state).clone()))
+    }
+
+    fn put_state(&mut self, state: &RecordState) -> Result<(), StoreError> {
+        self.fuse.burn()?;
+        let stored = self.without_covered(state);
+        self.states.insert(state.record, Arc::new(stored));
+        Ok(())
+    }
+
+    fn scopes_of(&mut self, record: RecordId) -> Result<Vec<ScopeId>, StoreError> {
+        self.fuse.burn()?;
+        let mut scopes: Vec<_> = self
+            .feeds
+            .iter()
+            .filter(|(_, feed)| feed.place.contains_key(&record))
+            .map(|((scope, _), _)| *scope)
+            .collect();
+        scopes.dedup();
+        Ok(scopes)
+    }
+
+    fn move_to_tail(&mut self, scope: ScopeId, lane: Lane, record: RecordId) -> Result<u64, StoreError> {
+        self.fuse.burn()?;
+        let length = self.applied_to(record).len();
+        let feed = self.feeds.entry((scope, lane)).or_default();
+        feed.head += 1;
+        if let Some(before) = feed.place.insert(record, feed.head) {
+            feed.rows.remove(&before);
+        }
+        feed.rows.insert(feed.head, record);
+        feed.versions.insert(feed.head, (record, length));
+        Ok(feed.head)
+    }
+
+    fn feed_head(&mut self, scope: ScopeId, lane: Lane) -> Result<(u64, u64), StoreError> {
+        self.fuse.burn()?;
+        Ok((self.feeds.get(&(scope, lane)).map_or(0, |feed| feed.head), 1))
+    }
+
+    fn rows_after(
+        &mut self,
+        scope: ScopeId,
+        lane: Lane,
+        sequence: u64,
+        bytes_max: u64,
+    ) -> Result<Vec<Row>, StoreError> {
+        self.fuse.burn()?;
+        let (mut rows, mut total) = (Vec::new(), 0);
+        let places = self
+            .feeds
+            .get(&(scope, lane))
+            .into_iter()
+            .flat_map(|feed| feed.rows.range(sequence + 1..));
+        for (sequence, record) in places {
+            let Some(state) = self.states.get(record) else { continue };
+            let bytes = state.to_bytes().len() as u64;
+            total += bytes;
+            if !rows.is_empty() && total > bytes_max {
+                break;
+            }
+            rows.push(Row {
+                sequence: *sequence,
+                state: (**state).clone(),
+                bytes,
+            });
+        }
+        Ok(rows)
+    }
+
+    fn add_to_bucket(
+        &mut self,
+        scope: ScopeId,
+        lane: Lane,
+        bucket: u8,
+        plus: Sum,
+        minus: Sum,
+    ) -> Result<(), StoreError> {
+        self.fuse.burn()?;
+        let sum = self
+            .feeds
+            .entry((scope, lane))
+            .or_default()
+            .sums
+            .entry(bucket)
+            .or_default();
+        *sum = sum.plus(plus).minus(minus);
+        Ok(())
+    }
+
+    fn bucket_sums(&mut self, scope: ScopeId, lane: Lane) -> Result<Vec<(u8, Sum)>, StoreError> {
+        self.fuse.burn()?;
+        let Some(feed) = self.feeds.get(&(scope, lane)) else {
+            return Ok(Vec::new());
+        };
+        if self.lie.is_none() {
+            return Ok(feed.sums.iter().map(|(bucket, sum)| (*bucket, *sum)).collect());
+        }
+        // A hub that lies consistently proves what it stores, so that the lie is caught by its effect.
+        let mut sums: BTreeMap<u8, Sum> = BTreeMap::new();
+        for state in feed.rows.values().filter_map(|record| self.states.get(record)) {
+            let sum = sums.entry(bucket_of(state.record)).or_default();
+            *sum = sum.plus(self.key.leaf(state));
+        }
+        Ok(sums.into_iter().collect())
+    }
+}

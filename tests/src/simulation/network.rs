@@ -1,0 +1,73 @@
+//! What is under way between agents and the hub, as bytes, and what may happen to it.
+
+use std::sync::Arc;
+
+use sync_protocol::wire::{PullReply, PullRequest, PushReply, PushRequest, WireError};
+
+use super::rng::Rng;
+use super::trace::{Checked, Failure, Invariant};
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Message {
+    Push,
+    Pull,
+    PushReply,
+    PullReply,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Envelope {
+    /// Whose request it is, or whose answer.
+    pub(crate) agent: usize,
+    pub(crate) message: Message,
+    pub(crate) bytes: Arc<Vec<u8>>,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Opened {
+    Push(PushRequest),
+    Pull(PullRequest),
+    PushReply(PushReply),
+    PullReply(PullReply),
+}
+
+impl Envelope {
+    pub(crate) fn open(&self) -> Checked<Opened> {
+        open(self.message, &self.bytes)
+            .map_err(|error| Failure::new(Invariant::EngineSound, format!("a body as sent: {error}")))
+    }
+
+    /// Hurts the body as a line or a disk would and opens it. It must be refused, or read as it was sent; for a
+    /// shortened body only refusal will do.
+    pub(crate) fn open_damaged(&self, rng: &mut Rng, shorten: bool) -> Checked<Option<Opened>> {
+        let mut bytes = (*self.bytes).clone();
+        if shorten {
+            bytes.truncate(rng.index(bytes.len()));
+        } else {
+            for _ in 0..=rng.below(3) {
+                let at = rng.index(bytes.len());
+                bytes[at] ^= 1 << rng.below(8);
+            }
+        }
+        let Ok(opened) = open(self.message, &bytes) else {
+            return Ok(None);
+        };
+        if shorten || opened != self.open()? {
+            let how = if shorten { "shortened" } else { "altered" };
+            return Err(Failure::new(
+                Invariant::DamageRefused,
+                format!("{how} {:?} was read", self.message),
+            ));
+        }
+        Ok(Some(opened))
+    }
+}
+
+fn open(message: Message, bytes: &[u8]) -> Result<Opened, WireError> {
+    Ok(match message {
+        Message::Push => Opened::Push(PushRequest::decode(bytes)?),
+        Message::Pull => Opened::Pull(PullRequest::decode(bytes)?),
+        Message::PushReply => Opened::PushReply(PushReply::decode(bytes)?),
+        Message::PullReply => Opened::PullReply(PullReply::decode(bytes)?),
+    })
+}

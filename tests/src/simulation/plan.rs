@@ -1,0 +1,144 @@
+//! What a seed means: how many sites, how bad the network, and a list of steps. Every step has its own seed, so that one
+//! can be left out without changing what the others do.
+
+use super::rng::Rng;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Topology {
+    /// Both agents serve one site.
+    OneSite,
+    /// One agent each; patients and allergies are in both scopes.
+    TwoSites,
+}
+
+impl Topology {
+    pub fn sites(self) -> usize {
+        match self {
+            Topology::OneSite => 1,
+            Topology::TwoSites => 2,
+        }
+    }
+}
+
+/// Chances in a thousand. Each run draws its own, so that rare mixes of faults happen too.
+#[derive(Clone, Copy, Debug)]
+pub struct Rates {
+    pub lose: u64,
+    pub duplicate: u64,
+    pub damage: u64,
+    pub crash: u64,
+    pub newer_form: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum What {
+    Edit,
+    OpenForm,
+    SubmitForm,
+    Message,
+    Push,
+    Pull,
+    Deliver,
+    Exchange,
+    CrashAgent,
+    CrashHub,
+    Clone,
+    Copy,
+    Restore,
+    Release,
+    ClockStep,
+}
+
+/// Each step, its weight, and what it does.
+pub const STEPS: &[(What, u64, &str)] = &[
+    (What::Edit, 14, "open a form and submit it at once"),
+    (What::OpenForm, 9, "open a form and leave it open"),
+    (What::SubmitForm, 9, "submit a form that was left open"),
+    (
+        What::Message,
+        7,
+        "an outside source sends its next message, often the same again",
+    ),
+    (What::Push, 12, "an agent sends a push"),
+    (What::Pull, 12, "an agent sends a pull"),
+    (
+        What::Deliver,
+        40,
+        "one of the messages under way arrives, is lost, doubled, shortened or altered",
+    ),
+    (
+        What::Exchange,
+        6,
+        "an agent exchanges undisturbed until it is at the head",
+    ),
+    (What::CrashAgent, 1, "an agent stops: answers under way to it are lost"),
+    (What::CrashHub, 1, "the hub stops: requests under way to it are lost"),
+    (What::Clone, 1, "an agent is cloned, and both run on"),
+    (What::Copy, 3, "an agent's files are copied"),
+    (What::Restore, 2, "an agent is restored from its copy"),
+    (What::Release, 1, "the hub learns a newer form"),
+    (What::ClockStep, 2, "an agent's clock jumps, by seconds to years"),
+];
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Step {
+    pub what: What,
+    pub seed: u64,
+}
+
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub seed: u64,
+    pub topology: Topology,
+    pub rates: Rates,
+    pub steps: Vec<Step>,
+}
+
+impl Plan {
+    pub fn of(seed: u64) -> Plan {
+        let mut rng = Rng::seeded(seed);
+        let topology = if rng.per_mille(500) {
+            Topology::TwoSites
+        } else {
+            Topology::OneSite
+        };
+        let mut rate = |choices: &[u64]| rng.pick(choices).copied().unwrap_or(0);
+        let rates = Rates {
+            lose: rate(&[0, 50, 200, 400]),
+            duplicate: rate(&[0, 50, 150, 300]),
+            damage: rate(&[0, 20, 60]),
+            crash: rate(&[0, 30, 100, 250]),
+            newer_form: rate(&[0, 60, 200]),
+        };
+        // Leaving some kinds of step out of a run makes room for long stretches of the others.
+        let optional = [
+            What::Clone,
+            What::Restore,
+            What::Release,
+            What::ClockStep,
+            What::Exchange,
+        ];
+        let without: Vec<What> = optional.into_iter().filter(|_| rng.per_mille(350)).collect();
+        let chosen: Vec<_> = STEPS.iter().filter(|(what, _, _)| !without.contains(what)).collect();
+        let total: u64 = chosen.iter().map(|(_, weight, _)| weight).sum();
+        let length = 40 + rng.below(90);
+        let steps = (0..length).map(|_| {
+            let mut at = rng.below(total);
+            let drawn = chosen.iter().find(|(_, weight, _)| {
+                let here = at < *weight;
+                at = at.saturating_sub(*weight);
+                here
+            });
+            Step {
+                what: drawn.map_or(What::Deliver, |(what, _, _)| *what),
+                seed: rng.draw(),
+            }
+        });
+        Plan {
+            seed,
+            topology,
+            rates,
+            steps: steps.collect(),
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! An agent's ledger in memory. A transaction is a copy: what is not swapped in was rolled back. A fuse burns down with
+//! every operation and, at its end, crashes the agent in the middle of whatever it was doing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use sync_protocol::change::genesis;
+use sync_protocol::proof::Sum;
+use sync_protocol::replica::{OwnChange, Place, ReplicaHead, ReplicaLedger};
+use sync_protocol::wire::Cursor;
+use sync_protocol::{ChangeId, EpochId, Hash, Lane, RecordId, RecordState, ReplicaId, ScopeId};
+
+use super::trace::{Failure, Invariant};
+
+/// Why an operation of a ledger did not happen.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub(crate) enum StoreError {
+    #[error("crashed")]
+    Crashed,
+    #[error(transparent)]
+    Broken(#[from] Failure),
+}
+
+pub(crate) fn broken<T>(invariant: Invariant, detail: String) -> Result<T, StoreError> {
+    Err(StoreError::Broken(Failure::new(invariant, detail)))
+}
+
+/// How many more operations until the crash.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Fuse(pub(crate) Option<u64>);
+
+impl Fuse {
+    pub(crate) fn burn(&mut self) -> Result<(), StoreError> {
+        match &mut self.0 {
+            Some(0) => Err(StoreError::Crashed),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Own {
+    pub(crate) own: OwnChange,
+    pub(crate) settled: bool,
+}
+
+#[derive(Clone)]
+pub(crate) struct ReplicaStore {
+    pub(crate) head: ReplicaHead,
+    /// Of the current incarnation: counter to hash and to place in `own`.
+    chain: BTreeMap<u64, (Hash, u64)>,
+    own: BTreeMap<u64, Arc<Own>>,
+    pub(crate) quarantined: BTreeMap<ChangeId, u16>,
+    pub(crate) bases: BTreeMap<RecordId, (Place, Arc<RecordState>)>,
+    pub(crate) views: BTreeMap<RecordId, Arc<RecordState>>,
+    cursors: Vec<Cursor>,
+    sums: BTreeMap<(Lane, u8), Sum>,
+    pub(crate) fuse: Fuse,
+}
+
+impl ReplicaStore {
+    pub(crate) fn new(replica: ReplicaId, epoch: EpochId, scope: ScopeId) -> ReplicaStore {
+        let lanes = [Lane::Safety, Lane::Flow, Lane::Schedule];
+        ReplicaStore {
+            head: ReplicaHead::born(replica, epoch),
+            chain: BTreeMap::new(),
+            own: BTreeMap::new(),
+            quarantined: BTreeMap::new(),
+            bases: BTreeMap::new(),
+            views: BTreeMap::new(),
+            cursors: lanes
+                .map(|lane| Cursor {
+                    scope,
+                    lane,
+                    generation: 1,
+                    sequence: 0,
+                })
+                .to_vec(),
+            sums: BTreeMap::new(),
+            fuse: Fuse::default(),
+        }
+    }
+
+    pub(crate) fn view(&self, record: RecordId) -> Option<&RecordState> {
+        self.views.get(&record).map(AsRef::as_ref)
+    }
+
+    pub(crate) fn unsettled(&self) -> impl Iterator<Item = &OwnChange> {
+        self.own.values().filter(|own| !own.settled).map(|own| &own.own)
+    }
+
+    pub(crate) fn cursor_list(&self) -> &[Cursor] {
+        &self.cursors
+    }
+
+    /// The lie of `no-rebirth`: before anything is compared the store takes the hub's word for its chain at `counter`,
+    /// and hangs what it has after that on it.
+    pub(crate) fn adopt(&mut self, replica: ReplicaId, counter: u64, hash: Hash) {
+        if replica != self.head.replica || counter == 0 {
+            return;
+        }
+        let mut last = hash;
+        if let Some(place) = self.chain.get(&counter).map(|(_, place)| *place) {
+            self.chain.insert(counter, (hash, place));
+        }
+        let later: Vec<(u64, u64)> = self
+            .chain
+            .range(counter + 1..)
+            .map(|(n, (_, place))| (*n, *place))
+            .collect();
+        for (n, place) in later {
+            if let Some(own) = self.own.get(&place) {
+                last = own.own.change.link(last);
+                self.chain.insert(n, (last, place));
+            }
+        }
+        self.head.counter = self.head.counter.max(counter);
+        self.head.accepted = self.head.accepted.min(counter);
+        self.head.hash = last;
+        self.chain.entry(counter).or_insert((hash, u64::MAX));
+    }
+}
+
+impl ReplicaLedger for ReplicaStore {
+    type Error = StoreError;
+
+    fn head(&mut self) -> Result<ReplicaHead, StoreError> {
+        self.fuse.burn()?;
+        Ok(self.head)
+    }
+
+    fn set_head(&mut self, head: &ReplicaHead) -> Result<(), StoreError> {
+        self.fuse.burn()?;
+        if head.replica != self.head.replica {
+            self.chain.clear();
+        }
+        self.head = *head;
+        Ok(())
+    }
+
+    fn own_hash(&mut self, counter: u64) -> Result<Option<Hash>, StoreError> {
+        self.fuse.burn()?;
+        Ok(self.chain.get(&counter).map(|(hash, _)| *hash))
+    }
+
+    fn append(&mut self, own: &OwnChange) -> Result<(), StoreError> {
+        self.fuse.burn()?;
+        let place = self.own.last_key_value().map_or(0, |(place, _)| place + 1);
+        self.hang(own, place)?;
+        self.own.insert(
+            place,
+            Arc::new(Own {
+                own: own.clone(),
+                settled: false,
+            }),
+        );
+        Ok(())
+    }
+
+    fn own_after(&mut self, counter: u64, bytes_max: usize) -> Result<Vec<OwnChange>, StoreError> {
+        self.fuse.burn()?;
+        let (mut run, mut bytes) = (Vec::new(), 0);
+        for (hash, place) in self.chain.range(counter + 1..).map(|(_, entry)| *entry) {
+            let Some(own) = self.own.get(&place) else { continue };
+            bytes += own.own.change.bytes();
+            if !run.is_empty() && bytes > bytes_max {
+                break;
+            }
+            run.push(OwnChange {
+                hash,
+                ..own.own.clone()
+            });
+        }
+        Ok(run)
+    }
+
+    fn restamp(&mut self, own: &OwnChange) -> Result<(), StoreError> {
+        self.fuse.burn()?;
+        let found = self
+            .own
+            .iter()
+            .find(|(_, kept)| kept.own.header.change == own.header.change);
+        let Some((place, settled)) = found.map(|(place, kept)| (*place, kept.settled)) else {
+            return broken(
+                Invariant::EngineSound,
+                "a change was restamped that this store never wrote".to_owned(),
+            );
+        };
+        self.hang(own, place)?;
+        self.own.insert(
+            place,
+            Arc::new(Own {
+                own: own.clone(),
+                settled,
+            }),
+        );
+        Ok(())
+    }
+
+    fn pending(&mut self, record: RecordId) -> Result<Vec<OwnChange>, StoreError> {
+        self.fuse.burn()?;
+        Ok(self
+            .unsettled()
+            .filter(|own| own.header.record == record)
+            .cloned()
+            .collect())
+    }
+
+    fn settle(&mut self, change: ChangeId) -> Result<(), StoreError> {
+        self.fuse.burn()?;
+        for own in self.own.values_mut().filter(|own| own.own.header.change == change) {
+            *own = Arc::new(Own {
+                settled: true,
+                ..(**own).clone()
+            });
+        }
+        self.quarantined.remove(&change);
+        Ok(())
+    }
+
+    fn note_quarantined(&mut self, counter: u64, reason: u16) -> Result<(), StoreError> {
+        self.fuse.burn()?;
+        let own = self.chain.get(&counter).and_then(|(_, place)| self.own.get(place));
+        if let Some(own) = own.filter(|own| !own.settled) {
+            self.quarantined.insert(own.own.header.change, reason);
+        }
+        Ok(())
+    }
+
+    fn base(&mut self, record: RecordId) -> Result<Option<RecordState>, StoreError> {
+        self.fuse.burn()?;
+        Ok(self.bases.get(&record).map(|(_, state)| (**state).clone()))
+    }
+
+    fn put_base(&mut self, place: Place, state: &RecordState) -> Result<(), StoreError> {
+        self.fuse.burn()?;
+        self.bases.insert(state.record, (place, Arc::new(state.clone())));
+        Ok(())
+    }
+
+    fn shown(&mut self, record: RecordId) -> Result<Option<RecordState>, StoreError> {
+        self.fuse.burn()?;
+        Ok(self.view(record).cloned())
+    }
+
+    fn put_shown(&mut self, state: &RecordState) -> Result<(), StoreError> {
+        self.fuse.burn()?;
+        self.views.insert(state.record, Arc::new(state.clone()));
+        Ok(())
+    }
+
+    fn cursors(&mut self) -> Result<Vec<Cursor>, StoreError> {
+        self.fuse.burn()?;
+        Ok(self.cursors.clone())
+    }
+
+    fn set_cursor(&mut self, cursor: &Cursor) -> Result<(), StoreError> {
+        self.fuse.burn()?;
+        let own = self
+            .cursors
+            .iter_mut()
+            .find(|own| own.scope == cursor.scope && own.lane == cursor.lane);
+        if let Some(own) = own {
+            *own = *cursor;
+        }
+        Ok(())
+    }
+
+    fn add_to_bucket(&mut self, _: ScopeId, lane: Lane, bucket: u8, plus: Sum, minus: Sum) -> Result<(), StoreError> {
+        self.fuse.burn()?;
+        let sum = self.sums.entry((lane, bucket)).or_default();
+        *sum = sum.plus(plus).minus(minus);
+        Ok(())
+    }
+
+    fn bucket_sums(&mut self, _: ScopeId, lane: Lane) -> Result<Vec<(u8, Sum)>, StoreError> {
+        self.fuse.burn()?;
+        Ok(self
+            .sums
+            .range((lane, 0)..=(lane, u8::MAX))
+            .map(|((_, bucket), sum)| (*bucket, *sum))
+            .collect())
+    }
+}
+
+impl ReplicaStore {
+    /// Hangs a change on the end of the chain, or says which invariant that would break.
+    fn hang(&mut self, own: &OwnChange, place: u64) -> Result<(), StoreError> {
+        let dot = own.header.dot;
+        let last = self.chain.last_key_value();
+        let (counter, previous) = last.map_or((0, genesis(dot.replica)), |(n, (hash, _))| (*n, *hash));
+        if dot.replica != self.head.replica || dot.counter != counter + 1 {
+            return broken(
+                Invariant::CountersNeverReused,
+                format!("{dot:?} was given after {counter}"),
+            );
+        }
+        if own.change.link(previous) != own.hash {
+            return broken(
+                Invariant::EngineSound,
+                format!("{dot:?} does not hang on the change before it"),
+            );
+        }
+        self.chain.insert(dot.counter, (own.hash, place));
+        Ok(())
+    }
+}

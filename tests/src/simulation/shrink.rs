@@ -1,0 +1,39 @@
+//! Makes a failing plan shorter: leaves out ever smaller runs of steps while the same invariant still fails.
+
+use super::plan::Plan;
+use super::run::run_plan;
+use super::trace::Invariant;
+use super::variant::Variant;
+
+const TRIES_MAX: usize = 1_500;
+
+/// A shorter plan that breaks the same invariant, as far as a bounded number of tries finds one.
+pub fn shrink(plan: &Plan, variant: Option<Variant>, broken: Invariant) -> Plan {
+    let still_breaks = |candidate: &Plan| {
+        run_plan(candidate, variant, false)
+            .failure
+            .is_some_and(|failure| failure.invariant == broken)
+    };
+    let mut best = plan.clone();
+    let mut chunk = best.steps.len().div_ceil(2);
+    let mut tries = 0;
+    while chunk > 0 && tries < TRIES_MAX {
+        let (mut at, mut shorter) = (0, false);
+        while at < best.steps.len() && tries < TRIES_MAX {
+            let mut candidate = best.clone();
+            let end = (at + chunk).min(candidate.steps.len());
+            candidate.steps.drain(at..end);
+            tries += 1;
+            if still_breaks(&candidate) {
+                best = candidate;
+                shorter = true;
+            } else {
+                at += chunk;
+            }
+        }
+        if !shorter {
+            chunk = if chunk == 1 { 0 } else { chunk.div_ceil(2) };
+        }
+    }
+    best
+}
