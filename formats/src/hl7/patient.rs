@@ -70,10 +70,21 @@ impl PatientSegment {
         Err(refused)
     }
 
-    /// The name to go by: the first legal one (type L), else the first without a type, else the first.
+    /// The name to go by. PID-5 gives the primary one first (HL7 v2.5.1 §3.4.2.5); only where that is an alias, a maiden
+    /// name or a nickname does a legal name behind it go before.
     pub fn name(&self) -> Option<&PersonName> {
+        const OTHER_NAMES: [&str; 6] = ["A", "M", "N", "S", "P", "I"];
         let names = self.names.values();
-        let of_type = |code: Option<&str>| names.iter().find(|name| name.type_code.as_deref() == code);
-        of_type(Some("L")).or_else(|| of_type(None)).or_else(|| names.first())
+        let is_other = |name: &&PersonName| {
+            name.type_code
+                .as_deref()
+                .is_some_and(|code| OTHER_NAMES.contains(&code))
+        };
+        let legal = || names.iter().find(|name| name.type_code.as_deref() == Some("L"));
+        names
+            .first()
+            .filter(|name| !is_other(name))
+            .or_else(legal)
+            .or_else(|| names.first())
     }
 }
