@@ -170,9 +170,11 @@ fn connect(path: &Path, key: &DataKey, flags: OpenFlags, tuning: &Tuning) -> Res
         path: path.to_owned(),
         reason: "the cipher did not take the key".to_owned(),
     })?;
-    connection
-        .query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get::<_, i64>(0))
-        .map_err(sqlite)?;
+    // With a wrong key a log that a crash left behind would be folded into the file when this closes.
+    let keep_log = |keep| connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep);
+    keep_log(true).map_err(sqlite)?;
+    read_schema(&connection).map_err(sqlite)?;
+    keep_log(false).map_err(sqlite)?;
     tune(&connection, tuning).map_err(sqlite)?;
     Ok(connection)
 }

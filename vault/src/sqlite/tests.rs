@@ -69,6 +69,12 @@ fn fill(connection: &Connection) {
     }
 }
 
+fn fill_more(connection: &Connection) {
+    connection
+        .execute("INSERT INTO arrivals (name) VALUES ('later')", [])
+        .unwrap();
+}
+
 fn rows(connection: &Connection) -> i64 {
     connection
         .query_row("SELECT count(*) FROM arrivals", [], |row| row.get(0))
@@ -145,6 +151,29 @@ fn another_key_does_not_open_it_and_changes_nothing() {
     assert!(error.to_string().contains("check the key file"));
     assert_eq!(fs::read(store.path()).unwrap(), before);
     assert_eq!(rows(&store.open(Mode::Existing).unwrap()), 400);
+}
+
+#[test]
+fn another_key_leaves_the_log_of_a_crash_as_it_is() {
+    let store = Store::filled();
+    let crashed = tempfile::tempdir().unwrap();
+    let connection = store.open(Mode::Existing).unwrap();
+    fill_more(&connection);
+    for name in store.names() {
+        fs::copy(store.folder.path().join(&name), crashed.path().join(&name)).unwrap();
+    }
+    let of = |ending: &str| fs::read(crashed.path().join(format!("agent.db{ending}"))).unwrap();
+    let before = (of(""), of("-wal"));
+
+    let refused = open(
+        &crashed.path().join("agent.db"),
+        &DataKey::generate().unwrap(),
+        Mode::Existing,
+        &quick(),
+    );
+
+    assert!(matches!(refused, Err(OpenError::WrongKeyOrDamaged { .. })));
+    assert!(before.1.len() > 1_000 && before == (of(""), of("-wal")));
 }
 
 #[test]
