@@ -10,6 +10,7 @@ pub mod enrolment;
 pub mod fault;
 pub mod home;
 pub mod hub_client;
+pub mod intake;
 pub mod jobs;
 pub mod line;
 pub mod local;

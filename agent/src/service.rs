@@ -24,7 +24,7 @@ use crate::log::Log;
 use crate::pages::PagesOpen;
 use crate::store::Store;
 use crate::sync::Exchange;
-use crate::{clock, jobs, local, log, open, web};
+use crate::{clock, intake, jobs, local, log, open, web};
 
 /// Where the running agent is reached.
 pub struct Ready {
@@ -117,8 +117,12 @@ async fn run_on(
     parts.spawn(async move { ("page", web::serve(page, part, token).await.map_err(|e| e.to_string())) });
     let (part, token) = (app.clone(), stop.clone());
     let mllp_config = config.borrow().mllp.clone();
-    // INTAKE
-    drop((part, token, mllp_config, mllp));
+    parts.spawn(async move {
+        ("intake", {
+            intake::serve(part.store, mllp_config, mllp, token).await;
+            Ok(())
+        })
+    });
     let (part, token, place) = (app.clone(), stop.clone(), home.clone());
     parts.spawn(async move {
         (

@@ -67,6 +67,8 @@ impl Exchange {
             }
             let outcome = tokio::select! {
                 () = stop.cancelled() => return,
+                // The line is back: a question that went into the dead one would wait for its time to run out.
+                () = self.nudge.notified() => Ok(()),
                 outcome = self.exchange(&mut committed) => outcome,
             };
             match outcome {
@@ -161,15 +163,20 @@ impl Exchange {
             });
             taken.await?;
         }
+        let behind = reply.pages.iter().map(Page::behind).sum();
         for page in reply.pages {
             self.take(page).await?;
         }
+        self.line.update(|line| {
+            line.behind = behind;
+            line.exchanged_ms = Some(clock::now_ms());
+        });
         Ok(())
     }
 
     async fn take(&self, page: Page) -> Result<(), Broken> {
         let key = self.key.clone();
-        let (lane, root, behind) = (page.lane, page.root, page.behind());
+        let (lane, root) = (page.lane, page.root);
         let outcome = self.store.write(Priority::Sync, move |tx| {
             let outcome = replica::handle_page(tx, &key, &page)?;
             if let PageOutcome::Applied(applied) = &outcome {
@@ -182,10 +189,6 @@ impl Exchange {
         });
         match outcome.await? {
             PageOutcome::Applied(applied) => {
-                self.line.update(|line| {
-                    line.behind = behind;
-                    line.exchanged_ms = Some(clock::now_ms());
-                });
                 if root.is_some() && applied.verified == Some(false) {
                     tracing::error!(?lane, "this site and the hub do not hold the same facts in this lane");
                 }
