@@ -1,0 +1,145 @@
+//! ADT A04 and A08: somebody is here, or what is known of somebody has changed.
+
+use clinic::catalogue::visit;
+use clinic::flow::{self, VisitState};
+use clinic::hl7::{Admission, EventTime, event_time};
+use clinic::rules;
+use clinic::write::{Action, Channel, Writing};
+use formats::hl7::Sent;
+use jiff::tz::TimeZone;
+use sync_protocol::state::RecordState;
+use sync_protocol::{Phi, RecordId};
+
+use super::patients::{self, Kept};
+use super::receipt::{Effect, Incoming};
+use super::sources::Following;
+use super::visits::{self, FoundVisit};
+use crate::access::site::Site;
+use crate::access::visits::{Move, cause_tasks, move_visit};
+use crate::access::{ActError, By};
+use crate::store::{ReadTx, WriteTx};
+
+const DISPUTED: &str = "PID-3: a number of this message is known under another person here; look at both";
+const TIME_REPLACED: &str = "the time of the event lies more than a day ahead or thirty days back; \
+                             the time of receipt stands for it";
+const VISIT_ENDED: &str = "PV1-19: the visit of this number has ended; nothing was started again";
+const SEVERAL_VISITS: &str = "PV1-19: the patient has several open visits and no number tells which is meant";
+
+/// By what an interface acts.
+pub(super) const BY: By<'_> = By::Interface(Channel::Hl7);
+
+pub(super) fn happened(tx: &ReadTx<'_>, incoming: &Incoming, admission: &Admission) -> Result<EventTime, ActError> {
+    let zone = TimeZone::get(&Site::of(tx)?.zone).unwrap_or(TimeZone::UTC);
+    Ok(event_time(&admission.times, &zone, incoming.received_ms))
+}
+
+/// A04: the patient is here, so there is a visit, arrived at least.
+pub(super) fn register(tx: &mut WriteTx<'_>, incoming: &Incoming, admission: &Admission) -> Result<Effect, ActError> {
+    let at = happened(tx, incoming, admission)?;
+    let kept = keep_person(tx, incoming, admission, at.ms)?;
+    let site = Site::of(tx)?;
+    let note = match visits::find(tx, site.id, kept.id, admission.visit.number.as_ref())? {
+        FoundVisit::Open(state) => {
+            follow_visit(tx, incoming, admission, &state, at.ms)?;
+            let expected = flow::standing(&state).is_some_and(|standing| standing.state == VisitState::Expected);
+            if expected {
+                let arrived = Move {
+                    to: Some(VisitState::Arrived),
+                    event_ms: at.ms,
+                    ..Move::default()
+                };
+                move_visit(tx, BY, state.record, &arrived)?;
+            }
+            None
+        }
+        FoundVisit::None => {
+            start_visit(tx, incoming, admission, &site, kept.id, at.ms)?;
+            None
+        }
+        FoundVisit::Ended(_) => Some(VISIT_ENDED),
+        FoundVisit::Several => Some(SEVERAL_VISITS),
+    };
+    Ok(effect(&kept, note, at))
+}
+
+/// A08: the patient, and the visit if there is one. It starts none.
+pub(super) fn update(tx: &mut WriteTx<'_>, incoming: &Incoming, admission: &Admission) -> Result<Effect, ActError> {
+    let at = happened(tx, incoming, admission)?;
+    let kept = keep_person(tx, incoming, admission, at.ms)?;
+    let site = Site::of(tx)?.id;
+    let note = match visits::find(tx, site, kept.id, admission.visit.number.as_ref())? {
+        FoundVisit::Open(state) => {
+            follow_visit(tx, incoming, admission, &state, at.ms)?;
+            None
+        }
+        FoundVisit::Several => Some(SEVERAL_VISITS),
+        FoundVisit::Ended(_) | FoundVisit::None => None,
+    };
+    Ok(effect(&kept, note, at))
+}
+
+fn effect(kept: &Kept, note: Option<&'static str>, at: EventTime) -> Effect {
+    if kept.disputed {
+        return Effect::unmatched(Some(kept.id), DISPUTED);
+    }
+    Effect::accepted(Some(kept.id), note.or(at.replaced.then_some(TIME_REPLACED)))
+}
+
+fn keep_person(
+    tx: &mut WriteTx<'_>,
+    incoming: &Incoming,
+    admission: &Admission,
+    event_ms: i64,
+) -> Result<Kept, ActError> {
+    let source = &incoming.source;
+    let kept = patients::keep(tx, source, &admission.person, event_ms)?;
+    patients::keep_allergies(tx, source, kept.id, &admission.allergies, event_ms)?;
+    patients::keep_coverages(tx, source, kept.id, &admission.coverages, event_ms)?;
+    Ok(kept)
+}
+
+fn start_visit(
+    tx: &mut WriteTx<'_>,
+    incoming: &Incoming,
+    admission: &Admission,
+    site: &Site,
+    patient: RecordId,
+    event_ms: i64,
+) -> Result<(), ActError> {
+    let id = tx.new_record_id()?;
+    let writing = rules::arrive(id, patient, site.id, BY.actor(), event_ms);
+    let cause = said_of_visit(tx, incoming, admission, id, None, writing)?.write(tx)?;
+    match cause {
+        Some(cause) => cause_tasks(tx, cause, id, None, event_ms),
+        None => Ok(()),
+    }
+}
+
+fn follow_visit(
+    tx: &mut WriteTx<'_>,
+    incoming: &Incoming,
+    admission: &Admission,
+    state: &RecordState,
+    event_ms: i64,
+) -> Result<(), ActError> {
+    let writing = Writing::new(visit::KIND, state.record, Action::Message, BY.actor(), event_ms);
+    said_of_visit(tx, incoming, admission, state.record, Some(state), writing)?.write(tx)?;
+    Ok(())
+}
+
+fn said_of_visit<'a>(
+    tx: &ReadTx<'_>,
+    incoming: &'a Incoming,
+    admission: &Admission,
+    id: RecordId,
+    state: Option<&'a RecordState>,
+    writing: Writing,
+) -> Result<Following<'a>, ActError> {
+    let number = match &admission.visit.number {
+        Some(number) => Sent::Value(Phi::new(number.clone())),
+        None => Sent::Nothing,
+    };
+    Ok(Following::new(&incoming.source, id, state, writing)
+        .say(tx, visit::REASON, &admission.visit.reason, |a, b| a == b)?
+        .say(tx, visit::NUMBER, &number, |a, b| a == b)?)
+}
