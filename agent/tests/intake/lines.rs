@@ -253,3 +253,38 @@ async fn what_cannot_be_kept_is_not_claimed() {
     assert!(answer.is("AE", "2"));
     assert_eq!(answer.error, "207");
 }
+
+#[tokio::test]
+async fn a_message_that_the_clinic_cannot_take_is_kept_listed_and_not_taken_for_done() {
+    let site = Site::open().await;
+    site.write(|tx| Ok(tx.remove_meta(SITE)?)).await;
+    let message = DOLORES.adt("A04", "1", &[]);
+
+    let first = site.send(&message).await;
+    let again = site.send(&message).await;
+
+    assert!(first.is("AE", "1"));
+    assert_eq!((first.error.as_str(), &first), ("207", &again));
+    let listed = site.messages(Some(Outcome::Error)).await;
+    assert_eq!(listed.len(), 1);
+    assert!(site.original(&listed[0]).await.is_some());
+    assert_eq!(site.changes().await, 0);
+}
+
+#[tokio::test]
+async fn a_message_with_any_byte_wrong_or_cut_anywhere_is_answered() {
+    let site = Site::open().await;
+    let mut sender = site.connect().await;
+    let whole = DOLORES
+        .adt("A04", "1", &["AL1|1|DA|^Penicillin|SV", "IN1|1|HMO^Blue|7|Cascade"])
+        .into_bytes();
+
+    for at in (0..whole.len()).step_by(5) {
+        let mut wrong = whole.clone();
+        wrong[at] = b"|^~\\&\r\x00\xff\""[at % 9];
+        for bytes in [&wrong[..], &whole[..at]] {
+            let answer = sender.send(bytes).await;
+            assert!(matches!(answer.code.as_str(), "AA" | "AE" | "AR"), "{at}: {answer:?}");
+        }
+    }
+}
