@@ -25,7 +25,8 @@ CREATE TABLE own_changes (
     quarantine INTEGER,
     UNIQUE (replica, counter)
 );
-CREATE INDEX own_changes_pending ON own_changes (record, id) WHERE pending = 1;";
+CREATE INDEX own_changes_pending ON own_changes (record, id) WHERE pending = 1;
+CREATE INDEX own_changes_quarantined ON own_changes (id) WHERE quarantine IS NOT NULL;";
 
 /// How the store's own changes stand.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -77,21 +78,22 @@ fn own((change, hash): (Change, Hash)) -> Result<OwnChange, TxError> {
 
 impl ReadTx<'_> {
     pub fn counts(&self) -> Result<Counts, TxError> {
-        let sql =
-            "SELECT count(*) FILTER (WHERE quarantine IS NULL), count(quarantine) FROM own_changes WHERE pending = 1";
+        // Each is counted from its own index alone; a quarantined change is pending as well.
+        let sql = "SELECT (SELECT count(*) FROM own_changes WHERE pending = 1),
+                   (SELECT count(*) FROM own_changes WHERE quarantine IS NOT NULL)";
         let mut statement = self.connection.prepare_cached(sql)?;
         let (pending, quarantined) =
             statement.query_row([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?;
         let head = self.head()?;
         Ok(Counts {
-            pending: pending.cast_unsigned(),
+            pending: (pending - quarantined).cast_unsigned(),
             unsent: head.counter.saturating_sub(head.accepted),
             quarantined: quarantined.cast_unsigned(),
         })
     }
 
     pub fn quarantined(&self, limit: u32) -> Result<Vec<QuarantinedChange>, TxError> {
-        let sql = "SELECT change, record, quarantine FROM own_changes WHERE pending = 1 AND quarantine IS NOT NULL
+        let sql = "SELECT change, record, quarantine FROM own_changes WHERE quarantine IS NOT NULL
                    ORDER BY id LIMIT ?1";
         let mut statement = self.connection.prepare_cached(sql)?;
         let rows = statement.query_map([limit], |row| {

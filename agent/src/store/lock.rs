@@ -32,7 +32,8 @@ impl FolderLock {
             }
             Err(TryLockError::Error(error)) => return Err(folder_error(folder, &error)),
         }
-        write_pid(&mut file).map_err(|error| folder_error(folder, &error))?;
+        // A full disk must not keep the agent from starting: reading goes on there.
+        let _ = write_pid(&mut file);
         Ok(FolderLock(file))
     }
 }

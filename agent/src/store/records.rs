@@ -163,18 +163,23 @@ impl ReadTx<'_> {
         let mut values = vec![Value::Integer(i64::from(kind.0)), Value::Integer(i64::from(limit))];
         let mut met = Vec::new();
         for word in words {
+            // An OR over the index would be read as a scan of the whole kind.
             let alternatives: Vec<String> = word
                 .iter()
                 .take(ALTERNATIVES_MAX)
-                .map(|wanted| condition(wanted, &mut values))
+                .map(|wanted| {
+                    format!(
+                        "SELECT record FROM terms WHERE kind = ?1 AND {}",
+                        condition(wanted, &mut values)
+                    )
+                })
                 .collect();
-            met.push(format!(
-                "SELECT record FROM terms WHERE kind = ?1 AND ({})",
-                alternatives.join(" OR ")
-            ));
+            met.push(format!("SELECT record FROM ({})", alternatives.join(" UNION ")));
         }
+        // Only those that are asked for are read whole: a short word may meet every patient there is.
         let tail = format!(
-            "WHERE r.record IN ({}) ORDER BY r.order_ms DESC, r.record LIMIT ?2",
+            "WHERE r.record IN (SELECT record FROM records WHERE record IN ({}) ORDER BY order_ms DESC, record LIMIT ?2)
+             ORDER BY r.order_ms DESC, r.record",
             met.join(" INTERSECT ")
         );
         self.stored(&tail, params_from_iter(values))

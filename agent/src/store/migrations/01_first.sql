@@ -32,6 +32,8 @@ CREATE TABLE own_changes (
 
 CREATE INDEX own_changes_pending ON own_changes (record, id) WHERE pending = 1;
 
+CREATE INDEX own_changes_quarantined ON own_changes (id) WHERE quarantine IS NOT NULL;
+
 CREATE TABLE records (
     record BLOB PRIMARY KEY,
     kind INTEGER NOT NULL,
