@@ -120,7 +120,8 @@ pub(crate) async fn arrive(desk: &mut Page, person: &Person) -> Result<View> {
 
 /// Saves one field on a patient's page, from the form as it was shown.
 pub(crate) async fn edit(desk: &mut Page, shown: &View, field: &str, value: &str) -> Result<View> {
-    let saved = desk.submit(&shown.form_to("/patients/")?, &[(field, value)]).await?;
+    let form = shown.form_to(&format!("/patients/{}/edit", patient_id(shown)?))?;
+    let saved = desk.submit(&form, &[(field, value)]).await?;
     anyhow::ensure!(
         saved.status == 200,
         "the edit was answered {}: {}",

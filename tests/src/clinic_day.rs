@@ -93,7 +93,7 @@ impl ClinicDay {
         };
         let answered = self.page.arrive_new(arrival).await?;
         ensure!(
-            answered.status < 400,
+            answered.status == 200,
             "the arrival was answered {}: {}",
             answered.status,
             answered.text()

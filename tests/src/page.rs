@@ -10,6 +10,7 @@ use reqwest::header::{CONTENT_TYPE, COOKIE, LOCATION, SET_COOKIE};
 use scraper::{ElementRef, Html, Selector};
 
 const REDIRECTS_MAX: usize = 5;
+const ARRIVALS: &str = "/arrivals";
 
 /// One browser at one desk.
 pub struct Page {
@@ -101,23 +102,19 @@ impl Page {
         Ok(view)
     }
 
-    /// Arrives a person; when look-alikes are offered, a new person is chosen.
+    /// Arrives a person; when look-alikes are offered, a new person is chosen. Gives the page of the arrival.
     pub async fn arrive_new(&mut self, arrival: Arrival<'_>) -> Result<View> {
-        let asked = self.arrive(arrival).await?;
-        let Ok(form) = asked.form_to("/arrivals") else {
-            return Ok(asked);
-        };
-        ensure!(
-            form.buttons.iter().any(|(name, ..)| name == "person"),
-            "the arrival was refused: {}",
-            asked.text()
-        );
-        self.submit(&form, &[("person", "new")]).await
+        let mut answered = self.arrive(arrival).await?;
+        // An answer that is no redirect asks or refuses.
+        if answered.path == ARRIVALS && answered.status == 200 {
+            answered = self.submit(&answered.form_to(ARRIVALS)?, &[("person", "new")]).await?;
+        }
+        Ok(answered)
     }
 
     /// Arrives a person and shows whatever the page answers, a question included.
     pub async fn arrive(&mut self, arrival: Arrival<'_>) -> Result<View> {
-        let form = self.open("/arrivals").await?.form_to("/arrivals")?;
+        let form = self.open(ARRIVALS).await?.form_to(ARRIVALS)?;
         let mut filled = vec![
             ("name", arrival.name),
             ("birth_date", arrival.birth_date),
