@@ -194,7 +194,11 @@ fn report(options: &Options, findings: &Findings, seconds: f64) {
         );
     }
     match (findings.caught.first(), options.variant) {
-        (Some(caught), _) => say(&story_of(options, caught)),
+        (Some(caught), Some(variant)) => {
+            say(&format!("{variant} was caught, as it must be: {}", variant.says()));
+            say(&story_of(options, caught));
+        }
+        (Some(caught), None) => say(&story_of(options, caught)),
         (None, Some(variant)) => say(&format!("{variant} was NOT caught")),
         (None, None) => say("all invariants hold"),
     }

@@ -63,6 +63,25 @@ impl Envelope {
     }
 }
 
+impl Opened {
+    /// Alters one change of a push after it was unpacked, as no line does but a meddler might: its chain no longer holds.
+    pub(crate) fn tampered(self, rng: &mut Rng) -> Opened {
+        let Opened::Push(mut request) = self else { return self };
+        let at = rng.index(request.changes.len());
+        let Some(change) = request.changes.get_mut(at) else {
+            return Opened::Push(request);
+        };
+        let bytes = match rng.below(3) {
+            0 => &mut change.header[..],
+            1 => &mut change.salt[..],
+            _ => &mut change.payload[..],
+        };
+        let at = rng.index(bytes.len());
+        bytes[at] ^= 1 << rng.below(8);
+        Opened::Push(request)
+    }
+}
+
 fn open(message: Message, bytes: &[u8]) -> Result<Opened, WireError> {
     Ok(match message {
         Message::Push => Opened::Push(PushRequest::decode(bytes)?),

@@ -64,7 +64,7 @@ pub const STEPS: &[(What, u64, &str)] = &[
     (
         What::Deliver,
         40,
-        "one of the messages under way arrives, is lost, doubled, shortened or altered",
+        "one of the messages under way arrives, is lost, doubled, shortened, altered or tampered with",
     ),
     (
         What::Exchange,

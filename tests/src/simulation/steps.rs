@@ -3,10 +3,11 @@
 use sync_protocol::cbor::Raw;
 use sync_protocol::{Act, ReplicaId};
 
+use super::network::{Message, Opened};
 use super::plan::{Rates, Step, What};
 use super::records;
 use super::rng::Rng;
-use super::trace::Checked;
+use super::trace::{Checked, Invariant, hold};
 use super::world::{Agent, Crash, KnownRecord, World};
 use super::writers::{Form, Wish, Writer};
 
@@ -240,20 +241,33 @@ impl World {
             } else {
                 "message altered"
             });
-            self.tally.checked(super::trace::Invariant::DamageRefused);
+            self.tally.checked(Invariant::DamageRefused);
             envelope.open_damaged(rng, shorten)?
         } else {
             Some(envelope.open()?)
         };
         let crash = self.crash(rng, rates);
         match opened {
+            Some(opened) if envelope.message == Message::Push && rng.per_mille(rates.damage) => {
+                self.deliver_tampered(rng, envelope.agent, opened)
+            }
             Some(opened) => self.deliver(envelope.agent, opened, crash),
             None => Ok(()),
         }
     }
 
+    fn deliver_tampered(&mut self, rng: &mut Rng, agent: usize, opened: Opened) -> Checked<()> {
+        self.tally.fault("push tampered with");
+        self.tally.checked(Invariant::DamageRefused);
+        self.trace.line(format!("a push of agent {agent} is tampered with"));
+        let kept = self.hub.store.arrivals.len();
+        self.deliver(agent, opened.tampered(rng), Crash::Never)?;
+        hold(Invariant::DamageRefused, self.hub.store.arrivals.len() == kept, || {
+            format!("a tampered push of agent {agent} was kept")
+        })
+    }
+
     fn lose_line(&mut self, line: &str, fault: &'static str, lost: impl Fn(usize, bool) -> bool) -> Checked<()> {
-        use super::network::Message;
         self.trace.line(line.to_owned());
         self.tally.fault(fault);
         self.network.retain(|envelope| {
