@@ -11,7 +11,8 @@ use sync_protocol::{FieldId, KindId, Lane, Phi, RecordId};
 use crate::flow::VisitState;
 use crate::task::{Answer, Candidates, Delivery, Entered, Intent, TaskKind};
 use crate::value::{
-    Address, AllergyStatement, BirthDate, BlobDigest, Identifier, PersonName, Role, RoomState, Sex, Target, Value,
+    Address, AllergyStatement, BirthDate, BlobDigest, Identifier, PersonName, ReportText, Role, RoomState, Sex, Target,
+    Value,
 };
 
 /// Who writes a kind or a field first; `Shared` ones are merged.
@@ -193,7 +194,7 @@ kinds! {
         SITE: RecordId = 2, Latest, Site, false;
         SERVICE: Phi<String> = 3, Latest, Site, true;
         /// Lines "name: value units (flag)".
-        OBSERVATIONS: Phi<String> = 4, Latest, Site, true;
+        OBSERVATIONS: Phi<ReportText> = 4, Latest, Site, true;
         OBSERVED_MS: i64 = 5, Latest, Site, false;
         /// The original message.
         ORIGINAL: BlobDigest = 6, Latest, Site, false;

@@ -37,6 +37,39 @@ impl Value for String {
     }
 }
 
+/// Longest text that may be a whole report's, in bytes; with its header it still is one change.
+pub const REPORT_MAX_BYTES: usize = 12 * 1024;
+
+/// The lines of a report.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct ReportText(pub String);
+
+impl fmt::Debug for ReportText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ReportText")
+    }
+}
+
+impl std::ops::Deref for ReportText {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Value for ReportText {
+    fn to_raw(&self) -> Raw {
+        Raw::text(&self.0)
+    }
+
+    fn from_raw(raw: &Raw) -> Option<ReportText> {
+        raw.to_text()
+            .filter(|text| text.len() <= REPORT_MAX_BYTES)
+            .map(ReportText)
+    }
+}
+
 impl Value for i64 {
     fn to_raw(&self) -> Raw {
         Raw::int(*self)

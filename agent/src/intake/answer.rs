@@ -41,11 +41,11 @@ impl Answering {
         Ok(self.text(AckCode::ApplicationError, Verdict::Refused(&refusal), &control_id(tx)?))
     }
 
-    /// AE 207: nothing of it was kept.
+    /// AR 207: nothing of it was kept, for a reason that is not the message's; the sender is to try again.
     pub(super) fn not_kept(&self) -> Vec<u8> {
         let refusal = whole("message could not be kept here; send it again later");
         let control = format!("N{}", clock::now_ms());
-        self.text(AckCode::ApplicationError, Verdict::Refused(&refusal), &control)
+        self.text(AckCode::ApplicationReject, Verdict::Refused(&refusal), &control)
     }
 
     fn text(&self, code: AckCode, verdict: Verdict<'_>, control_id: &str) -> Vec<u8> {

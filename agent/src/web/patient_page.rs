@@ -7,7 +7,7 @@ use clinic::matching::Identity;
 use clinic::policy::Permission;
 use clinic::read::Said;
 use clinic::task::state_of;
-use clinic::value::{Sex, Value};
+use clinic::value::{AllergyStatement, Sex, Value};
 use sync_protocol::{ChangeId, Phi, RecordId, RecordState, rules};
 
 use super::conflicts;
@@ -145,11 +145,7 @@ fn allergy_entry(reading: &Reading<'_, '_>, state: &RecordState, is_active: bool
     Ok(AllergyEntry {
         allergy: state.record.to_string(),
         substance: latest.substance.clone(),
-        reaction: [latest.reaction, latest.severity]
-            .into_iter()
-            .filter(|part| !part.is_empty())
-            .collect::<Vec<_>>()
-            .join(", "),
+        reaction: reactions(&said),
         reopened: refuted
             .as_ref()
             .filter(|_| is_active)
@@ -161,6 +157,20 @@ fn allergy_entry(reading: &Reading<'_, '_>, state: &RecordState, is_active: bool
         marks: Vec::new(),
         shown: ids(asserted.keys()),
     })
+}
+
+/// Every reaction that was ever said, each once: no later statement hides an earlier one.
+fn reactions(said: &[&Said<Phi<AllergyStatement>>]) -> String {
+    let mut all: Vec<&str> = Vec::new();
+    for statement in said {
+        let statement = statement.value.expose();
+        for part in [statement.reaction.as_str(), &statement.severity] {
+            if !part.is_empty() && !all.contains(&part) {
+                all.push(part);
+            }
+        }
+    }
+    all.join(", ")
 }
 
 fn visit_stories(

@@ -21,7 +21,7 @@ async fn a_result_of_a_known_number_and_name_is_on_the_patient() {
     let results = site.linked(site.patient().await.record, result::KIND).await;
     assert_eq!(result::SERVICE.value(&results[0]).unwrap().expose(), "Glucose");
     assert_eq!(
-        result::OBSERVATIONS.value(&results[0]).unwrap().expose(),
+        &**result::OBSERVATIONS.value(&results[0]).unwrap().expose(),
         "Glucose: 113 mg/dL (H)"
     );
     // 2026-01-02T14:15:00Z

@@ -7,7 +7,7 @@ use sync_protocol::Phi;
 use super::person::{PatientSaid, wanted_numbers};
 use super::{clipped, sent_at, within_limit};
 use crate::matching::Identity;
-use crate::value::{Identifier, TEXT_MAX_BYTES};
+use crate::value::{Identifier, REPORT_MAX_BYTES, ReportText};
 
 const SERVICE_MAX_BYTES: usize = 300;
 
@@ -23,7 +23,7 @@ pub struct PatientReports {
 pub struct ReportSaid {
     pub service: Phi<String>,
     /// Lines "name: value units (flags)".
-    pub observations: Phi<String>,
+    pub observations: Phi<ReportText>,
     /// When the specimen was taken, else when it was observed, else when the message was sent.
     pub times: Vec<Moment>,
 }
@@ -70,7 +70,7 @@ fn read_report(report: &Report, sent: Option<Moment>) -> ReportSaid {
     ];
     ReportSaid {
         service: Phi::new(clipped(service.unwrap_or("Result"), SERVICE_MAX_BYTES) + &status.unwrap_or_default()),
-        observations: Phi::new(observations(report)),
+        observations: Phi::new(ReportText(observations(report))),
         times: times.into_iter().flatten().collect(),
     }
 }
@@ -92,10 +92,10 @@ fn observations(report: &Report) -> String {
     let lines: Vec<Line> = report.observations.iter().map(line).chain(note_line(report)).collect();
     let whole: Vec<&str> = lines.iter().map(|line| line.text.as_str()).collect();
     let whole = whole.join("\n");
-    if whole.len() <= TEXT_MAX_BYTES {
+    if whole.len() <= REPORT_MAX_BYTES {
         return whole;
     }
-    let mut room = TEXT_MAX_BYTES - MORE_MAX_BYTES;
+    let mut room = REPORT_MAX_BYTES - MORE_MAX_BYTES;
     let mut fits = vec![false; lines.len()];
     for flagged in [true, false] {
         let wanted = lines.iter().zip(&mut fits).filter(|(line, _)| line.flagged == flagged);

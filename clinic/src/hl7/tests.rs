@@ -10,7 +10,7 @@ use super::*;
 use crate::catalogue::{Field, patient};
 use crate::matching::{Identity, phone_key};
 use crate::numbering::{self, TEMP_SYSTEM};
-use crate::value::{BirthDate, PersonName, TEXT_MAX_BYTES, Value};
+use crate::value::{BirthDate, PersonName, REPORT_MAX_BYTES, Value};
 use crate::write::{Action, Channel, Writing};
 
 fn message(segments: &[&str]) -> Message {
@@ -172,7 +172,7 @@ fn a_result_is_lines_that_people_read() {
     let text: Vec<String> = read[0]
         .reports
         .iter()
-        .map(|report| format!("[{}]\n{}", report.service.expose(), report.observations.expose()))
+        .map(|report| format!("[{}]\n{}", report.service.expose(), &**report.observations.expose()))
         .collect();
     insta::assert_snapshot!(text.join("\n"));
     assert_eq!(read[0].reports[0].times[0].to_hl7(), "20260102081500-0600");
@@ -182,8 +182,8 @@ fn a_result_is_lines_that_people_read() {
 #[test]
 fn of_a_long_result_what_is_flagged_is_shown_first_and_the_rest_is_counted() {
     let mut segments = vec!["PID|1||1^^^A^MR".to_owned(), "OBR|1|||^Long".to_owned()];
-    for n in 0..120 {
-        let flag = if n == 118 { "HH" } else { "N" };
+    for n in 0..500 {
+        let flag = if n == 498 { "HH" } else { "N" };
         segments.push(format!("OBX|{n}|NM|c^Observation number {n}^L||{n}|mg||{flag}|||F"));
     }
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
@@ -191,23 +191,24 @@ fn of_a_long_result_what_is_flagged_is_shown_first_and_the_rest_is_counted() {
     let read = reports(&segments);
 
     let text = read[0].reports[0].observations.expose();
-    assert!(text.len() <= TEXT_MAX_BYTES, "{}", text.len());
-    assert!(text.contains("Observation number 118: 118 mg (HH)"));
+    assert!(text.len() <= REPORT_MAX_BYTES, "{}", text.len());
+    assert!(text.contains("Observation number 498: 498 mg (HH)"));
     let shown = text.lines().count() - 1;
     assert!(
-        text.ends_with(&format!("… {} more in the original", 120 - shown)),
-        "{text}"
+        text.ends_with(&format!("… {} more in the original", 500 - shown)),
+        "{}",
+        text.0
     );
 }
 
 #[test]
 fn one_endless_line_is_cut_and_says_so() {
-    let endless = format!("OBX|1|TX|c^Text^L||{}", "é".repeat(3_000));
+    let endless = format!("OBX|1|TX|c^Text^L||{}", "é".repeat(8_000));
 
     let read = reports(&["PID|1||1^^^A^MR", "OBR|1|||^Long", &endless]);
 
     let text = read[0].reports[0].observations.expose();
-    assert!(text.len() <= TEXT_MAX_BYTES && text.ends_with("… the rest is in the original"));
+    assert!(text.len() <= REPORT_MAX_BYTES && text.ends_with("… the rest is in the original"));
 }
 
 #[test]
