@@ -201,7 +201,7 @@ impl Places {
                 rooms.push((stored.state.record, bare_room(&name), Rc::new(stored.state)));
             }
         }
-        rooms.sort_by(|a, b| (room_order(&a.1), a.0).cmp(&(room_order(&b.1), b.0)));
+        rooms.sort_by_key(|(id, name, _)| (room_order(name), *id));
         let staff = staff_here(reading.tx)?;
         let seen: BTreeSet<RecordId> = all.iter().filter_map(|row| row.provider).collect();
         let providers = staff

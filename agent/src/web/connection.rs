@@ -128,8 +128,14 @@ fn exchanged(reading: &Reading<'_, '_>, line: &Line) -> String {
     }
 }
 
-/// "0.2 s behind the hub", "1 day 3 h ahead of the hub".
+/// Nearer than this is as near as a probe can tell.
+const CLOCK_SAME_MS: i64 = 100;
+
+/// "0.2 s behind the hub", "1 d 3 h ahead of the hub".
 fn clock_words(ahead_ms: i64) -> String {
+    if ahead_ms.abs() < CLOCK_SAME_MS {
+        return "the same as the hub’s".to_owned();
+    }
     let direction = if ahead_ms < 0 { "behind" } else { "ahead of" };
     let off = ahead_ms.unsigned_abs();
     let how_far = if off < 60_000 {

@@ -19,7 +19,7 @@ use super::names::listed_name;
 use super::patient_page::as_of;
 use super::reading::{Reading, ids};
 use super::refusal::Built;
-use super::task_rows::{TASKS_MAX, due, kind_word, open_questions, shown_ids, task_row};
+use super::task_rows::{TASKS_MAX, due, kind_word, open_questions, shown_ids, shown_task, task_row};
 use super::unmatched::{self, WRONG_STATUS, mark_wrong};
 use super::views::{
     Choice, Conflict, Marked, PartnerCandidate, PartnerMatch, RejectedMessage, Tab, TaskGroup, TaskRow, TaskState,
@@ -221,6 +221,9 @@ fn grouped(reading: &Reading<'_, '_>) -> Result<BTreeMap<Group, Vec<TaskRow>>, T
     }
     let mut grouped: BTreeMap<Group, Vec<TaskRow>> = BTreeMap::new();
     for state in found.values() {
+        if shown_task(state) == TaskState::Superseded {
+            continue; // Its successor is in the list; the patient's page has both.
+        }
         let row = task_row(reading, state)?;
         grouped.entry(Group::of(row.state)).or_default().push(row);
     }
