@@ -13,7 +13,7 @@ use sync_protocol::{Phi, RecordId, RecordState};
 use super::desk::{Acted, Desk};
 use super::frame::shell;
 use super::last_act::{About, LastAct};
-use super::names::{is_temporary, listed_name, numbers, typed_name};
+use super::names::{further_numbers, is_temporary, listed_name, typed_name};
 use super::patients::{typed_birth_date, typed_phone};
 use super::reading::Reading;
 use super::refusal::{Built, Refusal};
@@ -240,7 +240,7 @@ fn look_alike(
         patient: state.record.to_string(),
         name,
         second: reading.second(state),
-        numbers: numbers(state),
+        numbers: further_numbers(state, &reading.second(state)),
         why: why_alike(reading, state, typed, &visits),
         marks,
     })

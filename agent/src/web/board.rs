@@ -15,7 +15,7 @@ use clinic::value::{Role, RoomState};
 use serde::Deserialize;
 use sync_protocol::{RecordId, RecordState, rules};
 
-use super::desk::{Desk, redirect, rendered};
+use super::desk::{Desk, redirect};
 use super::flow::{is_in_waiting_room, shown_room, shown_state, timer};
 use super::frame::{shell, views_count};
 use super::names::{are_mistakable, bare_room, is_temporary};
@@ -53,8 +53,9 @@ pub(super) async fn show(desk: Desk, Query(asked): Query<BoardQuery>) -> Respons
 
 async fn board(desk: &Desk, asked: BoardQuery) -> Built<Response> {
     if asked.fragment.is_some() {
-        let rows = desk.read(move |reading| Ok(rows(reading, &asked.show)?)).await?;
-        return rendered(StatusCode::OK, &rows);
+        return desk
+            .page(StatusCode::OK, move |reading| Ok(rows(reading, &asked.show)?))
+            .await;
     }
     desk.page(StatusCode::OK, move |reading| {
         Ok(BoardView {

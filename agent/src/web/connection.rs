@@ -8,7 +8,7 @@ use serde::Deserialize;
 use sync_protocol::wire::Cursor;
 use sync_protocol::{ChangeId, Lane};
 
-use super::desk::{Acted, Desk, rendered};
+use super::desk::{Acted, Desk};
 use super::frame::{held, leaving_by_themselves, parts, shell, views_count};
 use super::last_act::{About, LastAct};
 use super::reading::Reading;
@@ -41,8 +41,9 @@ pub(super) async fn show(desk: Desk, Query(asked): Query<ConnectionQuery>) -> Re
 async fn page(desk: &Desk, fragment: bool) -> Built<Response> {
     let status = status::gather(&desk.web.app).await?;
     if fragment {
-        let detail = desk.read(move |reading| Ok(detail(reading, &status)?)).await?;
-        return rendered(StatusCode::OK, &detail);
+        return desk
+            .page(StatusCode::OK, move |reading| Ok(detail(reading, &status)?))
+            .await;
     }
     desk.page(StatusCode::OK, move |reading| {
         Ok(ConnectionView {

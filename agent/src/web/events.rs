@@ -47,16 +47,19 @@ enum Part {
 }
 
 impl Part {
-    fn event(self) -> Event {
-        let named = |fragment: &str| format!("{{\"fragment\":\"{fragment}\"}}");
-        Event::default().data(match self {
-            Part::Banner => named("banner"),
-            Part::Board => named("board"),
-            Part::Work => named("work"),
-            Part::Connection => named("connection"),
-            Part::EveryPatient => named("patient"),
-            Part::Patient(id) => format!("{{\"fragment\":\"patient\",\"record\":\"{id}\"}}"),
-        })
+    fn events(self) -> Vec<Event> {
+        let named = |fragment: &str| Event::default().data(format!("{{\"fragment\":\"{fragment}\"}}"));
+        let of = |fragment: &str, id: RecordId| {
+            Event::default().data(format!("{{\"fragment\":\"{fragment}\",\"record\":\"{id}\"}}"))
+        };
+        match self {
+            Part::Banner => vec![named("banner")],
+            Part::Board => vec![named("board")],
+            Part::Work => vec![named("work")],
+            Part::Connection => vec![named("connection")],
+            Part::EveryPatient => vec![named("patient"), named("patient-head")],
+            Part::Patient(id) => vec![of("patient", id), of("patient-head", id)],
+        }
     }
 }
 
@@ -171,7 +174,7 @@ async fn next(listener: &mut Listener) -> Option<Event> {
             () = stop.cancelled() => return None,
             () = sleep_until(listener.tell_at), if something => {
                 listener.name_patients().await;
-                listener.ready = std::mem::take(&mut listener.parts).into_iter().map(Part::event).collect();
+                listener.ready = std::mem::take(&mut listener.parts).into_iter().flat_map(Part::events).collect();
                 listener.tell_at = Instant::now() + GATHER;
             }
             () = sleep_until(listener.beat_at) => {

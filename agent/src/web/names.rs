@@ -60,10 +60,14 @@ pub(super) fn number_shown(identifier: &Identifier) -> String {
 /// "MRN 104882", "TEMP T4K-0130-C".
 pub(super) fn numbers(state: &RecordState) -> Vec<String> {
     let identifiers = Identity::of_patient(state).identifiers;
-    identifiers
-        .iter()
-        .map(|id| format!("{} {}", number_kind(id), number_shown(id)))
-        .collect()
+    let words = |id: &Identifier| format!("{} {}", number_kind(id), number_shown(id));
+    identifiers.iter().map(words).collect()
+}
+
+/// The numbers that are not said beside the name already.
+pub(super) fn further_numbers(state: &RecordState, second: &SecondIdentifier) -> Vec<String> {
+    let said = second_words(second);
+    numbers(state).into_iter().filter(|number| *number != said).collect()
 }
 
 /// Known by a TEMP number and not yet by one of the EHR.

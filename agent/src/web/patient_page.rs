@@ -47,6 +47,11 @@ pub(super) fn patient_body(reading: &Reading<'_, '_>, id: RecordId) -> Built<Pat
     Ok(body(reading, &state.ok_or(Refusal::NotFound)?)?)
 }
 
+pub(super) fn patient_head(reading: &Reading<'_, '_>, id: RecordId) -> Built<PatientHead> {
+    let state = reading.tx.state(id)?.filter(|state| state.kind == patient::KIND);
+    Ok(head(reading, &state.ok_or(Refusal::NotFound)?))
+}
+
 fn head(reading: &Reading<'_, '_>, state: &RecordState) -> PatientHead {
     let named = reading.name_of(state);
     let sex = patient::SEX.ask(state).standing().map(|sex| sex.word().to_owned());
@@ -60,6 +65,7 @@ fn head(reading: &Reading<'_, '_>, state: &RecordState) -> PatientHead {
         },
     };
     PatientHead {
+        patient: state.record.to_string(),
         name: named.name,
         second: named.second,
         numbers: Identity::of_patient(state).identifiers.iter().map(number).collect(),
@@ -334,7 +340,7 @@ fn result_line(line: &str) -> ResultLine {
         flag: None,
     };
     let Some((name, said)) = line.split_once(": ").filter(|_| !line.starts_with(' ')) else {
-        return plain("", line.trim());
+        return plain("Note", line.trim());
     };
     let (said, flags) = match said.strip_suffix(')').and_then(|bare| bare.rsplit_once(" (")) {
         Some((said, flags)) => (said, Some(flags)),
@@ -548,6 +554,9 @@ mod tests {
         assert_eq!((words.value.as_str(), words.unit.as_str()), ("not detected", ""));
 
         let note = result_line("  specimen: haemolysed");
-        assert_eq!((note.name.as_str(), note.value.as_str()), ("", "specimen: haemolysed"));
+        assert_eq!(
+            (note.name.as_str(), note.value.as_str()),
+            ("Note", "specimen: haemolysed")
+        );
     }
 }

@@ -12,10 +12,10 @@ use clinic::value::{AllergyStatement, BirthDate, Sex};
 use serde::Deserialize;
 use sync_protocol::Phi;
 
-use super::desk::{Acted, Desk, rendered};
+use super::desk::{Acted, Desk};
 use super::last_act::{About, LastAct};
 use super::names::typed_name;
-use super::patient_page::{patient_body, patient_view};
+use super::patient_page::{patient_body, patient_head, patient_view};
 use super::refusal::{Built, Refusal, sentence};
 use super::sent::{Fields, Sent};
 use super::views::{Notice, Tone};
@@ -30,18 +30,26 @@ pub(super) struct PatientQuery {
 }
 
 pub(super) async fn show(Path(id): Path<String>, desk: Desk, Query(asked): Query<PatientQuery>) -> Response {
-    let built = page(&desk, &id, asked.fragment.is_some()).await;
+    let built = page(&desk, &id, asked.fragment.as_deref()).await;
     desk.answer(built).await
 }
 
-async fn page(desk: &Desk, id: &str, fragment: bool) -> Built<Response> {
+async fn page(desk: &Desk, id: &str, fragment: Option<&str>) -> Built<Response> {
     let id = record_id(id)?;
-    if fragment {
-        let body = desk.read(move |reading| patient_body(reading, id)).await?;
-        return rendered(StatusCode::OK, &body);
+    match fragment {
+        Some("head") => {
+            desk.page(StatusCode::OK, move |reading| patient_head(reading, id))
+                .await
+        }
+        Some(_) => {
+            desk.page(StatusCode::OK, move |reading| patient_body(reading, id))
+                .await
+        }
+        None => {
+            desk.page(StatusCode::OK, move |reading| patient_view(reading, id))
+                .await
+        }
     }
-    desk.page(StatusCode::OK, move |reading| patient_view(reading, id))
-        .await
 }
 
 pub(super) async fn edit(Path(id): Path<String>, sent: Sent) -> Response {

@@ -12,7 +12,7 @@ use sync_protocol::{Phi, RecordId, RecordState};
 
 use super::desk::Acted;
 use super::last_act::{About, LastAct};
-use super::names::{is_temporary, listed_name, number_kind, number_shown, numbers};
+use super::names::{further_numbers, is_temporary, listed_name, number_kind, number_shown};
 use super::patient_page::result_name;
 use super::reading::{Reading, ids};
 use super::refusal::{Built, Refusal};
@@ -113,7 +113,7 @@ fn candidates(
         patient: state.record.to_string(),
         name,
         second: reading.second(state),
-        numbers: numbers(state),
+        numbers: further_numbers(state, &reading.second(state)),
         marks: marks(state, born),
     };
     Ok(states.iter().zip(marked.into_iter().skip(1)).map(candidate).collect())

@@ -14,7 +14,7 @@
 //! | `GET /board?show={filter}` | [`BoardView`]; with `fragment=rows` [`BoardRows`] |
 //! | `GET /arrivals`, `GET /arrivals/{visit}` | [`ArrivalView`]; the second with `arrived` set |
 //! | `GET /find` | [`FindView`] |
-//! | `GET /patients/{id}` | [`PatientView`]; with `fragment=body` [`PatientBody`] |
+//! | `GET /patients/{id}` | [`PatientView`]; with `fragment=body` [`PatientBody`], with `fragment=head` [`PatientHead`] |
 //! | `GET /work?show={filter}` | [`WorkView`]; with `fragment=list` [`WorkList`] |
 //! | `GET /tasks/{id}` | [`TranscriptionView`] |
 //! | `GET /downtime` | [`DowntimeView`] |
@@ -62,7 +62,7 @@
 //! # Events
 //!
 //! `GET /events` sends messages without an event name whose data is `{"fragment":"board"}`: `banner`, `board`, `work`, `connection`, or
-//! `{"fragment":"patient","record":"{patient id}"}`. The page fetches those fragments again that it shows. An event named `beat` (data is
+//! `{"fragment":"patient","record":"{patient id}"}`, and the same for `patient-head`. The page fetches those fragments again that it shows. An event named `beat` (data is
 //! ignored) at least every 10 s lets the page notice that it has lost its server; after 25 s of silence it says so.
 
 mod arrival;

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use sync_protocol::{Phi, RecordId, RecordState};
 
 use super::conflicts;
-use super::desk::{Desk, rendered};
+use super::desk::Desk;
 use super::frame::{shell, views_count};
 use super::names::listed_name;
 use super::patient_page::as_of;
@@ -45,8 +45,9 @@ pub(super) async fn show(desk: Desk, Query(asked): Query<WorkQuery>) -> Response
 async fn page(desk: &Desk, asked: WorkQuery) -> Built<Response> {
     let filter = Filter::parse(&asked.show);
     if asked.fragment.is_some() {
-        let list = desk.read(move |reading| Ok(list(reading, filter)?)).await?;
-        return rendered(StatusCode::OK, &list);
+        return desk
+            .page(StatusCode::OK, move |reading| Ok(list(reading, filter)?))
+            .await;
     }
     desk.page(StatusCode::OK, move |reading| Ok(view(reading, filter)?))
         .await

@@ -64,6 +64,7 @@ async fn an_open_page_hears_a_beat_and_what_to_fetch_again() {
     listening
         .hear(&format!("{{\"fragment\":\"patient\",\"record\":\"{patient}\"}}"))
         .await;
+    listening.hear("{\"fragment\":\"patient-head\",").await;
     listening.hear("{\"fragment\":\"board\"}").await;
     let open = clinic.app.pages.count();
 

@@ -73,6 +73,7 @@ async fn an_edit_of_what_somebody_else_changed_meanwhile_becomes_a_question_that
         .await;
 
     let asked = desk.get(&path).await;
+    let head = desk.get(&format!("{path}?fragment=head")).await;
     let work = desk.get("/work").await;
     let board = desk.get("/board").await;
     let decide = format!("/conflicts/{id}/birth_date/decide");

@@ -37,8 +37,13 @@ impl PatientView {
     }
 }
 
-/// The identifiers, in view under the banner at all times.
+/// The identifiers, in view under the banner at all times. Fragment `patient-head`, `GET /patients/{id}?fragment=head`: a
+/// birth date that comes into dispute identifies nobody from then on.
+#[derive(Template)]
+#[template(path = "patient_head.html")]
 pub struct PatientHead {
+    /// Record id of the patient.
+    pub patient: String,
     pub name: String,
     pub second: SecondIdentifier,
     /// All of them: MRN with its assigner, TEMP.
@@ -46,6 +51,8 @@ pub struct PatientHead {
     /// "male", "Spanish", "interpreter"
     pub remarks: Vec<String>,
 }
+
+impl HtmlSafe for PatientHead {}
 
 /// `kind` "MRN", "TEMP"; `assigner` "Cascade EHR", or empty
 pub struct PatientNumber {

@@ -181,6 +181,7 @@ pub(in crate::web::views) fn patient() -> PatientView {
     unknown.todo = "The line dropped before the EHR answered. The EHR is asked first; it is not sent twice.".into();
     PatientView {
         head: PatientHead {
+            patient: "p8".into(),
             name: "Ramírez Núñez, José Ángel".into(),
             second: born("1988-06-16", "16 Jun 1988", "37 y"),
             numbers: vec![
