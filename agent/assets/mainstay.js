@@ -252,9 +252,23 @@
     (stop_of(list[list.indexOf(item) + 1] ?? item) ?? by_id("number"))?.focus();
   });
 
+  // An act leads back to the same page: the same place in it, the same row.
+  addEventListener("submit", () => {
+    const place = { path: location.pathname, top: scrollY, row: document.querySelector(".picked")?.id };
+    sessionStorage.setItem("place", JSON.stringify(place));
+  });
+  function take_place() {
+    const place = JSON.parse(sessionStorage.getItem("place"));
+    sessionStorage.removeItem("place");
+    if (place?.path !== location.pathname || location.hash) return;
+    if (by_id(place.row)?.matches("[data-row]")) pick(by_id(place.row));
+    scrollTo(0, place.top);
+  }
+
   // A link to one question opens it.
   const open_named = () => { const named = by_id(location.hash.slice(1)); if (named?.tagName === "DETAILS") named.open = true; };
   addEventListener("hashchange", open_named);
   open_named();
   dress(document);
+  take_place();
 }

@@ -100,6 +100,7 @@ async fn an_edit_of_what_somebody_else_changed_meanwhile_becomes_a_question_that
     );
     assert!(asked.shows("Person, front-desk") && asked.shows("Here, Riverside Urgent Care"));
     assert!(!asked.shows("Born <b"), "a disputed birth date identifies nobody");
+    assert!(head.shows("data-fragment=\"patient-head\"") && head.shows("TEMP") && !head.shows("Dec 1983"));
     assert!(work.shows("Birth date: two values") && board.shows("Birth date: two values"));
     assert_eq!(decided.location.as_deref(), Some(path.as_str()));
     let after = desk.get(&path).await;
