@@ -78,7 +78,26 @@ pub(super) struct DoorQuery {
 }
 
 pub(super) async fn door(State(web): State<Arc<Web>>, Query(asked): Query<DoorQuery>, headers: HeaderMap) -> Response {
-    show_door(&web, &headers, StatusCode::OK, asked.login, SignInState::Ask).await
+    let lapsed = has_lapsed(&web, &headers).await;
+    let state = if lapsed {
+        SignInState::IdleSignedOut
+    } else {
+        SignInState::Ask
+    };
+    show_door(&web, &headers, StatusCode::OK, asked.login, state).await
+}
+
+/// Whether this browser was signed in and no longer is, though nobody signed out.
+async fn has_lapsed(web: &Web, headers: &HeaderMap) -> bool {
+    let Some(token) = cookie(headers, SIGN_IN_COOKIE).and_then(|text| Token::parse(&text)) else {
+        return false;
+    };
+    let now_ms = clock::now_ms().unsigned_abs();
+    let read = web
+        .app
+        .store
+        .read(move |tx| access::sign_in::of_token(tx, token.bytes(), now_ms));
+    matches!(read.await, Ok(None))
 }
 
 async fn show_door(

@@ -61,7 +61,12 @@ fn view(reading: &Reading<'_, '_>, state: &RecordState) -> Result<TranscriptionV
         state: shown_task(state),
         sections: sections(reading, state, patient_id)?,
         queue: queue(reading, state.record)?,
-        number_hint: "As the EHR shows it.".to_owned(),
+        number_hint: match task::KIND_OF_WORK.value(state) {
+            Some(TaskKind::RegisterPatient) => {
+                "As the EHR shows it. Checked against every other patient before it is kept.".to_owned()
+            }
+            Some(TaskKind::Encounter) | None => "As the EHR shows it.".to_owned(),
+        },
         number: String::new(),
         wrong: None,
         entered: match task::ENTERED.latest(state) {

@@ -70,6 +70,24 @@ async fn a_sign_in_outlives_the_agent_and_ends_when_somebody_signs_out() {
 }
 
 #[tokio::test]
+async fn a_sign_in_that_has_lapsed_is_told_from_none() {
+    let clinic = Clinic::open().await;
+    let mut desk = clinic.desk(Role::Nurse).await;
+    let long_from_now = crate::clock::now_ms().unsigned_abs() + 2 * crate::access::sign_in::IDLE_MAX_MS;
+    let prune = clinic
+        .app
+        .store
+        .write(Priority::Desk, move |tx| tx.prune_sign_ins(long_from_now));
+    prune.await.unwrap();
+
+    let lapsed = desk.get("/sign-in").await;
+    let fresh = clinic.browser().get("/sign-in").await;
+
+    let words = "You were signed out because nobody used this page.";
+    assert!(lapsed.shows(words) && !fresh.shows(words), "{}", lapsed.html);
+}
+
+#[tokio::test]
 async fn nobody_signed_in_is_led_to_the_door_and_a_fragment_is_told_so() {
     let clinic = Clinic::open().await;
     let mut browser = clinic.browser();
