@@ -133,6 +133,14 @@
   }
   if (document.body.dataset.live) {
     listen();
+    // A browser opens few connections to one server: a page that nobody sees gives its stream back.
+    document.addEventListener("visibilitychange", () => {
+      if (!document.hidden) return listen();
+      stream.close();
+      clearTimeout(silence_timer);
+      clearTimeout(lost_timer);
+      lost_timer = null;
+    });
     setInterval(() => {
       for (const element of fragments()) {
         const every = Number(element.dataset.every) * 1000;

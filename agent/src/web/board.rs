@@ -7,33 +7,26 @@ use std::rc::Rc;
 use axum::extract::Query;
 use axum::http::StatusCode;
 use axum::response::Response;
-use clinic::catalogue::{allergy, patient, room, task, visit};
+use clinic::catalogue::{patient, visit};
 use clinic::flow::{self, Standing, VisitState};
 use clinic::index::Facet;
 use clinic::matching::Identity;
-use clinic::value::{Role, RoomState};
 use serde::Deserialize;
-use sync_protocol::{RecordId, RecordState, rules};
+use sync_protocol::{RecordId, RecordState};
 
 use super::desk::{Desk, redirect};
-use super::flow::{is_in_waiting_room, shown_room, shown_state, timer};
+use super::flow::{is_in_waiting_room, shown_state, timer};
 use super::frame::{shell, views_count};
-use super::names::{are_mistakable, bare_room, is_temporary};
+use super::moves::{next_act, other_moves};
+use super::places::Places;
 use super::reading::{Reading, ids};
 use super::refusal::Built;
-use super::task_rows::open_questions;
-use super::views::{
-    BoardGroup, BoardRow, BoardRows, BoardView, Choice, Mark, Move, MoveGroup, NextAct, ProviderLoad, RoomTile, Tab,
-    Timer, Tone, VisitAct,
-};
-use crate::access::sign_in::staff_here;
+use super::remarks::Remarks;
+use super::views::{BoardGroup, BoardRow, BoardRows, BoardView, Choice, Tab, Timer, Tone};
 use crate::store::TxError;
 
 /// Visits on one board; a clinic site has a few dozen a day.
 const VISITS_MAX: u32 = 500;
-const ROOMS_MAX: u32 = 200;
-/// Marks in one row: the two most urgent.
-const MARKS_MAX: usize = 2;
 
 #[derive(Deserialize)]
 pub(super) struct BoardQuery {
@@ -79,6 +72,12 @@ struct OnBoard {
 impl OnBoard {
     fn tone(&self) -> Tone {
         self.timer.as_ref().map_or(Tone::Plain, |timer| timer.tone)
+    }
+
+    /// Of somebody who is here now.
+    fn identity(&self) -> Option<(RecordId, Identity)> {
+        let patient = self.patient.as_ref().filter(|_| !self.standing.state.is_end())?;
+        Some((self.patient_id, Identity::of_patient(patient)))
     }
 
     fn contradicts(&self) -> bool {
@@ -134,8 +133,14 @@ impl Filter {
 fn rows(reading: &Reading<'_, '_>, show: &str) -> Result<BoardRows, TxError> {
     let filter = Filter::parse(show);
     let all = visits(reading)?;
-    let places = Places::read(reading, &all)?;
-    let remarks = Remarks::of(reading, &all)?;
+    let caring = all.iter().filter_map(|row| row.provider).collect();
+    let places = Places::read(reading, &caring)?;
+    let here: Vec<(RecordId, Identity)> = all.iter().filter_map(OnBoard::identity).collect();
+    let remarks = Remarks::of(reading, &here)?;
+    let has_now = |id: RecordId| {
+        let now = all.iter().filter(|row| row.provider == Some(id));
+        now.filter(|row| !row.standing.state.is_end()).count()
+    };
     let chosen: Vec<&OnBoard> = all.iter().filter(|row| filter.takes(row)).collect();
     let late = |rows: &[&OnBoard]| rows.iter().filter(|row| row.is_late()).count();
     let late_left_out = late(&all.iter().collect::<Vec<_>>()) - late(&chosen);
@@ -150,7 +155,7 @@ fn rows(reading: &Reading<'_, '_>, show: &str) -> Result<BoardRows, TxError> {
         late_left_out: views_count(late_left_out as u64),
         groups: groups(reading, &chosen, &places, &remarks)?,
         next_expected: String::new(),
-        load: places.load(&all),
+        load: places.load(has_now),
         rooms: places.tiles(reading),
     })
 }
@@ -183,160 +188,6 @@ fn visits(reading: &Reading<'_, '_>) -> Result<Vec<OnBoard>, TxError> {
     }
     all.sort_by_key(|row| (row.standing.since_ms, row.visit.record));
     Ok(all)
-}
-
-/// Rooms and providers, as they can be chosen.
-struct Places {
-    rooms: Vec<(RecordId, String, Rc<RecordState>)>,
-    providers: Vec<(RecordId, String)>,
-}
-
-impl Places {
-    fn read(reading: &Reading<'_, '_>, all: &[OnBoard]) -> Result<Places, TxError> {
-        let mut rooms = Vec::new();
-        for stored in reading.tx.records_of_kind(room::KIND, ROOMS_MAX)? {
-            let of_other = room::SITE
-                .value(&stored.state)
-                .is_some_and(|site| site != reading.site.id);
-            if let (false, Some(name)) = (of_other, room::NAME.value(&stored.state)) {
-                rooms.push((stored.state.record, bare_room(&name), Rc::new(stored.state)));
-            }
-        }
-        rooms.sort_by_key(|(id, name, _)| (room_order(name), *id));
-        let staff = staff_here(reading.tx)?;
-        let seen: BTreeSet<RecordId> = all.iter().filter_map(|row| row.provider).collect();
-        let providers = staff
-            .into_iter()
-            .filter(|person| person.role == Role::Provider || seen.contains(&person.staff))
-            .map(|person| (person.staff, person.name))
-            .collect();
-        Ok(Places { rooms, providers })
-    }
-
-    fn tiles(&self, reading: &Reading<'_, '_>) -> Vec<RoomTile> {
-        let tile = |(id, name, state): &(RecordId, String, Rc<RecordState>)| {
-            let said = room::STATE.latest(state);
-            let now = said.as_ref().map_or(RoomState::Clean, |said| said.value);
-            RoomTile {
-                room: id.to_string(),
-                name: name.clone(),
-                state: shown_room(now),
-                since: match (now, said) {
-                    (RoomState::Clean, _) | (_, None) => "free".to_owned(),
-                    (RoomState::Occupied | RoomState::Dirty, Some(said)) => reading.clock.since(said.event_ms),
-                },
-                shown: ids(&state.shown(room::STATE.id)),
-            }
-        };
-        self.rooms.iter().map(tile).collect()
-    }
-
-    fn load(&self, all: &[OnBoard]) -> Vec<ProviderLoad> {
-        let now = |id: RecordId| {
-            all.iter()
-                .filter(|row| row.provider == Some(id) && !row.standing.state.is_end())
-                .count()
-        };
-        let load = |(id, name): &(RecordId, String)| ProviderLoad {
-            name: name.clone(),
-            patients: views_count(now(*id) as u64),
-        };
-        self.providers.iter().map(load).collect()
-    }
-
-    fn clean(&self) -> impl Iterator<Item = (RecordId, &str)> {
-        let is_clean = |state: &RecordState| room::STATE.value(state).is_none_or(|now| now == RoomState::Clean);
-        let clean = self.rooms.iter().filter(move |(_, _, state)| is_clean(state));
-        clean.map(|(id, name, _)| (*id, name.as_str()))
-    }
-
-    fn provider(&self, id: RecordId) -> Option<&str> {
-        let mut named = self.providers.iter().filter(|(known, _)| *known == id);
-        named.next().map(|(_, name)| name.as_str())
-    }
-
-    fn room(&self, id: RecordId) -> Option<&str> {
-        let mut named = self.rooms.iter().filter(|(known, ..)| *known == id);
-        named.next().map(|(_, name, _)| name.as_str())
-    }
-}
-
-/// "2" before "10", and names after numbers.
-fn room_order(name: &str) -> (bool, u32, String) {
-    let number = name.parse::<u32>();
-    (number.is_err(), number.unwrap_or(0), name.to_lowercase())
-}
-
-/// What is to be marked beside a patient, by what was read once for all of them.
-struct Remarks {
-    asked_about: BTreeSet<RecordId>,
-    mistakable: BTreeSet<RecordId>,
-}
-
-impl Remarks {
-    fn of(reading: &Reading<'_, '_>, all: &[OnBoard]) -> Result<Remarks, TxError> {
-        let asked = open_questions(reading)?;
-        let asked_about = asked.iter().filter_map(|stored| task::PATIENT.value(&stored.state));
-        let here: Vec<(RecordId, Identity)> = all
-            .iter()
-            .filter(|row| !row.standing.state.is_end())
-            .filter_map(|row| Some((row.patient_id, Identity::of_patient(row.patient.as_ref()?))))
-            .collect();
-        let mut mistakable = BTreeSet::new();
-        for (nth, (one, identity)) in here.iter().enumerate() {
-            for (other, theirs) in &here[nth + 1..] {
-                if one != other && are_mistakable(identity, theirs) {
-                    mistakable.extend([*one, *other]);
-                }
-            }
-        }
-        Ok(Remarks {
-            asked_about: asked_about.collect(),
-            mistakable,
-        })
-    }
-
-    /// The most urgent first.
-    fn marks(&self, reading: &Reading<'_, '_>, row: &OnBoard) -> Result<Vec<Mark>, TxError> {
-        let mut marks = Vec::new();
-        if let Some(patient) = &row.patient {
-            marks.extend(disputed(patient).map(Mark::two_values));
-        }
-        if self.asked_about.contains(&row.patient_id) {
-            marks.push(Mark::unmatched());
-        }
-        if self.mistakable.contains(&row.patient_id) {
-            marks.push(Mark::look_alike());
-        }
-        let allergies = active_allergies(reading, row.patient_id)?;
-        if allergies > 0 {
-            marks.push(Mark::allergies(allergies));
-        }
-        if row.patient.as_ref().is_some_and(|patient| is_temporary(patient)) {
-            marks.push(Mark::temp());
-        }
-        marks.truncate(MARKS_MAX);
-        Ok(marks)
-    }
-}
-
-/// Labels of the fields that wait for a person's decision.
-pub(super) fn disputed(patient: &RecordState) -> impl Iterator<Item = &'static str> {
-    let open = [
-        (patient::NAME.ask(patient).is_open(), "Name"),
-        (patient::BIRTH_DATE.ask(patient).is_open(), "Birth date"),
-        (patient::SEX.ask(patient).is_open(), "Sex"),
-    ];
-    open.into_iter().filter(|(open, _)| *open).map(|(_, label)| label)
-}
-
-fn active_allergies(reading: &Reading<'_, '_>, patient: RecordId) -> Result<usize, TxError> {
-    if reading.tx.count_linked(patient, allergy::KIND)? == 0 {
-        return Ok(0);
-    }
-    let all = reading.tx.linked(patient, allergy::KIND)?;
-    let active = |state: &RecordState| rules::assertions(state, allergy::STATEMENT.id).active;
-    Ok(all.iter().filter(|stored| active(&stored.state)).count())
 }
 
 fn choices(all: &[OnBoard], places: &Places, current: Filter) -> Vec<Choice> {
@@ -403,7 +254,7 @@ fn groups(
         group("Waiting room", longest.unwrap_or_default(), waiting),
         group(
             "In rooms",
-            format!("{clean} of {} rooms clean", places.rooms.len()),
+            format!("{clean} of {} rooms clean", places.rooms()),
             in_rooms,
         ),
         group("Expected", String::new(), expected),
@@ -443,85 +294,10 @@ fn board_row(
             .value(visit)
             .map(|reason| reason.into_exposed())
             .unwrap_or_default(),
-        marks: remarks.marks(reading, row)?,
+        marks: remarks.marks(reading, row.patient_id, row.patient.as_deref())?,
         needs: row.needs(),
         next: next_act(state, places),
         others: other_moves(state, visit, places),
         shown: ids(&shown),
     })
-}
-
-fn to(state: VisitState) -> Move {
-    let shown = shown_state(state);
-    Move {
-        act: VisitAct::To(shown),
-        label: shown.verb().to_owned(),
-    }
-}
-
-fn next_act(state: VisitState, places: &Places) -> NextAct {
-    let Some(next) = state.next() else { return NextAct::None };
-    let (label, moves): (&str, Vec<Move>) = match next {
-        VisitState::Roomed => ("Room…", places.clean().map(|(id, name)| into_room(id, name)).collect()),
-        VisitState::WithProvider => {
-            let with = |(id, name): &(RecordId, String)| Move {
-                act: VisitAct::With(id.to_string()),
-                label: name.clone(),
-            };
-            ("Provider in…", places.providers.iter().map(with).collect())
-        }
-        VisitState::Expected
-        | VisitState::Arrived
-        | VisitState::Registered
-        | VisitState::Triaged
-        | VisitState::AwaitingResults
-        | VisitState::ReadyToLeave
-        | VisitState::Discharged
-        | VisitState::LeftWithoutBeingSeen
-        | VisitState::Cancelled => return NextAct::One(to(next)),
-    };
-    if moves.is_empty() {
-        return NextAct::One(to(next));
-    }
-    NextAct::Choose {
-        label: label.to_owned(),
-        moves,
-    }
-}
-
-fn into_room(id: RecordId, name: &str) -> Move {
-    Move {
-        act: VisitAct::Into(id.to_string()),
-        label: format!("Room {name}"),
-    }
-}
-
-fn other_moves(state: VisitState, visit: &RecordState, places: &Places) -> Vec<MoveGroup> {
-    let group = |title: &str, moves: Vec<Move>| MoveGroup {
-        title: title.to_owned(),
-        moves,
-    };
-    let (ends, on): (Vec<VisitState>, Vec<VisitState>) = state.moves().into_iter().partition(|to| to.is_end());
-    let mut groups = vec![group("Move to", on.into_iter().map(to).collect())];
-    if !state.is_end() && state != VisitState::Expected {
-        let room = |(id, name): (RecordId, &str)| Move {
-            act: if state < VisitState::Roomed {
-                VisitAct::Into(id.to_string())
-            } else {
-                VisitAct::Room(id.to_string())
-            },
-            label: format!("Room {name}"),
-        };
-        groups.push(group("Room", places.clean().map(room).collect()));
-        let now = visit::PROVIDER.value(visit);
-        let provider = |(id, name): &(RecordId, String)| Move {
-            act: VisitAct::Provider(id.to_string()),
-            label: name.clone(),
-        };
-        let others = places.providers.iter().filter(|(id, _)| Some(*id) != now);
-        groups.push(group("Provider", others.map(provider).collect()));
-    }
-    groups.push(group("Leaves", ends.into_iter().map(to).collect()));
-    groups.retain(|group| !group.moves.is_empty());
-    groups
 }

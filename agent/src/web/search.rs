@@ -8,12 +8,12 @@ use clinic::index;
 use sync_protocol::Phi;
 
 use super::arrivals::last_visit;
-use super::board::disputed;
 use super::desk::Desk;
 use super::flow::shown_state;
 use super::frame::shell;
 use super::names::{is_temporary, numbers};
 use super::reading::Reading;
+use super::remarks::disputed;
 use super::sent::Sent;
 use super::views::{FindHit, FindView, Found, Mark, Tab};
 use crate::store::{Stored, TxError};
