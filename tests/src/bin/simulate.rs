@@ -13,23 +13,24 @@ use tests::simulation::{
 
 /// Runs the sync engine through faults by the thousand and checks that nothing is lost.
 ///
-/// Two agents and a hub run the real engine over stores in memory. A seed decides who writes what, from forms fresh and
-/// stale, and what goes wrong: messages lost, doubled, reordered, cut short or altered; a crash at any storage operation
-/// or between a commit and its reply; an agent cloned while it runs, or restored from an earlier copy; changes that the
-/// hub cannot use yet; clocks off by years. Then the network heals and everything must be as an oracle says that knows
-/// only what each writer saw and wrote.
+/// Two agents and a hub run the real engine over stores in memory. A seed decides who writes
+/// what, from forms fresh and stale, and what goes wrong: messages lost, doubled, reordered, cut
+/// short, altered or tampered with; a crash at any storage operation or between a commit and its
+/// reply; an agent cloned while it runs, or restored from an earlier copy; changes that the hub
+/// cannot use yet; clocks off by years. Then the network heals, and everything must be as an
+/// oracle says that knows only what each writer saw and wrote.
 ///
 /// The stories (named failures that the design was learnt from) run first, then the seeds.
 ///
 /// Examples:
-///   cargo simulate                                          stories and 1,000 seeds
-///   cargo simulate --seeds 50000 --seed-start 1000000       other seeds
-///   cargo simulate --seeds 1 --seed-start 4711 --trace      one run, told step by step
-///   cargo simulate --seeds 4000 --variant no-rebirth        a wrong protocol: it must be caught, so the exit code is 1
-///   cargo simulate --list                                   stories, variants, invariants, steps
+///   cargo simulate                                      stories and 1,000 seeds
+///   cargo simulate --seeds 50000 --seed-start 1000000   other seeds
+///   cargo simulate --seeds 1 --seed-start 4711 --trace  one run, told step by step
+///   cargo simulate --seeds 4000 --variant no-rebirth    a wrong protocol, which must be caught
+///   cargo simulate --list                               stories, variants, invariants, steps
 ///
-/// Exit code: 0 when everything held, 1 when something broke (with --variant: when the variant was caught), 2 for a
-/// command that cannot be understood.
+/// Exit code: 0 when everything held; 1 when something broke, with --variant when the variant was
+/// caught; 2 for a command that cannot be understood.
 #[derive(Parser)]
 #[command(name = "simulate", verbatim_doc_comment)]
 struct Options {

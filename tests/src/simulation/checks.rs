@@ -41,6 +41,9 @@ impl World {
         let Some(state) = self.hub.store.states.get(&record).cloned() else {
             return Ok(());
         };
+        for change in &changes {
+            self.log.took_effect(change, |id| self.hub.store.is_quarantined(*id));
+        }
         self.check_effect("hub", &state, &changes)?;
         self.check_allergy("hub", &state, &changes)?;
 
@@ -83,7 +86,7 @@ impl World {
         let Some(view) = disk.store.views.get(&record).cloned() else {
             return Ok(());
         };
-        changes.extend(self.log.on(record, &disk.written).map(|(id, _)| *id));
+        let own: BTreeSet<_> = self.log.on(record, &disk.written).map(|(id, _)| *id).collect();
         // A reborn replica's change whose alias is still to come may be in the base under a dot it no longer knows; where
         // it was replaced there it is shown again, as a sibling, until then. It takes nothing away.
         let renamed = |id: &ChangeId| {
@@ -91,7 +94,8 @@ impl World {
             pending.is_some_and(|own| self.log.get(id).is_some_and(|meant| meant.dot != own.header.dot))
         };
         let mut shown = Effect::of(&view);
-        let expected = self.log.effect(record, &changes);
+        let expected = self.log.effect(record, &changes, &own);
+        changes.extend(&own);
         for (field, values) in &mut shown.values {
             let meant = expected.values.get(field);
             values.retain(|id, _| meant.is_some_and(|meant| meant.contains_key(id)) || !renamed(id));
@@ -107,7 +111,10 @@ impl World {
 
     fn check_effect(&mut self, who: &str, state: &RecordState, changes: &BTreeSet<ChangeId>) -> Checked<()> {
         self.tally.checked(Invariant::EffectEqualsOracle);
-        let (is, expected) = (Effect::of(state), self.log.effect(state.record, changes));
+        let (is, expected) = (
+            Effect::of(state),
+            self.log.effect(state.record, changes, &BTreeSet::new()),
+        );
         hold(Invariant::EffectEqualsOracle, is == expected, || {
             format!("{who}'s state of {:?}: {}", state.record, is.differences(&expected))
         })
@@ -161,6 +168,12 @@ impl World {
 
     /// Everything that must hold when nothing moves any more.
     pub(crate) fn check_at_rest(&mut self, released: bool) -> Checked<()> {
+        // The stores themselves refuse a dot twice and a counter out of turn.
+        self.tally
+            .checked_times(Invariant::DotNamesOneContent, self.hub.store.kept.len());
+        let written = self.agents.iter().map(|agent| agent.disk.written.len()).sum();
+        self.tally.checked_times(Invariant::CountersNeverReused, written);
+        self.tally.checked(Invariant::ComesToRest);
         self.check_nothing_lost()?;
         self.check_quarantine(released)?;
         for agent in 0..self.agents.len() {
@@ -325,7 +338,7 @@ impl World {
         self.tally.checked(Invariant::AskRetrievable);
         let expected = self
             .log
-            .effect(record, &changes)
+            .effect(record, &changes, &BTreeSet::new())
             .values
             .remove(&records::BIRTH_DATE)
             .unwrap_or_default();

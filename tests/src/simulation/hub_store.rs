@@ -91,6 +91,11 @@ impl HubStore {
         self.kept.get(self.first.get(&change)?).map(AsRef::as_ref)
     }
 
+    pub(crate) fn is_quarantined(&self, change: ChangeId) -> bool {
+        self.first_of(change)
+            .is_some_and(|kept| matches!(kept.standing, Standing::Quarantined(_)))
+    }
+
     pub(crate) fn quarantined(&self) -> Vec<(ChangeId, u16)> {
         let standing = |kept: &KeptChange| match (&kept.header, kept.standing) {
             (Some(header), Standing::Quarantined(reason)) => Some((header.change, reason)),

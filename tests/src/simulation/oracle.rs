@@ -17,6 +17,9 @@ pub(crate) struct Meant {
     pub(crate) elements: BTreeMap<FieldId, (Act, Raw)>,
     /// What was on the screen, and what the writer's own predecessors among that had done away with.
     pub(crate) names: BTreeMap<FieldId, BTreeSet<ChangeId>>,
+    /// What changes among those had done away with that the hub could not use when this one took effect there: their
+    /// writer saw them in place of that.
+    pub(crate) followed: Option<BTreeMap<FieldId, BTreeSet<ChangeId>>>,
     /// The schema level that understands it.
     pub(crate) form_level: u8,
 }
@@ -68,28 +71,50 @@ impl Log {
         shown.iter().chain(followed).copied().collect()
     }
 
-    pub(crate) fn effect(&self, record: RecordId, changes: &BTreeSet<ChangeId>) -> Effect {
+    /// Notes, once, what a change that has just taken effect at the hub does away with beyond what it names.
+    pub(crate) fn took_effect(&mut self, change: &ChangeId, unused: impl Fn(&ChangeId) -> bool) {
+        let Some(meant) = self.0.get(change).filter(|meant| meant.followed.is_none()) else {
+            return;
+        };
+        let mut followed: BTreeMap<FieldId, BTreeSet<ChangeId>> = BTreeMap::new();
+        for field in meant.fields.keys() {
+            let all = followed.entry(*field).or_default();
+            let mut next: Vec<ChangeId> = meant.names.get(field).into_iter().flatten().copied().collect();
+            while let Some(id) = next.pop() {
+                let behind = self
+                    .0
+                    .get(&id)
+                    .filter(|_| unused(&id))
+                    .and_then(|meant| meant.names.get(field));
+                next.extend(behind.into_iter().flatten().filter(|id| all.insert(**id)));
+            }
+        }
+        if let Some(meant) = self.0.get_mut(change) {
+            meant.followed = Some(followed);
+        }
+    }
+
+    /// What a record says by the changes of a base, and `own` changes on top of it that the hub may not have yet.
+    pub(crate) fn effect(&self, record: RecordId, base: &BTreeSet<ChangeId>, own: &BTreeSet<ChangeId>) -> Effect {
         let mut effect = Effect::default();
         let mut named: BTreeMap<FieldId, BTreeSet<ChangeId>> = BTreeMap::new();
-        for (id, meant) in self.on(record, changes) {
+        let changes = base.union(own).copied().collect();
+        for (id, meant) in self.on(record, &changes) {
+            let followed = meant.followed.as_ref().filter(|_| base.contains(id));
             for (field, (value, seen)) in &meant.fields {
                 effect
                     .values
                     .entry(*field)
                     .or_default()
                     .insert(*id, (value.clone(), seen.clone()));
-                named
-                    .entry(*field)
-                    .or_default()
-                    .extend(meant.names.get(field).into_iter().flatten());
+                let named = named.entry(*field).or_default();
+                named.extend(meant.names.get(field).into_iter().flatten());
+                named.extend(followed.and_then(|followed| followed.get(field)).into_iter().flatten());
             }
             for (field, (act, value)) in &meant.elements {
                 let names = meant.names.get(field).cloned().unwrap_or_default();
-                effect
-                    .elements
-                    .entry(*field)
-                    .or_default()
-                    .insert(*id, (*act, value.clone(), names));
+                let said = (*act, value.clone(), names);
+                effect.elements.entry(*field).or_default().insert(*id, said);
             }
         }
         for (field, named) in named {
@@ -98,7 +123,7 @@ impl Log {
             }
             effect
                 .awaited
-                .insert(field, named.difference(changes).copied().collect());
+                .insert(field, named.difference(&changes).copied().collect());
         }
         effect.values.retain(|_, values| !values.is_empty());
         effect.awaited.retain(|_, awaited| !awaited.is_empty());
@@ -107,7 +132,7 @@ impl Log {
 
     /// The value that these changes agree on: a writer who reads them is said to have seen it.
     pub(crate) fn agreed(&self, record: RecordId, field: FieldId, changes: &BTreeSet<ChangeId>) -> Option<Raw> {
-        let effect = self.effect(record, changes);
+        let effect = self.effect(record, changes, &BTreeSet::new());
         let values: Vec<_> = effect.values.get(&field)?.values().collect();
         let (first, seen) = values.first()?;
         if values.iter().all(|(value, _)| value == first) {

@@ -34,7 +34,7 @@ invariants! {
     CursorDelivered => "everything at or below a cursor was delivered",
     BasesEqual => "at rest a site's bases are exactly its scope and equal the hub's",
     RootsEqual => "roots are equal when facts are equal",
-    DamageRefused => "a damaged body is refused or reads as it was sent",
+    DamageRefused => "a damaged body is refused or reads as it was sent, and a tampered push changes nothing",
     ComesToRest => "a healed network comes to rest within bounded rounds",
     EngineSound => "the engine reports no damage of its own stores",
     SameSeedSameTrace => "the same seed gives the same trace",
@@ -118,7 +118,11 @@ impl Tally {
     }
 
     pub(crate) fn checked(&mut self, invariant: Invariant) {
-        *self.checks.entry(invariant).or_default() += 1;
+        self.checked_times(invariant, 1);
+    }
+
+    pub(crate) fn checked_times(&mut self, invariant: Invariant, times: usize) {
+        *self.checks.entry(invariant).or_default() += times as u64;
     }
 }
 

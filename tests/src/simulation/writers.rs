@@ -288,6 +288,7 @@ impl World {
             fields: BTreeMap::new(),
             elements: BTreeMap::new(),
             names: BTreeMap::new(),
+            followed: None,
             form_level: wish.form_level(),
         };
         for (field, value) in wish.fields.iter().filter(|(field, value)| form.differs(*field, value)) {
