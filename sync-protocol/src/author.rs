@@ -1,7 +1,5 @@
 //! From what a writer wants and was shown to a change: which writes are changes at all, which ids they name.
 
-use std::collections::BTreeSet;
-
 use crate::cbor::{Raw, Unknown};
 use crate::change::{Act, Actor, ElementWrite, FieldWrite, Header, Names, Payload};
 use crate::ids::{BootId, ChangeId, Dot, FieldId, KindId, RecordId};
@@ -55,35 +53,26 @@ pub struct Stamp {
     pub monotonic_ms: u64,
 }
 
-/// Composes the change of `draft` under `dot`, or nothing when it says nothing new. `pending` are the writer's own
-/// changes on this record that are not yet in a base: whoever names one of them also names what that one named.
+/// Composes the change of `draft` under `dot`, or nothing when it says nothing new. It names what was shown and no more; what
+/// an own change among that had named, and could not be used, the hub follows. (Listing it here would let a register that is
+/// written every quarter of an hour outgrow a change within a long outage.)
 pub fn compose(
     draft: &Draft,
     stamp: &Stamp,
     dot: Dot,
     shown: Option<&RecordState>,
     base: Option<&RecordState>,
-    pending: &[Header],
 ) -> Option<(Header, Payload)> {
     let fields: Vec<&FieldDraft> = draft.fields.iter().filter(|write| differs(write, shown)).collect();
     if fields.is_empty() && draft.elements.is_empty() {
         return None;
     }
 
-    let with_predecessors = |field: FieldId, ids: &[ChangeId]| {
-        let own = pending.iter().filter(|header| ids.contains(&header.change));
-        let all: BTreeSet<_> = ids
-            .iter()
-            .chain(own.flat_map(|header| header.named(field)))
-            .copied()
-            .collect();
-        all.into_iter().collect::<Vec<_>>()
-    };
     let mut names = Vec::new();
     for write in &fields {
         names.push(Names {
             field: write.field,
-            ids: with_predecessors(write.field, &write.shown),
+            ids: write.shown.clone(),
         });
     }
     for element in &draft.elements {
@@ -91,6 +80,10 @@ pub fn compose(
             field: element.field,
             ids: element.names.clone(),
         });
+    }
+    for names in &mut names {
+        names.ids.sort();
+        names.ids.dedup();
     }
     names.retain(|names| !names.ids.is_empty());
     names.sort_by_key(|names| names.field);

@@ -1,6 +1,8 @@
 //! The hub's end of the engine: verifying and keeping what replicas push, quarantining what cannot be used, and feeding
 //! record states back in commit order. It alone verifies chains. It never removes a value that no change names.
 
+use std::collections::BTreeSet;
+
 use crate::CHANGE_MAX_BYTES;
 use crate::author::{self, Draft, Stamp};
 use crate::cbor::CborError;
@@ -319,20 +321,36 @@ fn same_content(first: &KeptChange, header: &Header, change: &Change) -> bool {
         })
 }
 
-/// Named ids that are not live in the state have either been applied and gone, or have yet to come.
+/// Named ids that are not live in the state have either been applied and gone, or have yet to come. Where one is a change of
+/// the writer's own that could not be used, the writer saw it in place of what it named: that is named as well.
 fn apply<L: HubLedger>(
     ledger: &mut L,
     state: &mut RecordState,
     header: &Header,
     payload: &Payload,
 ) -> Result<(), HubError<L::Error>> {
-    let mut applied = std::collections::BTreeSet::new();
-    for id in header.names.iter().flat_map(|names| &names.ids) {
-        if ledger.find(*id)?.is_some_and(|kept| kept.standing == Standing::Applied) {
-            applied.insert(*id);
+    let mut header = header.clone();
+    let mut applied = BTreeSet::new();
+    for names in &mut header.names {
+        let is_register = payload.fields.iter().any(|write| write.field == names.field);
+        let mut next = 0;
+        while let Some(id) = names.ids.get(next).copied() {
+            next += 1;
+            let Some(kept) = ledger.find(id)? else { continue };
+            match (kept.standing, kept.header) {
+                (Standing::Applied, _) => {
+                    applied.insert(id);
+                }
+                (Standing::Quarantined(_), Some(unused)) if is_register => {
+                    let more = unused.named(names.field).iter().filter(|id| !names.ids.contains(id));
+                    let more: Vec<ChangeId> = more.copied().collect();
+                    names.ids.extend(more);
+                }
+                (Standing::Quarantined(_) | Standing::Alias, _) => {}
+            }
         }
     }
-    state.apply(header, payload, |id| applied.contains(id));
+    state.apply(&header, payload, |id| applied.contains(id));
     Ok(())
 }
 
@@ -404,7 +422,7 @@ pub fn author_at_hub<L: HubLedger>(
         replica,
         counter: head.counter + 1,
     };
-    let Some((header, payload)) = author::compose(draft, stamp, dot, before.as_ref(), before.as_ref(), &[]) else {
+    let Some((header, payload)) = author::compose(draft, stamp, dot, before.as_ref(), before.as_ref()) else {
         return Ok(None);
     };
     (rulebook.admit)(&header, &payload).map_err(HubError::Refused)?;

@@ -124,16 +124,11 @@ pub fn author<L: ReplicaLedger>(
     let mut head = ledger.head()?;
     let shown = ledger.shown(draft.record)?;
     let base = ledger.base(draft.record)?;
-    let pending: Vec<Header> = ledger
-        .pending(draft.record)?
-        .into_iter()
-        .map(|own| own.header)
-        .collect();
     let dot = Dot {
         replica: head.replica,
         counter: head.counter + 1,
     };
-    let Some((header, payload)) = author::compose(draft, stamp, dot, shown.as_ref(), base.as_ref(), &pending) else {
+    let Some((header, payload)) = author::compose(draft, stamp, dot, shown.as_ref(), base.as_ref()) else {
         return Ok(None);
     };
 

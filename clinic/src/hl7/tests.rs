@@ -259,7 +259,7 @@ impl Record {
             replica: ReplicaId([1; 16]),
             counter: u64::from(self.count),
         };
-        let composed = author::compose(&writing.done(), &stamp, dot, Some(&self.state), None, &[]);
+        let composed = author::compose(&writing.done(), &stamp, dot, Some(&self.state), None);
         let (header, payload) = composed?;
         self.state.apply(&header, &payload, |_| true);
         Some(stamp.change)

@@ -151,7 +151,7 @@ impl Author {
             replica: self.replica,
             counter: self.counter + 1,
         };
-        let (header, payload) = author::compose(draft, &stamp, dot, base, base, &[]).unwrap();
+        let (header, payload) = author::compose(draft, &stamp, dot, base, base).unwrap();
         self.append(Change::new(&header, stamp.salt, &payload));
         change
     }

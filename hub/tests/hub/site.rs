@@ -146,7 +146,7 @@ impl Agent {
             replica: self.replica,
             counter: self.counter + 1,
         };
-        let (header, payload) = author::compose(&draft, &stamp, dot, None, None, &[]).unwrap();
+        let (header, payload) = author::compose(&draft, &stamp, dot, None, None).unwrap();
         let change = Change::new(&header, stamp.salt, &payload);
         let (after, previous, last) = (self.counter, self.hash, change.link(self.hash));
         (self.counter, self.hash) = (dot.counter, last);

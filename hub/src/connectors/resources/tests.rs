@@ -27,7 +27,7 @@ fn record(drafts: Vec<Draft>) -> RecordState {
             replica: ReplicaId([1; 16]),
             counter: u64::from(number),
         };
-        let (header, payload) = author::compose(draft, &stamp, dot, Some(&state), Some(&state), &[]).unwrap();
+        let (header, payload) = author::compose(draft, &stamp, dot, Some(&state), Some(&state)).unwrap();
         state.apply(&header, &payload, |_| false);
     }
     state
