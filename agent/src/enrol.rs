@@ -1,5 +1,5 @@
 //! Enrolment by one-time token: makes key and store if there are none, and asks the hub that the token names. Nothing that
-//! exists is ever made anew.
+//! exists is ever made anew; an agent that is enrolled takes a new certificate for the same site from the same hub.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use sync_protocol::{EpochId, RecordId, ScopeId};
 use vault::token::TokenError;
-use vault::{ClientKey, EnrolmentToken};
+use vault::{ClientKey, EnrolmentToken, fingerprint};
 
 use crate::enrolment::{self, Enrolment};
 use crate::fault::{Fault, exit};
@@ -21,7 +21,7 @@ pub enum EnrolError {
     #[error(transparent)]
     Token(#[from] TokenError),
     #[error(
-        "this agent is enrolled already, at {hub}; nothing was changed. To enrol it elsewhere, set up a new home folder"
+        "this agent is enrolled for another site or hub ({hub}); nothing was changed. To enrol it elsewhere, set up a new home folder"
     )]
     Enrolled { hub: String },
     #[error("the hub refuses the token: {message}")]
@@ -82,8 +82,13 @@ pub async fn enrol(home: &Home, token: &str) -> Result<Enrolled, Fault> {
 }
 
 async fn enrol_in(store: &Store, token: &EnrolmentToken) -> Result<Enrolled, Fault> {
-    if let Some(known) = store.read(|tx| Enrolment::read(tx)).await? {
-        return Err(EnrolError::Enrolled { hub: known.hub_url }.into());
+    let known = store.read(|tx| Enrolment::read(tx)).await?;
+    if let Some(known) = &known
+        && fingerprint::fingerprint(&known.authority) != token.authority()
+    {
+        // Asked before the token is used up.
+        let hub = known.hub_url.clone();
+        return Err(EnrolError::Enrolled { hub }.into());
     }
     let key = client_key(store).await?;
     let csr = key.certificate_request().map_err(|_| EnrolError::Key)?;
@@ -93,9 +98,21 @@ async fn enrol_in(store: &Store, token: &EnrolmentToken) -> Result<Enrolled, Fau
     let reply = reply.map_err(|error| refused(error, &url))?;
     let name = reply.name.clone();
     let enrolment = read_reply(reply, url)?;
-    let (site, hub) = (enrolment.site, enrolment.hub_url.clone());
+    if let Some(known) = &known
+        && !known.is_of(&enrolment)
+    {
+        let hub = known.hub_url.clone();
+        return Err(EnrolError::Enrolled { hub }.into());
+    }
+    let (site, hub, renews) = (enrolment.site, enrolment.hub_url.clone(), known.is_some());
     store
-        .write(Priority::Desk, move |tx| enrolment.keep(tx))
+        .write(Priority::Desk, move |tx| {
+            if renews {
+                enrolment.renew(tx)
+            } else {
+                enrolment.keep(tx)
+            }
+        })
         .await
         .map_err(EnrolError::Write)?;
     Ok(Enrolled { site, name, hub })

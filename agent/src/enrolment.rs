@@ -75,6 +75,17 @@ impl Enrolment {
         Ok(())
     }
 
+    /// Takes a new certificate from the hub that this agent is enrolled with. Records, cursors and chain stay.
+    pub fn renew(&self, tx: &mut WriteTx<'_>) -> Result<(), TxError> {
+        tx.set_meta(HUB, self.hub_url.as_bytes())?;
+        tx.set_meta(CERTIFICATE, &self.certificate)
+    }
+
+    /// Whether a new enrolment is of the same site at the same hub.
+    pub fn is_of(&self, other: &Enrolment) -> bool {
+        self.site == other.site && self.authority == other.authority && self.epoch == other.epoch
+    }
+
     pub fn key(&self) -> ProofKey {
         ProofKey::new(&self.proof_key)
     }

@@ -34,7 +34,8 @@ pub enum HubError {
 impl HubError {
     pub fn trouble(&self) -> Trouble {
         match self {
-            HubError::NotReached | HubError::Busy { .. } => Trouble::NotReached,
+            HubError::NotReached => Trouble::NotReached,
+            HubError::Busy { .. } => Trouble::Busy,
             HubError::WrongAuthority => Trouble::WrongAuthority,
             HubError::Dates => Trouble::Dates,
             HubError::Refused { code, .. } => Trouble::Refused(code.clone()),

@@ -30,11 +30,21 @@ pub enum Trouble {
     Dates,
     /// The hub answers and refuses, with its own code.
     Refused(String),
+    /// The hub answers and asks to come again later.
+    Busy,
     /// The hub has less of our changes than it acknowledged: it was restored from an older copy.
     HubWentBack,
 }
 
 impl Trouble {
+    /// Trouble that a hub which answers a probe may still have with this site.
+    pub fn only_an_exchange_ends(&self) -> bool {
+        match self {
+            Trouble::Refused(_) | Trouble::Busy | Trouble::HubWentBack => true,
+            Trouble::NotReached | Trouble::WrongAuthority | Trouble::Dates => false,
+        }
+    }
+
     pub fn words(&self) -> String {
         match self {
             Trouble::NotReached => "the hub is not reached".to_owned(),
@@ -44,6 +54,7 @@ impl Trouble {
             }
             Trouble::Dates => "the hub's certificate does not fit this machine's date; set the clock".to_owned(),
             Trouble::Refused(code) => format!("the hub refuses ({code})"),
+            Trouble::Busy => "the hub is busy and asks to come again later".to_owned(),
             Trouble::HubWentBack => {
                 "the hub has gone back to an older copy; nothing is taken from it until it is mended".to_owned()
             }

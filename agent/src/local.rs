@@ -14,6 +14,7 @@ use clinic::read::Shown;
 use clinic::task::state_of;
 use serde::{Deserialize, Serialize};
 use sync_protocol::{Phi, RecordId, RecordState};
+use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::arrivals::temp_number_of;
@@ -233,21 +234,26 @@ fn value<T>(shown: Shown<Phi<T>>, word: impl Fn(&T) -> String) -> Value {
     Value { standing, open }
 }
 
-/// Serves the socket until told to stop. A socket file of an earlier run is replaced: the folder's lock is ours.
-pub async fn serve(home: &Home, app: App, stop: CancellationToken) -> Result<(), LocalError> {
+/// Opens the socket. A socket file of an earlier run is replaced: the folder's lock is ours.
+pub fn bind(home: &Home) -> Result<UnixListener, LocalError> {
     let path = home.socket();
     let refused = |error: std::io::Error| LocalError::Refused(format!("the local socket {}: {error}", path.display()));
     match std::fs::remove_file(&path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(refused(error)),
         Ok(()) | Err(_) => {}
     }
-    let listener = tokio::net::UnixListener::bind(&path).map_err(refused)?;
+    let listener = UnixListener::bind(&path).map_err(refused)?;
     std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).map_err(refused)?;
+    Ok(listener)
+}
+
+/// Serves the socket until told to stop.
+pub async fn serve(home: &Home, listener: UnixListener, app: App, stop: CancellationToken) -> std::io::Result<()> {
     let served = axum::serve(listener, router(app))
         .with_graceful_shutdown(async move { stop.cancelled().await })
         .await;
-    std::fs::remove_file(&path).ok();
-    served.map_err(refused)
+    std::fs::remove_file(home.socket()).ok();
+    served
 }
 
 /// Asks the running service. `body` makes it a POST.

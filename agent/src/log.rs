@@ -6,7 +6,7 @@ use std::path::Path;
 
 use tracing_appender::non_blocking::WorkerGuard;
 use tracing_appender::rolling::{Builder, Rotation};
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt, reload};
@@ -16,7 +16,7 @@ use crate::config::{LogConfig, LogLevel};
 /// Keeps the log being written; the last lines are flushed when it goes.
 pub struct Log {
     _flush: WorkerGuard,
-    level: reload::Handle<LevelFilter, Registry>,
+    level: reload::Handle<Targets, Registry>,
 }
 
 /// Begins the log. Called once, before anything is logged.
@@ -53,12 +53,16 @@ impl Log {
     }
 }
 
-fn filter_of(level: LogLevel) -> LevelFilter {
-    match level {
+/// Other crates may quote what they were sent when they are asked for more than warnings; that is not ours to vouch for.
+fn filter_of(level: LogLevel) -> Targets {
+    let ours = match level {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,
         LogLevel::Info => LevelFilter::INFO,
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
-    }
+    };
+    Targets::new()
+        .with_default(LevelFilter::WARN)
+        .with_target("mainstay_agent", ours)
 }

@@ -66,6 +66,7 @@ async fn run_on(
     };
     let page = bind("the page", "page.listen", settings.page.listen, home).await?;
     let mllp = bind("HL7 intake", "mllp.listen", settings.mllp.listen, home).await?;
+    let socket = local::bind(home)?;
     let addresses = Ready {
         page: address(&page)?,
         mllp: address(&mllp)?,
@@ -127,7 +128,9 @@ async fn run_on(
     parts.spawn(async move {
         (
             "local socket",
-            local::serve(&place, part, token).await.map_err(|e| e.to_string()),
+            local::serve(&place, socket, part, token)
+                .await
+                .map_err(|e| e.to_string()),
         )
     });
     let (part, token) = (app.clone(), stop.clone());

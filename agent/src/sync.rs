@@ -47,6 +47,9 @@ enum Broken {
     HubWentBack,
 }
 
+/// A hub, or what stands before it, that asks for a longer pause is asked again all the same.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(15 * 60);
+
 impl Exchange {
     fn sync_config(&self) -> SyncConfig {
         self.config.borrow().sync.clone()
@@ -96,21 +99,28 @@ impl Exchange {
         }
     }
 
-    /// Pushes all there is, then pulls; a pull that waits gives way to a change of our own.
+    /// Pushes all there is and pulls until nothing is left to come; then asks to be told. Only the question that the hub
+    /// holds gives way to a change of our own: one that is answered at once is waited for, or a busy site would never
+    /// hear anything.
     async fn exchange(&self, committed: &mut broadcast::Receiver<Arc<Committed>>) -> Result<(), Broken> {
         self.push_all().await?;
-        let pull = self.pull();
-        tokio::pin!(pull);
+        self.pull(Duration::ZERO).await?;
+        if self.line.now().behind > 0 {
+            return Ok(());
+        }
+        let held = self.pull(self.sync_config().long_poll());
+        tokio::pin!(held);
         loop {
             tokio::select! {
-                pulled = &mut pull => return pulled,
+                biased;
                 news = committed.recv() => match news {
-                    // Dropping the question is what keeps an answer from before this push from being taken for a hub
+                    // Dropping the question is what keeps an answer from before the next push from being taken for a hub
                     // that went back.
                     Ok(news) if news.own => return Ok(()),
                     Ok(_) => {}
                     Err(_) => return Ok(()),
                 },
+                pulled = &mut held => return pulled,
             }
         }
     }
@@ -137,13 +147,8 @@ impl Exchange {
         }
     }
 
-    async fn pull(&self) -> Result<(), Broken> {
+    async fn pull(&self, wait: Duration) -> Result<(), Broken> {
         let config = self.sync_config();
-        let wait = if self.line.now().exchanged_ms.is_some() {
-            config.long_poll()
-        } else {
-            Duration::ZERO
-        };
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         let bytes_max = config.pull_max_bytes;
         let request = self
@@ -272,7 +277,9 @@ impl Exchange {
     /// Full jitter: any time up to a limit that doubles with every failure.
     fn pause(&self, broken: &Broken, failures: u32) -> Duration {
         if let Broken::Hub(HubError::Busy { retry_after }) = broken {
-            return *retry_after;
+            let shortest = (*retry_after).min(RETRY_AFTER_MAX);
+            // All sites were told the same; they come back spread out.
+            return shortest + Duration::from_millis(clock::random_below(2_000));
         }
         let most = self.sync_config().backoff_max_secs.saturating_mul(1_000);
         let limit = 500u64.saturating_mul(1 << failures.min(16)).min(most).max(1);
@@ -306,17 +313,21 @@ impl Exchange {
         let answer = timeout(limit, self.hub.probe(limit))
             .await
             .unwrap_or(Err(HubError::NotReached));
+        let before = self.line.now();
+        if before.state == LineState::Held {
+            return;
+        }
         match answer {
+            // A hub that answers a probe and refuses an exchange is not back until an exchange succeeds.
+            Ok(_) if before.trouble.as_ref().is_some_and(Trouble::only_an_exchange_ends) => {}
             Ok(probe) => {
-                let was_cut = self.line.now().state == LineState::CutOff;
-                let took = started.elapsed();
-                self.reached(took);
+                self.reached(started.elapsed());
                 let ahead = (asked_ms + clock::now_ms()) / 2 - probe.hub_ms;
                 self.line.update(|line| {
                     line.ehr_reached = probe.ehr_reached;
                     line.clock_ahead_ms = Some(ahead);
                 });
-                if was_cut {
+                if before.state == LineState::CutOff {
                     tracing::info!("the line is back");
                     self.nudge.notify_one();
                 }

@@ -123,7 +123,7 @@ pub enum Match {
     Ask(Vec<Candidate>),
 }
 
-/// Attaches only when an identifier of the same assigning authority agrees, or name, birth date and phone all do, and
+/// Attaches only when an identifier of the same assigning authority agrees and name or birth date confirm it, or name, birth date and phone all do, and
 /// only to one; name and birth date alone, or any two of the three, ask; nothing alike creates.
 pub fn decide(ours: &Identity, candidates: &[Candidate]) -> Match {
     let by_identifier: Vec<_> = candidates
@@ -131,7 +131,8 @@ pub fn decide(ours: &Identity, candidates: &[Candidate]) -> Match {
         .filter(|c| same_identifier(ours, &c.identity))
         .collect();
     if let [one] = by_identifier.as_slice() {
-        let contradicts = differs(&ours.birth_date, &one.identity.birth_date) && !same_name(ours, &one.identity);
+        // A number may be mistyped; it attaches only where name or birth date say the same.
+        let contradicts = !confirmed(ours, &one.identity);
         return if contradicts {
             Match::Ask(vec![(*one).clone()])
         } else {
@@ -195,10 +196,6 @@ fn same_name(a: &Identity, b: &Identity) -> bool {
 
 fn same_birth_date(a: &Identity, b: &Identity) -> bool {
     a.birth_date.is_some_and(|date| date.is_whole()) && a.birth_date == b.birth_date
-}
-
-fn differs<T: PartialEq>(a: &Option<T>, b: &Option<T>) -> bool {
-    matches!((a, b), (Some(a), Some(b)) if a != b)
 }
 
 fn same_phone(a: &Identity, b: &Identity) -> bool {
@@ -308,6 +305,22 @@ mod tests {
         theirs.identifiers.push(mrn("NIST MPI"));
 
         assert_eq!(decide(&ours, &[at_partner("p1", theirs)]), Match::Create);
+    }
+
+    #[test]
+    fn a_number_that_nothing_else_confirms_asks() {
+        let mrn = Identifier {
+            system: "M11".into(),
+            value: "1234567".into(),
+            kind: "MR".into(),
+        };
+        let mut ours = person("Everyman, Adam", "", "");
+        let mut theirs = person("Jones, Beth", "1960-01-01", "");
+        ours.identifiers.push(mrn.clone());
+        theirs.identifiers.push(mrn);
+        let theirs = at_partner("p1", theirs);
+
+        assert_eq!(decide(&ours, std::slice::from_ref(&theirs)), Match::Ask(vec![theirs]));
     }
 
     #[test]

@@ -95,9 +95,10 @@ pub fn open(path: &Path, key: &DataKey, mode: Mode, tuning: &Tuning) -> Result<C
     Ok(connection)
 }
 
-/// Opens the store for reading only. It must have been opened with [`open`] before, which sets the write-ahead log.
+/// Opens the store for reading only. It must have been opened with [`open`] before, which sets the write-ahead log and has
+/// looked at the file; to open and close it here once more would drop every POSIX lock that this process holds on it.
 pub fn open_reader(path: &Path, key: &DataKey, tuning: &Tuning) -> Result<Connection, OpenError> {
-    inspect(path)?;
+    path.metadata().map_err(|error| io_error(path, error))?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = connect(path, key, flags, tuning)?;
     connection

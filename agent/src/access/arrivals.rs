@@ -68,7 +68,8 @@ pub fn arrive(tx: &mut WriteTx<'_>, by: By<'_>, arrival: &Arrival) -> Result<Arr
     let site = Site::of(tx)?;
     let (patient, temp_number) = match arrival.patient {
         Some(patient) => {
-            known(tx, patient, patient::KIND, "patient")?;
+            let state = known(tx, patient, patient::KIND, "patient")?;
+            tell_more(tx, by, &state, arrival)?;
             (patient, None)
         }
         None => {
@@ -106,6 +107,32 @@ fn new_patient(tx: &mut WriteTx<'_>, by: By<'_>, arrival: &Arrival) -> Result<(R
         .done();
     write(tx, &draft)?;
     Ok((id, number))
+}
+
+/// What was said at the desk and is not known of the patient yet stands beside what is: nothing was shown to replace.
+fn tell_more(tx: &mut WriteTx<'_>, by: By<'_>, state: &RecordState, arrival: &Arrival) -> Result<(), ActError> {
+    let known_phone = patient::PHONE.value(state).and_then(|phone| phone_key(phone.expose()));
+    let phone = arrival
+        .phone
+        .as_ref()
+        .filter(|phone| phone_key(phone.expose()) != known_phone);
+    let has_birth_date = state
+        .register(patient::BIRTH_DATE.id)
+        .is_some_and(|dates| !dates.values.is_empty());
+    let birth_date = arrival.birth_date.as_ref().filter(|_| !has_birth_date);
+    let writing = Writing::new(
+        patient::KIND,
+        state.record,
+        Action::Arrive,
+        by.actor(),
+        arrival.event_ms,
+    )
+    .set_if(patient::PHONE, phone)
+    .set_if(patient::BIRTH_DATE, birth_date);
+    if !writing.is_empty() {
+        write(tx, &writing.done())?;
+    }
+    Ok(())
 }
 
 fn start_visit(
@@ -183,7 +210,17 @@ fn mint(tx: &mut WriteTx<'_>) -> Result<String, ActError> {
         next: 1,
     });
     let tag = (series.replica != replica).then_some(replica);
-    let number = numbering::mint(series.number, series.next, tag).ok_or(ActError::NoNumbers)?;
+    // A series that is used up is begun again with the tag: those numbers are others.
+    let again = || {
+        numbering::mint(
+            series.number,
+            series.next.saturating_sub(numbering::COUNTER_MAX),
+            Some(replica),
+        )
+    };
+    let number = numbering::mint(series.number, series.next, tag)
+        .or_else(again)
+        .ok_or(ActError::NoNumbers)?;
     series.next += 1;
     keep_series(tx, series)?;
     Ok(number)
