@@ -38,6 +38,9 @@ pub(super) enum Broken {
     CutOff,
 }
 
+/// How long everything waits when the EHR does not take the hub's credentials.
+const LAPSED_PAUSE_MS: i64 = 60 * 1000;
+
 /// The longest pause that a partner can ask for with Retry-After.
 const PAUSE_MAX_MS: i64 = 60 * 60 * 1000;
 
@@ -68,7 +71,13 @@ pub(super) fn of_status(status: u16, effect: Effect, pause_ms: Option<i64>, body
         Effect::Reads => Failure::Unavailable { class, note, pause_ms },
     };
     match status {
-        401 | 403 => Failure::Refused {
+        // Credentials that have lapsed are the hub's to mend, not each task's: all wait.
+        401 => Failure::Unavailable {
+            class: ErrorClass::Authentication,
+            note,
+            pause_ms: pause_ms.or(Some(LAPSED_PAUSE_MS)),
+        },
+        403 => Failure::Refused {
             class: ErrorClass::Authentication,
             note,
         },
@@ -196,7 +205,7 @@ mod tests {
         for (status, reading, writing) in [
             (302, "refused", "refused"),
             (400, "validation", "validation"),
-            (401, "authentication", "authentication"),
+            (401, "unavailable", "unavailable"),
             (403, "authentication", "authentication"),
             (404, "refused", "refused"),
             (408, "unavailable", "unknown"),

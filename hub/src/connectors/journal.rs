@@ -165,7 +165,7 @@ fn know_patient(txn: &mut Txn<'_>, now: &Situation, task: &Task, partner_id: &st
     let identifier = Identifier {
         system: EHR_SYSTEM.to_owned(),
         value: partner_id.to_owned(),
-        kind: "PI".to_owned(),
+        kind: situation::RESOURCE_ID.to_owned(),
     };
     let draft = Writing::new(
         patient::KIND,

@@ -31,6 +31,10 @@ pub(super) fn load(txn: &mut Txn<'_>, id: RecordId) -> Result<Option<Situation>,
     }))
 }
 
+/// The kind under which the EHR's own resource id is kept. A number that a person typed in is a chart number and of another
+/// kind: as a resource id it might be somebody else's.
+pub(super) const RESOURCE_ID: &str = "PI";
+
 /// The patient's id at the EHR: the one that was found last, where there are several.
 fn partner_id(record: &RecordState) -> Option<String> {
     let identifiers = patient::IDENTIFIER.standing(record);
@@ -38,7 +42,7 @@ fn partner_id(record: &RecordState) -> Option<String> {
         .iter()
         .rev()
         .map(|said| said.value.expose())
-        .find(|id| id.system == EHR_SYSTEM);
+        .find(|id| id.system == EHR_SYSTEM && id.kind == RESOURCE_ID);
     of_ehr.map(|id| id.value.clone())
 }
 
