@@ -13,7 +13,7 @@ use super::allergies::allergies;
 use super::conflicts;
 use super::fields::fields;
 use super::frame::shell;
-use super::names::{number_kind, number_shown};
+use super::names::{number_kind, number_shown, second_words};
 use super::reading::Reading;
 use super::refusal::{Built, Refusal};
 use super::results::results;
@@ -50,6 +50,8 @@ fn known(reading: &Reading<'_, '_>, id: RecordId) -> Built<Rc<RecordState>> {
 fn head(reading: &Reading<'_, '_>, state: &RecordState) -> PatientHead {
     let named = reading.name_of(state);
     let sex = patient::SEX.ask(state).standing().map(|sex| sex.word().to_owned());
+    let said = second_words(&named.second);
+    let is_said = |number: &PatientNumber| format!("{} {}", number.kind, number.value) == said;
     let number = |id: &clinic::value::Identifier| PatientNumber {
         kind: number_kind(id).to_owned(),
         value: number_shown(id),
@@ -59,11 +61,17 @@ fn head(reading: &Reading<'_, '_>, state: &RecordState) -> PatientHead {
             id.system.clone()
         },
     };
+    let identifiers = Identity::of_patient(state).identifiers;
+    let numbers = identifiers
+        .iter()
+        .map(number)
+        .filter(|number| !is_said(number))
+        .collect();
     PatientHead {
         patient: state.record.to_string(),
         name: named.name,
         second: named.second,
-        numbers: Identity::of_patient(state).identifiers.iter().map(number).collect(),
+        numbers,
         remarks: sex.into_iter().collect(),
     }
 }
