@@ -62,7 +62,6 @@ fn http_is_asked_for_behind_few_doors() {
         "agent/src/hub_client.rs",
         "agent/src/local.rs",
         "hub/src/connectors",
-        "hub/src/cli",
     ];
     only_in("reqwest", &CRATES, &doors);
 }

@@ -112,16 +112,18 @@ async fn a_refused_task_can_be_withdrawn_and_delays_nobody_else() {
 }
 
 #[tokio::test]
-async fn a_wrong_token_is_an_error_of_authentication() {
-    let (house, _) = partner(&[(401, "")]).await;
+async fn a_lapsed_token_makes_tasks_wait_and_is_nobodys_hand_work() {
+    let (house, answers) = partner(&[(401, "")]).await;
 
     let arrived = house.arrival(QUILL).await;
-    let (delivery, _) = house.until_registration(arrived, DeliveryState::Refused).await;
+    let asked = ::tests::until(PATIENCE, "an attempt that is refused for its token", async || {
+        let (delivery, _) = house.registration(arrived).await;
+        Ok((delivery.class == ErrorClass::Authentication).then_some(delivery))
+    });
+    let delivery = asked.await.unwrap();
 
-    assert_eq!(
-        (delivery.class, delivery.note.as_str()),
-        (ErrorClass::Authentication, "HTTP 401")
-    );
+    assert_eq!((delivery.state, delivery.note.as_str()), (DeliveryState::Waiting, "HTTP 401"));
+    assert_eq!(answers.creations(), 1);
     house.stop().await;
 }
 
