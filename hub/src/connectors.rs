@@ -54,18 +54,21 @@ impl Connector {
             backoff_max_ms: config.retry_backoff_max_secs.saturating_mul(1_000),
         };
         let watch = tokio::spawn(keep_watch(partner.clone(), stop.clone()));
+        // A hub that no longer delivers and says nothing is worse than one that is started anew.
+        let takes_the_hub_along = stop.clone().drop_guard();
         let worker = Worker::new(Desk { db, partner, patience }, config.parallel_patients, stop);
-        Ok(Connector {
-            worker: tokio::spawn(worker.run()),
-            watch,
-        })
+        let worker = tokio::spawn(async move {
+            worker.run().await;
+            drop(takes_the_hub_along);
+        });
+        Ok(Connector { worker, watch })
     }
 
-    /// Waits until everything has stopped, which `stop` asked for.
-    pub async fn stopped(self) {
-        // A worker that panicked has stopped as well; its fault is in the log.
-        let _ = self.worker.await;
+    /// Waits until everything has stopped, which `stop` asked for. False when the worker broke off by a fault.
+    pub async fn stopped(self) -> bool {
+        let ended = self.worker.await;
         let _ = self.watch.await;
+        ended.is_ok()
     }
 }
 

@@ -85,14 +85,20 @@ pub async fn run(
     // Whichever part ended first takes the others with it.
     stop.cancel();
     let local = local.await;
-    if let Some(connector) = connector {
-        connector.stopped().await;
-    }
+    let delivered = match connector {
+        Some(connector) => connector.stopped().await,
+        None => true,
+    };
     let _ = std::fs::remove_file(home.socket());
     db.close();
     tracing::info!("the hub has stopped");
     agents.map_err(|_| Failure::failed("the listener for agents ended in a fault of this program"))??;
-    local.map_err(|_| Failure::failed("the local socket ended in a fault of this program"))
+    local.map_err(|_| Failure::failed("the local socket ended in a fault of this program"))?;
+    if delivered {
+        Ok(())
+    } else {
+        Err(Failure::failed("the EHR connector ended in a fault of this program"))
+    }
 }
 
 /// Told to stop by the service manager or by the keyboard.

@@ -122,7 +122,10 @@ async fn a_lapsed_token_makes_tasks_wait_and_is_nobodys_hand_work() {
     });
     let delivery = asked.await.unwrap();
 
-    assert_eq!((delivery.state, delivery.note.as_str()), (DeliveryState::Waiting, "HTTP 401"));
+    assert_eq!(
+        (delivery.state, delivery.note.as_str()),
+        (DeliveryState::Waiting, "HTTP 401")
+    );
     assert_eq!(answers.creations(), 1);
     house.stop().await;
 }
