@@ -110,10 +110,11 @@ pub(crate) fn status(status: &Value, as_json: bool) -> Result<(), Fault> {
         }
     );
     println!(
-        "Need a person: {} conflicts, {} unmatched results, {} messages not taken",
+        "Need a person: {} conflicts, {} unmatched results, {} messages not taken, {} without effect",
         number("conflicts"),
         number("unmatched"),
-        number("rejected_messages")
+        number("rejected_messages"),
+        number("messages_without_effect")
     );
     for (lane, root) in status["roots"].as_object().into_iter().flatten() {
         match root["verified_ms"].as_i64() {

@@ -43,6 +43,8 @@ pub struct Status {
     pub unmatched: u64,
     pub conflicts: u64,
     pub rejected_messages: u64,
+    /// Messages that were taken and moved nothing: no patient, no visit, or one that had ended.
+    pub messages_without_effect: u64,
     pub queue: BTreeMap<&'static str, u64>,
     pub roots: BTreeMap<&'static str, Root>,
     pub rebirths: Vec<Rebirth>,
@@ -135,6 +137,7 @@ fn read(
         unmatched: tx.count_facet(Facet::RESULT_UNMATCHED)?,
         conflicts: tx.count_facet(Facet::CONFLICT)?,
         rejected_messages: tx.count_messages(Outcome::Rejected)? + tx.count_messages(Outcome::Error)?,
+        messages_without_effect: tx.count_messages_without_effect()?,
         queue: queue(tx)?,
         roots,
         rebirths,

@@ -82,7 +82,11 @@ fn effect(kept: &Kept, note: Option<&'static str>, at: EventTime) -> Effect {
     if kept.disputed {
         return Effect::unmatched(Some(kept.id), DISPUTED);
     }
-    Effect::accepted(Some(kept.id), note.or(at.replaced.then_some(TIME_REPLACED)))
+    match note {
+        // The patient is kept, and nothing on the board has moved: somebody has to know.
+        Some(note) => Effect::unmatched(Some(kept.id), note),
+        None => Effect::accepted(Some(kept.id), at.replaced.then_some(TIME_REPLACED)),
+    }
 }
 
 fn keep_person(

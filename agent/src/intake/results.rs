@@ -3,7 +3,6 @@
 
 use clinic::catalogue::result;
 use clinic::hl7::{PatientReports, ReportSaid, at_ms, event_time};
-use clinic::index::Facet;
 use clinic::value::BlobDigest;
 use clinic::write::{Action, Channel, Writing};
 use jiff::tz::TimeZone;
@@ -111,7 +110,8 @@ fn repeated(
 ) -> Result<Option<RecordId>, TxError> {
     let known = match patient {
         Some(patient) => tx.linked(patient, result::KIND)?,
-        None => tx.with_facet(Facet::RESULT_UNMATCHED, UNMATCHED_MAX)?,
+        // Also one that a person has put on a patient meanwhile: it must not wait again.
+        None => tx.records_since(result::KIND, observed_ms, UNMATCHED_MAX)?,
     };
     let person = &said.person;
     let same = |state: &RecordState| {
