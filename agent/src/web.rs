@@ -105,8 +105,10 @@ pub async fn serve(listener: TcpListener, app: App, stop: CancellationToken) -> 
     let port = listener.local_addr()?.port();
     let web = Arc::new(Web::new(app, port, stop.clone()));
     let followed = line_story::follow(web.clone());
+    let commits = line_story::follow_commits(web.clone());
     let served = axum::serve(listener, routes(web)).with_graceful_shutdown(stop.clone().cancelled_owned());
-    let (served, ()) = tokio::join!(async { served.await.inspect_err(|_| stop.cancel()) }, followed);
+    let served = async { served.await.inspect_err(|_| stop.cancel()) };
+    let (served, (), ()) = tokio::join!(served, followed, commits);
     served
 }
 

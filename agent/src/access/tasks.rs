@@ -3,9 +3,8 @@
 use clinic::catalogue::{patient, task};
 use clinic::index;
 use clinic::policy::Permission;
-use clinic::rules::EHR_SYSTEM;
 use clinic::task::{Answer, Entered, Intent, TaskKind, TaskState, state_of};
-use clinic::value::Identifier;
+use clinic::value::{Identifier, Target};
 use clinic::write::{Action, Writing};
 use sync_protocol::{ChangeId, Phi, RecordId, RecordState};
 
@@ -60,6 +59,9 @@ pub fn enter_by_hand(
     event_ms: i64,
 ) -> Result<(), ActError> {
     let state = open_task(tx, by, id)?;
+    if task::TARGET.value(&state) != Some(Target::Person) {
+        return Err(ActError::Conflict("the hub delivers this task; nobody types it in"));
+    }
     let number = number.trim();
     if number.is_empty() {
         return Err(ActError::Invalid {
@@ -90,13 +92,16 @@ pub fn enter_by_hand(
     }
 }
 
+/// The system of numbers that the EHR shows and people type in. They are not the ids by which a connector addresses it.
+pub const EHR_NUMBER_SYSTEM: &str = "urn:mainstay:partner:ehr:number";
+
 /// Whether the EHR's number stands on somebody else here.
 fn has_another_owner(tx: &WriteTx<'_>, number: &str, patient_id: RecordId) -> Result<bool, ActError> {
     let exactly = index::Wanted::Exactly(index::identifier_term(number));
     let found = tx.search(&[vec![exactly]], patient::KIND, OWNERS_MAX)?;
     Ok(found.iter().any(|stored| {
         let numbers = patient::IDENTIFIER.standing(&stored.state);
-        let same = |id: &Identifier| id.system == EHR_SYSTEM && id.value == number;
+        let same = |id: &Identifier| id.system == EHR_NUMBER_SYSTEM && id.value == number;
         stored.state.record != patient_id && numbers.iter().any(|said| same(said.value.expose()))
     }))
 }
@@ -115,7 +120,7 @@ fn give_number(
 ) -> Result<(), ActError> {
     let state = known(tx, patient_id, patient::KIND, "patient")?;
     let number = Identifier {
-        system: EHR_SYSTEM.to_owned(),
+        system: EHR_NUMBER_SYSTEM.to_owned(),
         value: number.to_owned(),
         kind: "MR".to_owned(),
     };

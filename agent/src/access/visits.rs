@@ -156,6 +156,12 @@ pub fn undo(tx: &mut WriteTx<'_>, by: By<'_>, id: RecordId, shown: &[ChangeId], 
     let Some(cause) = write(tx, &writing.done())? else {
         return Ok(());
     };
+    if standing.state.is_end()
+        && let Some(room) = visit::ROOM.value(&before).filter(|_| room.is_none())
+    {
+        // The patient is still in the room that the end gave up.
+        note_room(tx, by, room, RoomState::Occupied, event_ms, cause)?;
+    }
     if let Some(room) = room {
         // Nobody was in it: the step into it is what was taken back.
         note_room(tx, by, room.value, RoomState::Clean, event_ms, cause)?;

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use sync_protocol::{RecordId, RecordState};
 
 use super::desk::{Desk, redirect};
-use super::flow::{is_in_waiting_room, shown_state, timer};
+use super::flow::{ends_words, is_in_waiting_room, shown_state, timer};
 use super::frame::{shell, views_count};
 use super::moves::{next_act, other_moves};
 use super::places::Places;
@@ -278,12 +278,11 @@ fn board_row(
         .chain(visit.shown(visit::ROOM.id))
         .chain(visit.shown(visit::PROVIDER.id))
         .collect();
-    let ends: Vec<&str> = row.standing.ends.iter().map(|end| shown_state(*end).label()).collect();
     Ok(BoardRow {
         visit: visit.record.to_string(),
         patient: reading.patient(row.patient_id)?,
         state: shown_state(state),
-        state_label: row.contradicts().then(|| format!("{}?", ends.join(", or "))),
+        state_label: row.contradicts().then(|| ends_words(&row.standing.ends)),
         timer: timer(&reading.clock, state, row.standing.since_ms),
         room: visit::ROOM
             .value(visit)

@@ -54,6 +54,12 @@ pub(super) fn room_state(shown: views::RoomState) -> RoomState {
     }
 }
 
+/// "Discharged, or Left, not seen?": ends of one visit that exclude each other.
+pub(super) fn ends_words(ends: &[VisitState]) -> String {
+    let words: Vec<&str> = ends.iter().map(|end| shown_state(*end).label()).collect();
+    format!("{}?", words.join(", or "))
+}
+
 const ARRIVED_MAX_MIN: i64 = 20;
 const REGISTERED_MAX_MIN: i64 = 15;
 const TRIAGED_MAX_MIN: i64 = 20;

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::broadcast::error::RecvError;
+
 use super::{Web, locked};
 use crate::clock;
 use crate::line::{Line, LineState};
@@ -93,6 +95,20 @@ pub(super) async fn follow(web: Arc<Web>) {
         tokio::select! {
             () = web.stop.cancelled() => return,
             changed = line.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+/// Whatever is committed, by whomever, shows that the store takes writes again.
+pub(super) async fn follow_commits(web: Arc<Web>) {
+    let mut committed = web.app.store.committed();
+    loop {
+        tokio::select! {
+            () = web.stop.cancelled() => return,
+            heard = committed.recv() => match heard {
+                Ok(_) | Err(RecvError::Lagged(_)) => *locked(&web.store_trouble) = None,
+                Err(RecvError::Closed) => return,
+            },
         }
     }
 }

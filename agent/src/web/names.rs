@@ -13,6 +13,7 @@ use sync_protocol::{Phi, RecordId, RecordState, ReplicaId};
 
 use super::reading::Reading;
 use super::views::{PatientName, SecondIdentifier};
+use crate::access::tasks::EHR_NUMBER_SYSTEM;
 use crate::store::TxError;
 
 pub(super) fn role_word(role: Role) -> &'static str {
@@ -43,7 +44,7 @@ pub(super) fn listed_name(state: &RecordState) -> String {
 pub(super) fn number_kind(identifier: &Identifier) -> &str {
     match (identifier.system.as_str(), identifier.kind.as_str()) {
         (TEMP_SYSTEM, _) => "TEMP",
-        (EHR_SYSTEM, _) => "EHR",
+        (EHR_SYSTEM | EHR_NUMBER_SYSTEM, _) => "EHR",
         (_, "MR" | "MRN" | "") => "MRN",
         (_, kind) => kind,
     }
@@ -74,7 +75,7 @@ pub(super) fn further_numbers(state: &RecordState, second: &SecondIdentifier) ->
 pub(super) fn is_temporary(state: &RecordState) -> bool {
     let identifiers = patient::IDENTIFIER.standing(state);
     let has = |system: &str| identifiers.iter().any(|said| said.value.expose().system == system);
-    has(TEMP_SYSTEM) && !has(EHR_SYSTEM)
+    has(TEMP_SYSTEM) && !has(EHR_SYSTEM) && !has(EHR_NUMBER_SYSTEM)
 }
 
 pub(super) fn record_path(patient: RecordId) -> String {
@@ -234,6 +235,28 @@ pub(super) fn are_mistakable(a: &Identity, b: &Identity) -> bool {
     same_name || clinic::matching::alike(a, b)
 }
 
+/// What was typed in place of a name that was shown: where it still ends in its suffix or middle name, they stay what
+/// they were.
+pub(super) fn typed_over(text: &str, shown: &PersonName) -> PersonName {
+    let typed = PersonName::parse(text);
+    let (family, suffix) = without_end(&typed.family, &shown.suffix);
+    let (given, middle) = without_end(&typed.given, &shown.middle);
+    PersonName {
+        family,
+        given,
+        middle,
+        suffix,
+    }
+}
+
+fn without_end(text: &str, end: &str) -> (String, String) {
+    let bare = text.strip_suffix(end).and_then(|bare| bare.strip_suffix(' '));
+    match bare.filter(|_| !end.is_empty()) {
+        Some(bare) => (bare.to_owned(), end.to_owned()),
+        None => (text.to_owned(), String::new()),
+    }
+}
+
 /// What was typed as a name.
 pub(super) fn typed_name(text: &str) -> Phi<PersonName> {
     Phi::new(PersonName::parse(text))
@@ -243,5 +266,26 @@ pub(super) fn second_words(second: &SecondIdentifier) -> String {
     match second {
         SecondIdentifier::Born { label, .. } => label.clone(),
         SecondIdentifier::Number { kind, value } => format!("{kind} {value}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn correcting_a_letter_leaves_middle_name_and_suffix_where_they_were() {
+        let shown = PersonName {
+            family: "Smith".to_owned(),
+            given: "John".to_owned(),
+            middle: "Q".to_owned(),
+            suffix: "Jr".to_owned(),
+        };
+
+        assert_eq!(typed_over(&shown.listed(), &shown), shown);
+        let corrected = typed_over("Smyth Jr, John Q", &shown);
+        assert_eq!((corrected.family.as_str(), corrected.suffix.as_str()), ("Smyth", "Jr"));
+        let other = typed_over("Smith, Joan", &shown);
+        assert_eq!((other.given.as_str(), other.middle.as_str()), ("Joan", ""));
     }
 }

@@ -6,15 +6,15 @@ use std::collections::BTreeMap;
 use axum::extract::{Path, Query};
 use axum::http::StatusCode;
 use axum::response::Response;
-use clinic::catalogue::allergy;
+use clinic::catalogue::{allergy, patient};
 use clinic::matching::phone_key;
-use clinic::value::{AllergyStatement, BirthDate, Sex};
+use clinic::value::{AllergyStatement, BirthDate, PersonName, Sex};
 use serde::Deserialize;
-use sync_protocol::Phi;
+use sync_protocol::{Phi, RecordId};
 
 use super::desk::{Acted, Desk};
 use super::last_act::{About, LastAct};
-use super::names::typed_name;
+use super::names::{typed_name, typed_over};
 use super::patient_page::{patient_body, patient_head, patient_view};
 use super::refusal::{Built, Refusal, sentence};
 use super::sent::{Fields, Sent};
@@ -23,6 +23,7 @@ use super::visits::record_id;
 use crate::access::ActError;
 use crate::access::patients::{self, Edited, PatientEdit};
 use crate::clock;
+use crate::store::{ReadTx, TxError};
 
 #[derive(Deserialize)]
 pub(super) struct PatientQuery {
@@ -65,6 +66,10 @@ async fn edited(id: &str, sent: &Sent) -> Built<Response> {
     };
     sent.desk
         .act(sent, move |tx, by, now_ms| {
+            let mut typed = typed.clone();
+            if let Some(name) = typed.name.as_mut().and_then(|edited| edited.value.as_mut()) {
+                *name = typed_over_shown(tx, patient, name)?;
+            }
             let changed = patients::edit(tx, by, patient, &typed, now_ms)?;
             Ok(Acted {
                 to: None,
@@ -77,6 +82,16 @@ async fn edited(id: &str, sent: &Sent) -> Built<Response> {
             })
         })
         .await
+}
+
+/// The typed name, its parts as in the one that stands now.
+fn typed_over_shown(tx: &ReadTx<'_>, id: RecordId, typed: &Phi<PersonName>) -> Result<Phi<PersonName>, TxError> {
+    let state = tx.state(id)?;
+    let stands = state.and_then(|state| patient::NAME.ask(&state).standing().cloned());
+    Ok(match stands {
+        Some(shown) => typed.clone().map(|name| typed_over(&name.listed(), shown.expose())),
+        None => typed.clone(),
+    })
 }
 
 /// What is wrong, by field.

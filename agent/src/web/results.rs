@@ -1,5 +1,7 @@
 //! Results as they came in: the lines taken apart again, flags in words.
 
+use std::cmp::Reverse;
+
 use clinic::catalogue::result;
 use sync_protocol::{Phi, RecordId, RecordState};
 
@@ -11,12 +13,37 @@ use crate::store::TxError;
 const RESULTS_MAX: usize = 50;
 
 pub(super) fn results(reading: &Reading<'_, '_>, patient: RecordId) -> Result<Vec<ResultEntry>, TxError> {
-    let found = reading.tx.linked(patient, result::KIND)?;
-    Ok(found
-        .iter()
-        .take(RESULTS_MAX)
-        .map(|stored| result_entry(reading, &stored.state))
-        .collect())
+    let mut found: Vec<RecordState> = reading
+        .tx
+        .linked(patient, result::KIND)?
+        .into_iter()
+        .map(|stored| stored.state)
+        .collect();
+    found.sort_by_key(|state| Reverse((observed_ms(state), received_ms(state))));
+    let mut entries = Vec::new();
+    for (nth, state) in found.iter().take(RESULTS_MAX).enumerate() {
+        let mut entry = result_entry(reading, state);
+        if found[..nth].iter().any(|newer| replaces(newer, state)) {
+            entry.status = "replaced by a later report".to_owned();
+        }
+        entries.push(entry);
+    }
+    Ok(entries)
+}
+
+fn observed_ms(state: &RecordState) -> i64 {
+    result::OBSERVED_MS.value(state).unwrap_or_default()
+}
+
+fn received_ms(state: &RecordState) -> i64 {
+    result::SERVICE.latest(state).map_or(0, |said| said.entered_ms)
+}
+
+/// A later report of the same service and time that takes back what was said before, or completes it.
+fn replaces(newer: &RecordState, older: &RecordState) -> bool {
+    let ((name, status), (other, before)) = (result_name(newer), result_name(older));
+    let takes_back = matches!(status.as_str(), "corrected" | "the earlier value was wrong" | "deleted");
+    name == other && observed_ms(newer) == observed_ms(older) && (takes_back || before == "preliminary")
 }
 
 fn result_entry(reading: &Reading<'_, '_>, state: &RecordState) -> ResultEntry {

@@ -108,7 +108,8 @@ pub use sign_in::{Face, SignInState, SignInView};
 pub use tasks::{TaskOffers, TaskRow, TaskState};
 pub use transcription::{CopyLine, CopySection, Entered, QueueEntry, TranscriptionView};
 pub use work::{
-    MatchCandidate, PartnerCandidate, PartnerMatch, RejectedMessage, TaskGroup, UnmatchedResult, WorkList, WorkView,
+    Contradiction, MatchCandidate, PartnerCandidate, PartnerMatch, RejectedMessage, TaskGroup, UnmatchedResult,
+    WorkList, WorkView,
 };
 
 #[cfg(test)]

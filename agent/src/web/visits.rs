@@ -72,6 +72,10 @@ fn patient_of(tx: &ReadTx<'_>, visit_id: RecordId) -> Result<RecordId, ActError>
     visit::PATIENT.value(&state).ok_or(ActError::NotFound("patient"))
 }
 
+fn provider_of(tx: &ReadTx<'_>, visit_id: RecordId) -> Result<Option<RecordId>, TxError> {
+    Ok(tx.state(visit_id)?.and_then(|state| visit::PROVIDER.value(&state)))
+}
+
 fn what_moved(tx: &ReadTx<'_>, step: &Move) -> Result<String, TxError> {
     if let Some(room) = step.room {
         return Ok(format!("moved to {}", room_words(tx, room)?));
@@ -97,10 +101,17 @@ async fn undone(id: &str, sent: &Sent) -> Built<Response> {
     let shown = sent.fields.changes("shown");
     sent.desk
         .act(sent, move |tx, by, now_ms| {
+            let had = provider_of(tx, id)?;
             visits::undo(tx, by, id, &shown, now_ms)?;
+            let lost_provider = had.is_some() && provider_of(tx, id)?.is_none();
+            let what = if lost_provider {
+                "taken one step back, no provider now,"
+            } else {
+                "taken one step back"
+            };
             Ok(Acted::saying(LastAct {
                 about: About::Patient(patient_of(tx, id)?),
-                what: "taken one step back".to_owned(),
+                what: what.to_owned(),
                 at_ms: now_ms,
                 undo: None,
             }))

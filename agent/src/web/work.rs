@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use axum::extract::Query;
 use axum::http::StatusCode;
 use axum::response::Response;
-use clinic::catalogue::{patient, task};
+use clinic::catalogue::{patient, task, visit};
+use clinic::flow;
 use clinic::index::Facet;
 use clinic::matching::Candidate;
 use clinic::policy::Permission;
@@ -14,6 +15,7 @@ use sync_protocol::{Phi, RecordId, RecordState};
 
 use super::conflicts;
 use super::desk::Desk;
+use super::flow::ends_words;
 use super::frame::{shell, views_count};
 use super::names::listed_name;
 use super::patient_page::as_of;
@@ -22,8 +24,8 @@ use super::refusal::Built;
 use super::task_rows::{TASKS_MAX, due, kind_word, open_questions, shown_ids, shown_task, task_row};
 use super::unmatched::{self, WRONG_STATUS, mark_wrong};
 use super::views::{
-    Choice, Conflict, Marked, PartnerCandidate, PartnerMatch, RejectedMessage, Tab, TaskGroup, TaskRow, TaskState,
-    WorkList, WorkView,
+    Choice, Conflict, Contradiction, Marked, PartnerCandidate, PartnerMatch, RejectedMessage, Tab, TaskGroup, TaskRow,
+    TaskState, WorkList, WorkView,
 };
 use crate::store::{Message, Outcome, TxError};
 
@@ -139,6 +141,22 @@ impl Group {
         }
     }
 
+    /// How many there are, where lists may be longer than what is read of them.
+    fn count(self, reading: &Reading<'_, '_>) -> Result<u64, TxError> {
+        use clinic::task::TaskState as State;
+        let count = |state: State| reading.tx.count_facet(Facet::task(state));
+        match self {
+            Group::Person => Ok(count(State::Refused)? + count(State::SetAside)?),
+            Group::ByHand => reading.tx.count_facet(Facet::TASK_TO_ENTER),
+            Group::Unknown => count(State::OutcomeUnknown),
+            Group::Waiting => {
+                let all = count(State::Waiting)? + count(State::OnHold)? + count(State::BeingSent)?;
+                Ok(all.saturating_sub(reading.tx.count_facet(Facet::TASK_TO_ENTER)?))
+            }
+            Group::Done => Ok(0),
+        }
+    }
+
     fn title(self) -> &'static str {
         match self {
             Group::Person => "Needs a person",
@@ -153,19 +171,20 @@ impl Group {
 fn list(reading: &Reading<'_, '_>, filter: Filter) -> Result<WorkList, TxError> {
     let grouped = grouped(reading)?;
     let conflicts = conflicts_of_all(reading)?;
+    let contradictions = contradictions(reading)?;
     let matches = matches(reading)?;
     let unmatched = unmatched::all(reading)?;
     let rejected = rejected(reading)?;
-    let asked = conflicts.len() + matches.len() + unmatched.len();
+    let asked = conflicts.len() + contradictions.len() + matches.len() + unmatched.len();
     let choices = choices(&grouped, asked, rejected.len(), filter);
     let asks = matches!(filter, Filter::All | Filter::Person);
     let groups = grouped
         .into_iter()
         .filter(|(group, _)| filter.takes(*group))
-        .map(|(group, rows)| TaskGroup {
+        .map(|(group, listed)| TaskGroup {
             title: group.title().to_owned(),
-            remark: String::new(),
-            rows,
+            remark: listed.remark(),
+            rows: listed.rows,
         });
     Ok(WorkList {
         keys: reading.keys.clone(),
@@ -177,6 +196,7 @@ fn list(reading: &Reading<'_, '_>, filter: Filter) -> Result<WorkList, TxError> 
         choices,
         notice: None,
         conflicts: if asks { conflicts } else { Vec::new() },
+        contradictions: if asks { contradictions } else { Vec::new() },
         matches: if asks { matches } else { Vec::new() },
         unmatched: if asks { unmatched } else { Vec::new() },
         rejected: if filter == Filter::All { rejected } else { Vec::new() },
@@ -184,10 +204,10 @@ fn list(reading: &Reading<'_, '_>, filter: Filter) -> Result<WorkList, TxError> 
     })
 }
 
-fn choices(grouped: &BTreeMap<Group, Vec<TaskRow>>, asked: usize, rejected: usize, current: Filter) -> Vec<Choice> {
-    let tasks = |filter: Filter| -> usize {
+fn choices(grouped: &BTreeMap<Group, Listed>, asked: usize, rejected: usize, current: Filter) -> Vec<Choice> {
+    let tasks = |filter: Filter| -> u64 {
         let taken = grouped.iter().filter(|(group, _)| filter.takes(**group));
-        taken.map(|(_, rows)| rows.len()).sum()
+        taken.map(|(_, listed)| listed.all).sum()
     };
     let choice = |(filter, code, label): (Filter, &str, &str)| {
         let beside = match filter {
@@ -202,39 +222,95 @@ fn choices(grouped: &BTreeMap<Group, Vec<TaskRow>>, asked: usize, rejected: usiz
                 format!("/work?show={code}")
             },
             label: label.to_owned(),
-            count: views_count((tasks(filter) + beside) as u64),
+            count: views_count(tasks(filter) + beside as u64),
             current: filter == current,
         }
     };
     Filter::ALL.into_iter().map(choice).collect()
 }
 
-/// Open tasks, and those of today that are done with; the questions among them stand above and not here again.
-fn grouped(reading: &Reading<'_, '_>) -> Result<BTreeMap<Group, Vec<TaskRow>>, TxError> {
+/// Open tasks, those that need a person before the many that don't, and those of today that are done with.
+fn grouped(reading: &Reading<'_, '_>) -> Result<BTreeMap<Group, Listed>, TxError> {
     let mut found: BTreeMap<(i64, RecordId), RecordState> = BTreeMap::new();
-    let open = reading.tx.with_facet(Facet::TASK_OPEN, TASKS_MAX)?;
-    let today = reading
-        .tx
-        .records_since(task::KIND, reading.clock.midnight_ms(), TASKS_MAX)?;
-    for stored in open.into_iter().chain(today) {
+    let mut lists = Vec::new();
+    for facet in [Facet::TASK_TO_ENTER].into_iter().chain(OPEN_STATES.map(Facet::task)) {
+        lists.push(reading.tx.with_facet(facet, TASKS_MAX)?);
+    }
+    let midnight_ms = reading.clock.midnight_ms();
+    lists.push(reading.tx.records_since(task::KIND, midnight_ms, TASKS_MAX)?);
+    for stored in lists.into_iter().flatten() {
         let created = task::INTENT.latest(&stored.state).map_or(0, |said| said.event_ms);
         found.insert((created, stored.state.record), stored.state);
     }
-    let mut grouped: BTreeMap<Group, Vec<TaskRow>> = BTreeMap::new();
+    let mut grouped: BTreeMap<Group, Listed> = BTreeMap::new();
     for state in found.values() {
         if shown_task(state) == TaskState::Superseded {
             continue; // Its successor is in the list; the patient's page has both.
         }
         let row = task_row(reading, state)?;
-        grouped.entry(Group::of(row.state)).or_default().push(row);
+        grouped.entry(Group::of(row.state)).or_default().rows.push(row);
+    }
+    for (group, listed) in &mut grouped {
+        let shown = listed.rows.len() as u64;
+        let is_cut = shown >= u64::from(TASKS_MAX);
+        listed.all = if is_cut {
+            group.count(reading)?.max(shown)
+        } else {
+            shown
+        };
     }
     Ok(grouped)
+}
+
+/// The states of tasks that are not done with.
+const OPEN_STATES: [clinic::task::TaskState; 6] = [
+    clinic::task::TaskState::Refused,
+    clinic::task::TaskState::SetAside,
+    clinic::task::TaskState::OnHold,
+    clinic::task::TaskState::OutcomeUnknown,
+    clinic::task::TaskState::BeingSent,
+    clinic::task::TaskState::Waiting,
+];
+
+/// Tasks of a group: the rows that are shown, and how many there are.
+#[derive(Default)]
+struct Listed {
+    rows: Vec<TaskRow>,
+    all: u64,
+}
+
+impl Listed {
+    /// Nothing is left out without a word.
+    fn remark(&self) -> String {
+        let shown = self.rows.len() as u64;
+        if self.all > shown {
+            format!("the oldest {shown} of {}", self.all)
+        } else {
+            String::new()
+        }
+    }
 }
 
 fn conflicts_of_all(reading: &Reading<'_, '_>) -> Result<Vec<Conflict>, TxError> {
     let mut all = Vec::new();
     for stored in reading.tx.with_facet(Facet::CONFLICT, CONFLICTS_MAX)? {
         all.extend(conflicts::of_patient(reading, &stored.state)?);
+    }
+    Ok(all)
+}
+
+fn contradictions(reading: &Reading<'_, '_>) -> Result<Vec<Contradiction>, TxError> {
+    let mut all = Vec::new();
+    for stored in reading.tx.with_facet(Facet::VISIT_CONTRADICTS, CONFLICTS_MAX)? {
+        let Some(standing) = flow::standing(&stored.state) else {
+            continue;
+        };
+        let patient = visit::PATIENT.value(&stored.state).unwrap_or(RecordId::NIL);
+        all.push(Contradiction {
+            visit: stored.state.record.to_string(),
+            ends: ends_words(&standing.ends),
+            patient: reading.patient(patient)?,
+        });
     }
     Ok(all)
 }
@@ -315,6 +391,13 @@ fn differing(ours: &str, theirs: &str) -> Marked {
 fn rejected(reading: &Reading<'_, '_>) -> Result<Vec<RejectedMessage>, TxError> {
     let mut all = reading.tx.messages(Some(Outcome::Rejected), None, MESSAGES_MAX)?;
     all.extend(reading.tx.messages(Some(Outcome::Error), None, MESSAGES_MAX)?);
+    // Results that found nobody have a list of their own.
+    let without_effect = reading.tx.messages(Some(Outcome::Unmatched), None, MESSAGES_MAX)?;
+    all.extend(
+        without_effect
+            .into_iter()
+            .filter(|message| message.message.kind != "ORU"),
+    );
     all.sort_by_key(|message| std::cmp::Reverse(message.id));
     all.truncate(MESSAGES_MAX as usize);
     Ok(all.iter().map(|message| rejected_message(reading, message)).collect())
@@ -333,7 +416,8 @@ fn rejected_message(reading: &Reading<'_, '_>, message: &Message) -> RejectedMes
     let answered = match kept.outcome {
         Outcome::Rejected => "Not taken",
         Outcome::Error => "Not readable",
-        Outcome::Accepted | Outcome::Unmatched => "Taken",
+        Outcome::Unmatched => "Taken, but nothing on the board moved",
+        Outcome::Accepted => "Taken",
     };
     RejectedMessage {
         message: message.id.to_string(),

@@ -141,6 +141,7 @@ async fn two_ends_that_exclude_each_other_ask_for_a_person() {
     }
 
     let board = desk.get("/board?show=needs").await;
+    let work = desk.get("/work?show=person").await;
     let page = desk.get(&format!("/patients/{patient}")).await;
     let undo = format!("/visits/{visit}/undo");
     desk.submit(&page, &undo, &[]).await;
@@ -151,6 +152,7 @@ async fn two_ends_that_exclude_each_other_ask_for_a_person() {
         board.html
     );
     assert!(board.shows("1 question needs a person"), "{}", board.html);
+    assert!(work.shows("ended in ways that exclude each other"), "{}", work.html);
     assert!(!desk.get("/board").await.shows("question"));
 }
 

@@ -284,3 +284,106 @@ async fn what_is_entered_by_hand_is_kept_with_its_number_and_the_number_is_the_p
             .any(|said| said.value.expose().value == "9000001")
     );
 }
+
+#[tokio::test]
+async fn a_result_that_a_later_report_corrects_says_so_and_stands_behind_it() {
+    let clinic = Clinic::open().await;
+    let mut nurse = clinic.desk(Role::Nurse).await;
+    let (_, patient) = nurse.arrive("Ames, Ada", "1990-01-02").await;
+    for (number, service, value) in [(0x70, "Potassium", "7.1"), (0x71, "Potassium (corrected)", "4.1")] {
+        let id = RecordId([number; 16]);
+        let writing = Writing::new(result::KIND, id, Action::ReceiveResult, Channel::Hl7.program(), 2_000)
+            .set(result::PATIENT, &patient)
+            .set(result::OBSERVED_MS, &1_000)
+            .set(result::SERVICE, &Phi::new(service.to_owned()))
+            .set(
+                result::OBSERVATIONS,
+                &Phi::new(ReportText(format!("Potassium: {value} mmol/L"))),
+            );
+        clinic.hub_writes(writing).await;
+    }
+
+    let page = nurse.get(&format!("/patients/{patient}")).await;
+
+    let at = |words: &str| {
+        page.html
+            .find(words)
+            .unwrap_or_else(|| panic!("{words}: {}", page.html))
+    };
+    assert!(at("4.1") < at("7.1"));
+    assert!(at("replaced by a later report") > at("4.1"));
+}
+
+#[tokio::test]
+async fn a_message_that_had_no_effect_is_listed_for_somebody_to_look_at() {
+    use crate::store::{MessageKey, NewMessage, Outcome};
+
+    let clinic = Clinic::open().await;
+    let mut desk = clinic.desk(Role::FrontDesk).await;
+    let message = |kind: &str, control: &str| NewMessage {
+        key: MessageKey {
+            application: "REG".to_owned(),
+            facility: "RIVERSIDE".to_owned(),
+            control: control.to_owned(),
+            digest: sync_protocol::Hash([1; 32]),
+        },
+        received_ms: 1_000,
+        peer: "127.0.0.1".to_owned(),
+        kind: kind.to_owned(),
+        trigger: "A03".to_owned(),
+        outcome: Outcome::Unmatched,
+        ack: Vec::new(),
+        error: Some("PV1-19: the patient has no such visit open here".to_owned()),
+        record: None,
+    };
+    for message in [message("ADT", "1"), message("ORU", "2")] {
+        let write = clinic
+            .app
+            .store
+            .write(Priority::Desk, move |tx| tx.insert_message(&message));
+        write.await.unwrap();
+    }
+
+    let work = desk.get("/work").await;
+
+    assert!(work.shows("Messages not taken or not used 1"), "{}", work.html);
+    assert!(
+        work.shows("Taken, but nothing on the board moved")
+            && work.shows("PV1-19: the patient has no such visit open here.")
+    );
+}
+
+#[tokio::test]
+async fn more_tasks_than_are_listed_are_counted_and_what_needs_a_person_is_never_left_out() {
+    let clinic = Clinic::open().await;
+    let mut desk = clinic.desk(Role::FrontDesk).await;
+    let patient = RecordId([0x77; 16]);
+    let waiting = move |number: u16| {
+        let mut id = [0x78; 16];
+        id[..2].copy_from_slice(&number.to_be_bytes());
+        Writing::new(
+            task::KIND,
+            RecordId(id),
+            Action::CreateTask,
+            Channel::Rule.program(),
+            1_000,
+        )
+        .set(task::KIND_OF_WORK, &clinic::task::TaskKind::RegisterPatient)
+        .set(task::TARGET, &Target::Machine)
+        .set(task::PATIENT, &patient)
+        .set(task::INTENT, &Intent::Wanted)
+        .done()
+    };
+    let write = clinic.app.store.write(Priority::Desk, move |tx| {
+        (0..320).try_for_each(|number| tx.author(&waiting(number)).map(|_| ()))
+    });
+    write.await.unwrap();
+    let mut last = [0x78; 16];
+    last[..2].copy_from_slice(&319_u16.to_be_bytes());
+    hub_delivers(&clinic, RecordId(last), DeliveryState::Refused, "HTTP 422").await;
+
+    let work = desk.get("/work").await;
+
+    assert!(work.shows("HTTP 422."), "the refused one is listed");
+    assert!(work.shows("the oldest 300 of 319") && work.shows("Waiting <span class=\"figure\">319"));
+}

@@ -49,6 +49,7 @@ pub struct WorkList {
     /// Something could not be saved.
     pub notice: Option<Notice>,
     pub conflicts: Vec<Conflict>,
+    pub contradictions: Vec<Contradiction>,
     pub matches: Vec<PartnerMatch>,
     pub unmatched: Vec<UnmatchedResult>,
     pub rejected: Vec<RejectedMessage>,
@@ -60,7 +61,7 @@ impl HtmlSafe for WorkList {}
 
 impl WorkList {
     fn questions(&self) -> usize {
-        self.conflicts.len() + self.matches.len() + self.unmatched.len()
+        self.conflicts.len() + self.contradictions.len() + self.matches.len() + self.unmatched.len()
     }
 
     fn is_empty(&self) -> bool {
@@ -74,6 +75,16 @@ impl WorkList {
     fn is_filtered(&self) -> bool {
         self.choices.iter().skip(1).any(|choice| choice.current)
     }
+}
+
+/// A visit that was ended in ways that exclude each other; it is settled on the patient's page.
+pub struct Contradiction {
+    /// Record id of the visit.
+    pub visit: String,
+    /// "Discharged, or Left, not seen?"
+    pub ends: String,
+    /// With `href`.
+    pub patient: PatientName,
 }
 
 pub struct TaskGroup {
@@ -146,7 +157,7 @@ pub struct MatchCandidate {
     pub marks: Vec<Mark>,
 }
 
-/// A message that was refused or could not be read; the original is kept. No content of it is shown.
+/// A message that was refused, could not be read, or had no effect; the original is kept. No content of it is shown.
 pub struct RejectedMessage {
     /// Record id of the message.
     pub message: String,

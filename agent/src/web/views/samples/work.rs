@@ -272,6 +272,11 @@ pub(in crate::web::views) fn work() -> WorkView {
             ],
             notice: None,
             conflicts: vec![question],
+            contradictions: vec![Contradiction {
+                visit: "v17".into(),
+                ends: "Discharged, or Left, not seen?".into(),
+                patient: patient_named("Lindqvist, Åsa", born("1967-12-09", "09 Dec 1967", "58 y")),
+            }],
             matches: vec![partner_match()],
             unmatched: vec![unmatched()],
             rejected: vec![RejectedMessage {
@@ -301,6 +306,7 @@ pub(in crate::web::views) fn work_empty() -> WorkView {
     view.shell.banner = banner_connected();
     view.list.choices.truncate(1);
     view.list.conflicts.clear();
+    view.list.contradictions.clear();
     view.list.matches.clear();
     view.list.unmatched.clear();
     view.list.rejected.clear();
