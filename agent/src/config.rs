@@ -230,7 +230,7 @@ pub fn load(file: &Path) -> Result<Config, ConfigError> {
 fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
     let config: Config = toml::from_str(text).map_err(|error| ConfigError::Wrong {
         file: file.to_owned(),
-        line: error.span().map(|span| text[..span.start].lines().count().max(1)),
+        line: error.span().map(|span| text[..span.start].matches('\n').count() + 1),
         what: error.message().replace('\n', " "),
     })?;
     config.check().map_err(|what| ConfigError::Wrong {
