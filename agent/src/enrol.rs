@@ -82,7 +82,7 @@ pub async fn enrol(home: &Home, token: &str) -> Result<Enrolled, Fault> {
 }
 
 async fn enrol_in(store: &Store, token: &EnrolmentToken) -> Result<Enrolled, Fault> {
-    let known = store.read(|tx| Enrolment::read(tx)).await?;
+    let known = store.read(Enrolment::read).await?;
     if let Some(known) = &known
         && fingerprint::fingerprint(&known.authority) != token.authority()
     {
@@ -119,7 +119,7 @@ async fn enrol_in(store: &Store, token: &EnrolmentToken) -> Result<Enrolled, Fau
 }
 
 async fn client_key(store: &Store) -> Result<ClientKey, Fault> {
-    if let Some(key) = store.read(|tx| enrolment::client_key(tx)).await? {
+    if let Some(key) = store.read(enrolment::client_key).await? {
         return Ok(key);
     }
     let key = ClientKey::generate().map_err(|_| EnrolError::Key)?;

@@ -21,7 +21,7 @@ pub async fn run(app: App, stop: CancellationToken) -> Result<(), JobSchedulerEr
     scheduler.start().await?;
     while !stop.is_cancelled() {
         let at = app.config.borrow().jobs.recompute_roots_at;
-        let zone = match app.store.read(|tx| Site::of(tx)).await {
+        let zone = match app.store.read(Site::of).await {
             Ok(site) => TimeZone::get(&site.zone).unwrap_or(TimeZone::UTC),
             Err(_) => TimeZone::UTC,
         };

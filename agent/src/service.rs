@@ -57,8 +57,8 @@ async fn run_on(
     stop: CancellationToken,
     ready: impl FnOnce(&Ready),
 ) -> Result<(), Fault> {
-    let enrolment = store.read(|tx| Enrolment::read(tx)).await?;
-    let identity = store.read(|tx| enrolment::identity(tx)).await?;
+    let enrolment = store.read(Enrolment::read).await?;
+    let identity = store.read(enrolment::identity).await?;
     let (Some(enrolment), Some(identity)) = (enrolment, identity) else {
         return Err(Fault::NotEnrolled {
             home: home.path().to_owned(),

@@ -90,7 +90,7 @@ impl Exchange {
     }
 
     async fn is_held(&self) -> bool {
-        match self.store.read(|tx| Site::of(tx)).await {
+        match self.store.read(Site::of).await {
             Ok(site) => !site.held.is_empty(),
             Err(error) => {
                 tracing::error!(%error, "whether the line is held cannot be read; it counts as held");

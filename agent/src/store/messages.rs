@@ -137,7 +137,9 @@ impl ReadTx<'_> {
     pub fn count_messages_without_effect(&self) -> Result<u64, TxError> {
         let sql = "SELECT count(*) FROM messages WHERE outcome = ?1 AND type <> 'ORU'";
         let mut statement = self.connection.prepare_cached(sql)?;
-        Ok(statement.query_row([Outcome::Unmatched as u8], |row| row.get::<_, i64>(0))?.cast_unsigned())
+        Ok(statement
+            .query_row([Outcome::Unmatched as u8], |row| row.get::<_, i64>(0))?
+            .cast_unsigned())
     }
 
     pub fn count_messages(&self, outcome: Outcome) -> Result<u64, TxError> {
