@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
-use tests::house::{House, Target};
 use tests::hl7_peer::RawMllp;
+use tests::house::{House, Target};
 use tests::process::Binaries;
 
 /// Measures memory, start and size of the programs.
@@ -38,12 +38,20 @@ async fn main() -> Result<()> {
     bring_in(house.mllp()?, &wanted).await?;
     let took = begun.elapsed();
     let per_second = wanted.patients as f64 / took.as_secs_f64();
-    println!("messages taken in and acknowledged: {} in {took:.1?}, {per_second:.0} a second", wanted.patients);
+    println!(
+        "messages taken in and acknowledged: {} in {took:.1?}, {per_second:.0} a second",
+        wanted.patients
+    );
 
     let begun = Instant::now();
     let patience = Duration::from_secs(600);
-    house.until_status("the hub to have it all", patience, |status| status["pending"] == 0).await?;
-    println!("until the hub had them and the agent had them back: {:.1?} more", begun.elapsed());
+    house
+        .until_status("the hub to have it all", patience, |status| status["pending"] == 0)
+        .await?;
+    println!(
+        "until the hub had them and the agent had them back: {:.1?} more",
+        begun.elapsed()
+    );
     house.until_agreed().await?;
 
     for _ in 0..wanted.starts {
@@ -56,11 +64,19 @@ async fn main() -> Result<()> {
     tokio::time::sleep(Duration::from_secs(5)).await;
     let agent = house.agent.running()?.process_id()?;
     let hub = house.hub.running()?.process_id()?;
-    println!("agent at rest with {} patients: {} KiB resident", wanted.patients, resident_kib(agent)?);
+    println!(
+        "agent at rest with {} patients: {} KiB resident",
+        wanted.patients,
+        resident_kib(agent)?
+    );
     println!("hub beside it: {} KiB resident", resident_kib(hub)?);
     for (name, binary) in [("agent", &house.binaries.agent), ("hub", &house.binaries.hub)] {
         let bytes = std::fs::metadata(binary)?.len();
-        println!("{name} binary: {:.1} MiB ({})", bytes as f64 / 1_048_576.0, binary.display());
+        println!(
+            "{name} binary: {:.1} MiB ({})",
+            bytes as f64 / 1_048_576.0,
+            binary.display()
+        );
     }
     house.close().await
 }
@@ -98,13 +114,18 @@ fn somebody(number: usize) -> String {
 }
 
 fn syllables(number: usize) -> String {
-    const PARTS: [&str; 12] = ["Ma", "ri", "ko", "len", "to", "vas", "hu", "ber", "qui", "san", "dor", "wei"];
+    const PARTS: [&str; 12] = [
+        "Ma", "ri", "ko", "len", "to", "vas", "hu", "ber", "qui", "san", "dor", "wei",
+    ];
     (0..4).map(|place| PARTS[number / 12usize.pow(place) % 12]).collect()
 }
 
 fn resident_kib(process: u32) -> Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS")).context("no VmRSS")?;
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS"))
+        .context("no VmRSS")?;
     let figure = line.split_whitespace().nth(1).context("no figure")?;
     Ok(figure.parse()?)
 }
