@@ -30,7 +30,7 @@ use super::views::{
 use crate::store::{Message, Outcome, TxError};
 
 const CONFLICTS_MAX: u32 = 100;
-const MESSAGES_MAX: u32 = 50;
+const MESSAGES_MAX: u32 = 200;
 
 #[derive(Deserialize)]
 pub(super) struct WorkQuery {
@@ -175,8 +175,16 @@ fn list(reading: &Reading<'_, '_>, filter: Filter) -> Result<WorkList, TxError> 
     let matches = matches(reading)?;
     let unmatched = unmatched::all(reading)?;
     let rejected = rejected(reading)?;
+    let rejected_total = reading.tx.count_messages(Outcome::Rejected)?
+        + reading.tx.count_messages(Outcome::Error)?
+        + reading.tx.count_messages_without_effect()?;
     let asked = conflicts.len() + contradictions.len() + matches.len() + unmatched.len();
-    let choices = choices(&grouped, asked, rejected.len(), filter);
+    let choices = choices(
+        &grouped,
+        asked,
+        usize::try_from(rejected_total).unwrap_or(usize::MAX),
+        filter,
+    );
     let asks = matches!(filter, Filter::All | Filter::Person);
     let groups = grouped
         .into_iter()
@@ -200,6 +208,7 @@ fn list(reading: &Reading<'_, '_>, filter: Filter) -> Result<WorkList, TxError> 
         matches: if asks { matches } else { Vec::new() },
         unmatched: if asks { unmatched } else { Vec::new() },
         rejected: if filter == Filter::All { rejected } else { Vec::new() },
+        rejected_total,
         groups: groups.collect(),
     })
 }

@@ -200,7 +200,7 @@ impl Envelope {
     }
 
     /// One acknowledgement as bytes, not yet framed. It names a refusal as the sender's version spells it: in ERR-2, ERR-3,
-    /// ERR-4 and ERR-8 from v2.5, before that in ERR-1 and MSA-3.
+    /// ERR-4 and ERR-8; before v2.5 also in ERR-1 and MSA-3, where an older sender looks for it.
     pub fn acknowledgement(&self, code: AckCode, verdict: Verdict<'_>, stamp: Stamp<'_>) -> Vec<u8> {
         let version = self.version.as_deref().unwrap_or(DEFAULT_VERSION);
         let echoed = self.control_id.as_deref().unwrap_or_default();
@@ -293,7 +293,8 @@ fn err_segment(error: &Hl7Error) -> SegmentText {
         .text(8, &user_message(error))
 }
 
-/// ERR-1 is an ELD: segment, its occurrence, the field, and the code as subcomponents.
+/// ERR-1 is an ELD: segment, its occurrence, the field, and the code as subcomponents. What follows is of v2.5, and a sender
+/// that does not know it passes over it; whoever reads the log finds the code in one place for all versions.
 fn err_segment_before_2_5(error: &Hl7Error) -> SegmentText {
     use super::build::Part::{Subcomponents, Text};
     let occurrence = error.location.occurrence.to_string();
@@ -301,7 +302,7 @@ fn err_segment_before_2_5(error: &Hl7Error) -> SegmentText {
     let code = error.code.number().to_string();
     let coded = [code.as_str(), error.code.text(), "HL70357"];
     let segment = error.location.segment.as_str();
-    SegmentText::new(SegmentId::ERR).parts(
+    err_segment(error).parts(
         1,
         &[Text(segment), Text(&occurrence), Text(&field), Subcomponents(&coded)],
     )
@@ -345,7 +346,10 @@ impl Acknowledgement {
             let old = located
                 .repetitions()
                 .filter_map(|eld| tidy(eld.component(4).subcomponent(1)));
-            error_codes.extend(tidy(err.field(3).text()).into_iter().chain(old));
+            match tidy(err.field(3).text()) {
+                Some(code) => error_codes.push(code),
+                None => error_codes.extend(old),
+            }
             texts.extend(tidy(err.field(8).whole_text()));
         }
         Ok(Self {

@@ -53,6 +53,8 @@ pub struct WorkList {
     pub matches: Vec<PartnerMatch>,
     pub unmatched: Vec<UnmatchedResult>,
     pub rejected: Vec<RejectedMessage>,
+    /// How many there are; the list holds the newest of them.
+    pub rejected_total: u64,
     /// "Needs a person", "To enter by hand", "Waiting, being sent, unknown", "Done today"; empty ones are left out.
     pub groups: Vec<TaskGroup>,
 }

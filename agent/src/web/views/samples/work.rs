@@ -279,6 +279,7 @@ pub(in crate::web::views) fn work() -> WorkView {
             }],
             matches: vec![partner_match()],
             unmatched: vec![unmatched()],
+            rejected_total: 1,
             rejected: vec![RejectedMessage {
                 message: "m1".into(),
                 received: "11:03".into(),
