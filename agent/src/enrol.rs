@@ -82,6 +82,11 @@ pub async fn enrol(home: &Home, token: &str) -> Result<Enrolled, Fault> {
 }
 
 async fn enrol_in(store: &Store, token: &EnrolmentToken) -> Result<Enrolled, Fault> {
+    let token_id = *token.id();
+    if store.read(move |tx| enrolment::has_used(tx, token_id)).await? {
+        let message = "it has enrolled this agent already; get a new one from the hub".to_owned();
+        return Err(EnrolError::TokenRefused { message }.into());
+    }
     let known = store.read(Enrolment::read).await?;
     if let Some(known) = &known
         && fingerprint::fingerprint(&known.authority) != token.authority()
@@ -107,6 +112,7 @@ async fn enrol_in(store: &Store, token: &EnrolmentToken) -> Result<Enrolled, Fau
     let (site, hub, renews) = (enrolment.site, enrolment.hub_url.clone(), known.is_some());
     store
         .write(Priority::Desk, move |tx| {
+            enrolment::note_used(tx, token_id)?;
             if renews {
                 enrolment.renew(tx)
             } else {

@@ -28,6 +28,7 @@ const PROOF_KEY: &str = "proof_key";
 const AUTHORITY: &str = "authority_certificate";
 const CERTIFICATE: &str = "client_certificate";
 const CLIENT_KEY: &str = "client_key";
+const TOKEN: &str = "enrolment_token_id";
 
 impl Enrolment {
     /// `None` while the agent is not enrolled.
@@ -99,6 +100,15 @@ pub fn client_key(tx: &ReadTx<'_>) -> Result<Option<ClientKey>, TxError> {
     ClientKey::restore(&bytes).map(Some).map_err(|_| TxError::Damaged {
         what: "the enrolment key",
     })
+}
+
+/// Whether this agent has been enrolled by this very token.
+pub fn has_used(tx: &ReadTx<'_>, token: [u8; 16]) -> Result<bool, TxError> {
+    Ok(tx.meta(TOKEN)?.is_some_and(|used| used == token))
+}
+
+pub fn note_used(tx: &mut WriteTx<'_>, token: [u8; 16]) -> Result<(), TxError> {
+    tx.set_meta(TOKEN, &token)
 }
 
 pub fn keep_client_key(tx: &mut WriteTx<'_>, key: &[u8]) -> Result<(), TxError> {

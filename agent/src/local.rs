@@ -135,20 +135,8 @@ fn board(tx: &ReadTx<'_>) -> Result<Vec<BoardLine>, TxError> {
         lines.push(BoardLine {
             visit: stored.state.record.to_string(),
             patient: patient_id.to_string(),
-            name: said(|state| {
-                patient::NAME
-                    .ask(state)
-                    .standing()
-                    .map(|n| n.expose().listed())
-                    .unwrap_or_default()
-            }),
-            birth_date: said(|state| {
-                patient::BIRTH_DATE
-                    .ask(state)
-                    .standing()
-                    .map(|d| d.expose().iso())
-                    .unwrap_or_default()
-            }),
+            name: said(|state| in_a_word(&patient::NAME.ask(state), |name| name.listed())),
+            birth_date: said(|state| in_a_word(&patient::BIRTH_DATE.ask(state), |date| date.iso())),
             state: standing.state.word().to_owned(),
             since_ms: standing.since_ms,
             reason: visit::REASON
@@ -158,6 +146,15 @@ fn board(tx: &ReadTx<'_>) -> Result<Vec<BoardLine>, TxError> {
         });
     }
     Ok(lines)
+}
+
+/// What stands, or that a person has yet to decide what does.
+fn in_a_word<T>(shown: &Shown<Phi<T>>, word: impl Fn(&T) -> String) -> String {
+    match shown.standing() {
+        Some(value) => word(value.expose()),
+        None if shown.is_open() => "to be decided".to_owned(),
+        None => String::new(),
+    }
 }
 
 fn queue(tx: &ReadTx<'_>) -> Result<Vec<QueueLine>, TxError> {
