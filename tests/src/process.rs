@@ -78,6 +78,16 @@ fn profile_folder() -> Result<PathBuf> {
     .to_path_buf())
 }
 
+/// Where Debian and Ubuntu put the library, whatever the machine's architecture.
+fn faketime_library() -> Result<PathBuf> {
+    let folders = std::fs::read_dir("/usr/lib").context("/usr/lib")?;
+    let libraries = folders
+        .flatten()
+        .map(|entry| entry.path().join("faketime/libfaketimeMT.so.1"));
+    let found = libraries.into_iter().find(|library| library.exists());
+    found.context("libfaketime is missing; install it with tests/prerequisites")
+}
+
 /// The checkout this crate was built from.
 pub fn workspace_root() -> Result<PathBuf> {
     let crate_folder = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -110,7 +120,8 @@ impl Program {
         &self.home
     }
 
-    /// Runs it under `faketime` with this offset, such as `+1d`: only the wall clock is off, time still passes evenly.
+    /// Runs it under libfaketime with this offset, such as `+1d`: only the wall clock is off, time still passes evenly. The
+    /// `faketime` program is not used: it stays in between, and what it started outlives it.
     pub fn with_clock_off_by(mut self, offset: &str) -> Self {
         self.clock_offset = Some(offset.into());
         self
@@ -121,26 +132,26 @@ impl Program {
         self
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    fn command(&self, arguments: &[&str]) -> Result<Command> {
         let mut words: Vec<OsString> = Vec::new();
         if which("setpriv").is_some() {
             // A test that is itself killed leaves nothing behind.
             words.extend(["setpriv", "--pdeathsig", "KILL", "--"].map(Into::into));
         }
-        if let Some(offset) = &self.clock_offset {
-            words.extend(["faketime", "-f", offset].map(Into::into));
-        }
         words.push(self.binary.clone().into());
         words.extend(arguments.iter().map(Into::into));
         words.extend(["--home".into(), self.home.clone().into()]);
         let mut command = Command::new(&words[0]);
-        command
-            .args(&words[1..])
-            .env_remove("MAINSTAY_HOME")
-            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        command.args(&words[1..]).env_remove("MAINSTAY_HOME");
+        if let Some(offset) = &self.clock_offset {
+            command
+                .env("LD_PRELOAD", faketime_library()?)
+                .env("FAKETIME", offset)
+                .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        }
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.kill_on_drop(true);
-        command
+        Ok(command)
     }
 
     /// Starts `run --json` and waits for its one ready line.
@@ -150,7 +161,7 @@ impl Program {
 
     async fn start_until_ready(&self, arguments: &[&str], patience: Duration) -> Result<Running> {
         let name = self.name();
-        let mut command = self.command(arguments);
+        let mut command = self.command(arguments)?;
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -189,7 +200,7 @@ impl Program {
     /// Runs one verb to its end, with `stdin` if given.
     pub async fn verb(&self, arguments: &[&str], stdin: Option<&str>) -> Result<Finished> {
         let name = format!("{} {}", self.name(), arguments.first().unwrap_or(&""));
-        let mut command = self.command(arguments);
+        let mut command = self.command(arguments)?;
         command.stdin(if stdin.is_some() { Stdio::piped() } else { Stdio::null() });
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().with_context(|| format!("{name} did not start"))?;
