@@ -225,6 +225,7 @@ pub mod reason {
     pub const UNKNOWN_FIELD: u16 = 101;
     pub const WRONG_TYPE: u16 = 102;
     pub const WRONG_ACT: u16 = 103;
+    pub const NOT_THE_SITES: u16 = 104;
 }
 
 /// Whether a change can be used by this version of the catalogue.
@@ -254,6 +255,22 @@ pub fn admit(header: &Header, payload: &Payload) -> Result<(), u16> {
     Ok(())
 }
 
+/// Whether it is a site's to write at all: staff, rooms, sites and deliveries are the hub's own words.
+pub fn admit_of_site(header: &Header, payload: &Payload) -> Result<(), u16> {
+    let kind = kind(header.kind).ok_or(reason::UNKNOWN_KIND)?;
+    let registers = payload.fields.iter().map(|write| write.field);
+    let mut written = registers.chain(payload.elements.iter().map(|element| element.field));
+    let is_the_hubs = |id: FieldId| {
+        kind.fields
+            .iter()
+            .any(|field| field.id == id && field.owner == Owner::Hub)
+    };
+    if written.any(is_the_hubs) {
+        return Err(reason::NOT_THE_SITES);
+    }
+    Ok(())
+}
+
 /// What a reason for quarantine means, for people.
 pub fn describe_reason(code: u16) -> &'static str {
     use sync_protocol::hub::reason as engine;
@@ -267,6 +284,7 @@ pub fn describe_reason(code: u16) -> &'static str {
         reason::UNKNOWN_FIELD => "one of its fields is newer than the hub",
         reason::WRONG_TYPE => "one of its values is not of its field's type",
         reason::WRONG_ACT => "it does to a field what the field does not allow",
+        reason::NOT_THE_SITES => "it writes what only the hub may write",
         _ => "a reason that this version does not know",
     }
 }

@@ -1,6 +1,6 @@
 //! The ledger on the real store, driven by the engine.
 
-use clinic::catalogue::{patient, site, visit};
+use clinic::catalogue::{patient, site, staff, visit};
 use clinic::flow::VisitState;
 use clinic::index::{Facet, Index, Wanted};
 use clinic::value::PersonName;
@@ -237,6 +237,22 @@ async fn a_forked_chain_counts_for_nothing_and_hears_the_end_that_is_held() {
 
     assert_eq!((reply.accepted, reply.hash), (1, one.hash));
     assert_eq!(store.state(RecordId([41; 16])).await, None);
+}
+
+#[tokio::test]
+async fn what_the_hub_owns_is_set_aside_when_a_site_writes_it() {
+    let store = Store::new(Policy::CATALOGUE);
+    let mut one = Author::new(&store, 1);
+    let record = RecordId([40; 16]);
+    let promotes = Writing::new(staff::KIND, record, Action::Edit, Channel::Page.program(), 1)
+        .set(staff::LOGIN, &"vance".to_owned())
+        .done();
+    one.write(11, &promotes, None);
+
+    let reply = store.push(SITE, one.push_after(0)).await;
+
+    assert_eq!(reply.quarantined, [(1, clinic::catalogue::reason::NOT_THE_SITES)]);
+    assert!(store.state(record).await.unwrap().register(staff::LOGIN.id).is_none());
 }
 
 #[tokio::test]

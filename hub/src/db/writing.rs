@@ -37,12 +37,27 @@ impl Txn<'_> {
         steps(self, &rulebook)
     }
 
+    /// As [`Txn::with_rules`], for what a site has written: what the hub owns is not a site's to write.
+    fn with_rules_for_sites<T>(&mut self, steps: impl FnOnce(&mut Self, &Rulebook<'_>) -> T) -> T {
+        let (organisation, policy) = (self.organisation, self.policy);
+        let admit = |header: &Header, payload: &Payload| {
+            (policy.admit)(header, payload)?;
+            clinic::catalogue::admit_of_site(header, payload)
+        };
+        let rulebook = Rulebook {
+            admit: &admit,
+            lane: &policy.lane,
+            key: &organisation.proof_key,
+        };
+        steps(self, &rulebook)
+    }
+
     /// Takes a run of changes from a replica of the site whose scope is `site`.
     pub fn push(&mut self, site: ScopeId, request: &PushRequest) -> Outcome<Pushed> {
         for header in request.changes.iter().filter_map(|change| change.parse_header().ok()) {
             self.observe(header.at);
         }
-        self.with_rules(|txn, rules| hub::handle_push(txn, rules, site, request))
+        self.with_rules_for_sites(|txn, rules| hub::handle_push(txn, rules, site, request))
     }
 
     /// Answers a pull from this transaction's snapshot.
@@ -69,7 +84,7 @@ impl Txn<'_> {
         }
         let mut released = 0;
         for header in self.set_aside()? {
-            released += usize::from(self.with_rules(|txn, rules| hub::release(txn, rules, header.change))?);
+            released += usize::from(self.with_rules_for_sites(|txn, rules| hub::release(txn, rules, header.change))?);
         }
         self.set_catalogue_tried(catalogue)?;
         Ok(released)
