@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use clinic::catalogue::result;
-use sync_protocol::{Phi, RecordId, RecordState};
+use sync_protocol::{Dot, HybridTime, Phi, RecordId, RecordState, rules};
 
 use super::reading::Reading;
 use super::views::{Mark, ResultEntry, ResultLine, Tone};
@@ -19,7 +19,7 @@ pub(super) fn results(reading: &Reading<'_, '_>, patient: RecordId) -> Result<Ve
         .into_iter()
         .map(|stored| stored.state)
         .collect();
-    found.sort_by_key(|state| Reverse((observed_ms(state), received_ms(state))));
+    found.sort_by_key(|state| Reverse((observed_ms(state), received(state))));
     let mut entries = Vec::new();
     for (nth, state) in found.iter().take(RESULTS_MAX).enumerate() {
         let mut entry = result_entry(reading, state);
@@ -35,8 +35,10 @@ fn observed_ms(state: &RecordState) -> i64 {
     result::OBSERVED_MS.value(state).unwrap_or_default()
 }
 
-fn received_ms(state: &RecordState) -> i64 {
-    result::SERVICE.latest(state).map_or(0, |said| said.entered_ms)
+/// When it came in, told apart also where several came within a millisecond, as they do in one message.
+fn received(state: &RecordState) -> Option<(HybridTime, Dot)> {
+    let (_, live) = rules::latest(state.register(result::SERVICE.id)?)?;
+    Some((live.origin.at, live.origin.dot))
 }
 
 /// A later report of the same service and time that takes back what was said before, or completes it.
