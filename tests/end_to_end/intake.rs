@@ -218,15 +218,9 @@ async fn the_corpus_result_with_a_number_of_another_authority_ends_unmatched() -
     Ok(())
 }
 
-/// ERR-3; before version 2.5 there was only ERR-1, which holds the code as its fourth component.
+/// ERR-3.1, which every answer of ours has, whatever the sender's version.
 fn error_code(answer: &Acknowledgement) -> &str {
-    let (old, new) = (answer.field("ERR", 1), answer.field("ERR", 3));
-    let code = if new.is_empty() {
-        old.split('^').nth(3).unwrap_or_default()
-    } else {
-        new
-    };
-    code.split(['^', '&']).next().unwrap_or_default()
+    answer.field("ERR", 3).split('^').next().unwrap_or_default()
 }
 
 fn messages_in(folder: &Path) -> Result<Vec<PathBuf>> {

@@ -184,13 +184,4 @@ impl WriteTx<'_> {
         self.changed.messages = true;
         Ok(id.cast_unsigned())
     }
-
-    /// Notes what became of a message later: a person found its patient, or put it aside. Its answer stays as it was.
-    pub fn set_outcome(&mut self, id: u64, outcome: Outcome, record: Option<RecordId>) -> Result<(), TxError> {
-        let sql = "UPDATE messages SET outcome = ?2, record = ?3 WHERE id = ?1";
-        let values = params![id.cast_signed(), outcome as u8, record.map(|record| record.0)];
-        self.connection.prepare_cached(sql)?.execute(values)?;
-        self.changed.messages = true;
-        Ok(())
-    }
 }

@@ -65,14 +65,6 @@ impl WriteTx<'_> {
         Ok(self.connection.prepare_cached(sql)?.execute([token_hash.0])? > 0)
     }
 
-    /// Ends every sign-in of one person: the passphrase was changed, or the person has left.
-    pub fn end_sign_ins_of(&mut self, staff: RecordId) -> Result<usize, TxError> {
-        Ok(self
-            .connection
-            .prepare_cached("DELETE FROM sign_ins WHERE staff = ?1")?
-            .execute([staff.0])?)
-    }
-
     /// Forgets the expired ones; how many.
     pub fn prune_sign_ins(&mut self, now_ms: u64) -> Result<usize, TxError> {
         let sql = "DELETE FROM sign_ins WHERE expires_ms <= ?1";
