@@ -11,8 +11,8 @@ use sync_protocol::{FieldId, KindId, Lane, Phi, RecordId};
 use crate::flow::VisitState;
 use crate::task::{Answer, Candidates, Delivery, Entered, Intent, TaskKind};
 use crate::value::{
-    Address, AllergyStatement, BirthDate, BlobDigest, Identifier, PersonName, ReportText, Role, RoomState, Sex, Target,
-    Value,
+    Address, AllergyStatement, AppointmentStatus, BirthDate, BlobDigest, Identifier, LinkStanding, PersonName,
+    ReportText, Role, RoomState, Sex, Signature, Target, Value,
 };
 
 /// Who writes a kind or a field first; `Shared` ones are merged.
@@ -30,12 +30,24 @@ pub enum Holds {
     Elements,
 }
 
+/// Whose scopes a kind's records are in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Home {
+    /// The site's that wrote it or that it was written for.
+    Site,
+    /// Wherever its patient is: every site that the patient concerns has it.
+    Patient,
+    /// Every site's: there is one scope of it for the whole organisation, and its records are in no other.
+    Organisation,
+}
+
 #[derive(Debug)]
 pub struct Kind {
     pub id: KindId,
     pub name: &'static str,
     pub lane: Lane,
     pub owner: Owner,
+    pub home: Home,
     pub fields: &'static [FieldEntry],
 }
 
@@ -75,7 +87,7 @@ impl<T> Clone for Field<T> {
 impl<T> Copy for Field<T> {}
 
 macro_rules! kinds {
-    ($($(#[$doc:meta])* $module:ident = $kind:literal, $lane:ident, $owner:ident {
+    ($($(#[$doc:meta])* $module:ident = $kind:literal, $lane:ident, $owner:ident, $home:ident {
         $($(#[$fdoc:meta])* $field:ident: $type:ty = $id:literal, $rule:ident, $fowner:ident, $phi:literal;)+
     })+) => {
         $($(#[$doc])* pub mod $module {
@@ -90,6 +102,7 @@ macro_rules! kinds {
                 name: stringify!($module),
                 lane: Lane::$lane,
                 owner: Owner::$owner,
+                home: Home::$home,
                 fields: &[$(FieldEntry {
                     id: FieldId($id),
                     name: stringify!($field),
@@ -108,7 +121,7 @@ macro_rules! kinds {
 
 kinds! {
     /// A person who comes to be treated.
-    patient = 1, Flow, Shared {
+    patient = 1, Flow, Shared, Patient {
         NAME: Phi<PersonName> = 1, Ask, Shared, true;
         BIRTH_DATE: Phi<BirthDate> = 2, Ask, Shared, true;
         SEX: Sex = 3, Ask, Shared, true;
@@ -119,19 +132,19 @@ kinds! {
         IDENTIFIER: Phi<Identifier> = 7, Assert, Shared, true;
     }
     /// Last known insurance.
-    coverage = 2, Schedule, Shared {
+    coverage = 2, Schedule, Shared, Patient {
         PATIENT: RecordId = 1, Latest, Shared, false;
         PAYER: Phi<String> = 2, Latest, Shared, true;
         MEMBER_ID: Phi<String> = 3, Latest, Shared, true;
         PLAN: Phi<String> = 4, Latest, Shared, true;
     }
     /// One allergy, or what was said to be one.
-    allergy = 3, Safety, Shared {
+    allergy = 3, Safety, Shared, Patient {
         PATIENT: RecordId = 1, Latest, Shared, false;
         STATEMENT: Phi<AllergyStatement> = 2, Assert, Shared, true;
     }
     /// One coming to one site.
-    visit = 4, Flow, Site {
+    visit = 4, Flow, Site, Site {
         PATIENT: RecordId = 1, Latest, Site, false;
         SITE: RecordId = 2, Latest, Site, false;
         REASON: Phi<String> = 3, Latest, Site, true;
@@ -142,13 +155,13 @@ kinds! {
         NUMBER: Phi<Identifier> = 7, Latest, Site, true;
     }
     /// A room of a site.
-    room = 5, Reference, Hub {
+    room = 5, Reference, Hub, Site {
         SITE: RecordId = 1, Latest, Hub, false;
         NAME: String = 2, Latest, Hub, false;
         STATE: RoomState = 3, Latest, Site, false;
     }
     /// A piece of work for a partner. The site owns the intent, the hub the delivery.
-    task = 6, Flow, Site {
+    task = 6, Flow, Site, Site {
         KIND_OF_WORK: TaskKind = 1, Latest, Site, false;
         TARGET: Target = 2, Latest, Site, false;
         PATIENT: RecordId = 3, Latest, Site, false;
@@ -167,7 +180,7 @@ kinds! {
         ANSWER: Answer = 12, Latest, Site, true;
     }
     /// Somebody who works at a site.
-    staff = 7, Reference, Hub {
+    staff = 7, Reference, Hub, Site {
         LOGIN: String = 1, Latest, Hub, false;
         NAME: String = 2, Latest, Hub, false;
         ROLE: Role = 3, Latest, Hub, false;
@@ -176,7 +189,7 @@ kinds! {
         SITE: RecordId = 5, Latest, Hub, false;
     }
     /// A clinic site. The record's id is also the id of the site's scope.
-    site = 8, Reference, Hub {
+    site = 8, Reference, Hub, Site {
         NAME: String = 1, Latest, Hub, false;
         /// IANA time zone.
         ZONE: String = 2, Latest, Hub, false;
@@ -186,9 +199,15 @@ kinds! {
         DOWNTIME: String = 4, Assert, Site, false;
         /// The line is held by decision, with its reason; releasing it withdraws what was shown.
         HOLD: String = 5, Assert, Site, false;
+        /// Sites of one region may share a thin index of their patients.
+        REGION: String = 6, Latest, Hub, false;
+        /// The EHR's id of the location that this site is.
+        EHR_LOCATION: String = 7, Latest, Hub, false;
+        /// What of the policy could not be kept for this site, and by which rule; absent while all is well.
+        NOTICE: String = 8, Latest, Hub, false;
     }
     /// A result that came from an analyser or laboratory.
-    result = 9, Safety, Site {
+    result = 9, Safety, Site, Site {
         /// Absent while the result is not matched to a patient.
         PATIENT: RecordId = 1, Latest, Site, false;
         SITE: RecordId = 2, Latest, Site, false;
@@ -205,6 +224,96 @@ kinds! {
         /// Until when somebody should have matched it.
         DEADLINE_MS: i64 = 10, Latest, Site, false;
     }
+    /// A booked time at a site. Its id is derived from the assigner and the number of the booking, so that every feed that
+    /// tells of it writes the same record.
+    appointment = 10, Schedule, Shared, Site {
+        PATIENT: RecordId = 1, Latest, Shared, false;
+        SITE: RecordId = 2, Latest, Shared, false;
+        PROVIDER: RecordId = 3, Latest, Shared, false;
+        STARTS_MS: i64 = 4, Latest, Shared, false;
+        ENDS_MS: i64 = 5, Latest, Shared, false;
+        REASON: Phi<String> = 6, Latest, Shared, true;
+        STATUS: AppointmentStatus = 7, Latest, Shared, false;
+        /// The number of the booking (SCH-1, SCH-2; Appointment.identifier).
+        NUMBER: Phi<Identifier> = 8, Latest, Shared, true;
+    }
+    /// Somebody who treats patients, as the organisation lists them.
+    provider = 11, Reference, Hub, Organisation {
+        NAME: String = 1, Latest, Hub, false;
+        /// National Provider Identifier, ten digits.
+        NPI: String = 2, Latest, Hub, false;
+        SPECIALTY: String = 3, Latest, Hub, false;
+        /// The EHR's id of the practitioner.
+        EHR_ID: String = 4, Latest, Hub, false;
+        /// When the list last named them, if it no longer does.
+        ENDED_MS: i64 = 5, Latest, Hub, false;
+    }
+    /// Somebody who pays for treatment.
+    payer = 12, Reference, Hub, Organisation {
+        NAME: String = 1, Latest, Hub, false;
+        /// The id by which a clearing house knows the payer (X12 NM109).
+        PAYER_ID: String = 2, Latest, Hub, false;
+        PHONE: String = 3, Latest, Hub, false;
+        ENDED_MS: i64 = 4, Latest, Hub, false;
+    }
+    /// A paper form.
+    form = 13, Reference, Hub, Organisation {
+        NAME: String = 1, Latest, Hub, false;
+        TITLE: String = 2, Latest, Hub, false;
+        VERSION: String = 3, Latest, Hub, false;
+        MEDIA: String = 4, Latest, Hub, false;
+        CONTENT: BlobDigest = 5, Latest, Hub, false;
+        BYTES: i64 = 6, Latest, Hub, false;
+        ENDED_MS: i64 = 7, Latest, Hub, false;
+    }
+    /// A set of reference data: what it is called, which version stands, and since when. A code set is one file, named
+    /// by its digest; the other sets are the records of their kind.
+    reference_set = 14, Reference, Hub, Organisation {
+        /// "icd-10-cm", "cvx", "place-of-service", "providers", "payers", "forms", "locations".
+        NAME: String = 1, Latest, Hub, false;
+        TITLE: String = 2, Latest, Hub, false;
+        VERSION: String = 3, Latest, Hub, false;
+        ENTRIES: i64 = 4, Latest, Hub, false;
+        /// Where it came from: a file's name, or the EHR.
+        SOURCE: String = 5, Latest, Hub, false;
+        LOADED_MS: i64 = 6, Latest, Hub, false;
+        /// Of a code set: the file's digest.
+        CONTENT: BlobDigest = 7, Latest, Hub, false;
+        BYTES: i64 = 8, Latest, Hub, false;
+    }
+    /// What the organisation has decided; the hub signs it, sites obey and show it.
+    policy = 15, Reference, Hub, Organisation {
+        NAME: String = 1, Latest, Hub, false;
+        VERSION: i64 = 2, Latest, Hub, false;
+        /// TOML.
+        BODY: ReportText = 3, Latest, Hub, false;
+        SIGNED_MS: i64 = 4, Latest, Hub, false;
+        /// Over organisation, name, version, time and body.
+        SIGNATURE: Signature = 5, Latest, Hub, false;
+    }
+    /// Two patient records that are, may be or are not of one person. Its id is derived from theirs. Linking moves
+    /// nothing: both records go on, and are shown and delivered as one while the link stands.
+    link = 16, Safety, Shared, Patient {
+        LEFT: RecordId = 1, Latest, Shared, false;
+        RIGHT: RecordId = 2, Latest, Shared, false;
+        STANDING: LinkStanding = 3, Ask, Shared, false;
+        /// The sum of the weights, in hundredths of a bit.
+        SCORE: i64 = 4, Latest, Hub, false;
+        /// One line for every comparison: what was compared, how it agreed, its weight.
+        WHY: Phi<ReportText> = 5, Latest, Hub, true;
+    }
+    /// The organisation whose sites these are. The record's id is also the id of the scope that every site has.
+    organisation = 17, Reference, Hub, Organisation {
+        NAME: String = 1, Latest, Hub, false;
+    }
+    /// A place as the EHR lists it.
+    location = 18, Reference, Hub, Organisation {
+        NAME: String = 1, Latest, Hub, false;
+        EHR_ID: String = 2, Latest, Hub, false;
+        /// The site that it is, or is part of.
+        SITE: RecordId = 3, Latest, Hub, false;
+        ENDED_MS: i64 = 4, Latest, Hub, false;
+    }
 }
 
 pub fn kind(id: KindId) -> Option<&'static Kind> {
@@ -216,8 +325,13 @@ pub fn lane(id: KindId) -> Lane {
     kind(id).map_or(Lane::Reference, |kind| kind.lane)
 }
 
+/// Whose scopes a kind's records are in; one that this version does not know stays with the site that wrote it.
+pub fn home(id: KindId) -> Home {
+    kind(id).map_or(Home::Site, |kind| kind.home)
+}
+
 /// Raised when a kind, field or type is added: quarantined changes are tried again after an upgrade.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Reasons for quarantine, beside the engine's own.
 pub mod reason {

@@ -7,12 +7,14 @@ use rphonetic::DoubleMetaphone;
 use sync_protocol::state::RecordState;
 use sync_protocol::{FieldId, RecordId};
 
-use crate::catalogue::{allergy, coverage, patient, result, room, staff, task, visit};
+use crate::catalogue::{
+    allergy, appointment, coverage, link as link_record, location, patient, provider, result, room, staff, task, visit,
+};
 use crate::flow;
 use crate::matching::{fold, phone_key};
 use crate::numbering;
 use crate::task::{TaskState, state_of};
-use crate::value::BirthDate;
+use crate::value::{AppointmentStatus, BirthDate, LinkStanding};
 
 /// A list that a record is on.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -33,6 +35,11 @@ impl Facet {
     pub const TASK_FOR_HUB: Facet = Facet(6);
     /// A task for the transcription screen.
     pub const TASK_TO_ENTER: Facet = Facet(7);
+
+    /// A booking that stands.
+    pub const APPOINTMENT_BOOKED: Facet = Facet(8);
+    /// Two patient records of which a person is to say whether they are one person's; the most alike come first.
+    pub const LINK_TO_REVIEW: Facet = Facet(9);
 
     /// Tasks by state.
     pub fn task(state: TaskState) -> Facet {
@@ -57,6 +64,19 @@ pub fn index_of(state: &RecordState) -> Index {
         allergy::KIND => link(&mut index, allergy::PATIENT, state),
         visit::KIND => index_visit(state, &mut index),
         room::KIND => link(&mut index, room::SITE, state),
+        appointment::KIND => index_appointment(state, &mut index),
+        link_record::KIND => index_link(state, &mut index),
+        provider::KIND => {
+            index
+                .terms
+                .extend(provider::EHR_ID.value(state).map(|id| partner_term(&id)));
+        }
+        location::KIND => {
+            link(&mut index, location::SITE, state);
+            index
+                .terms
+                .extend(location::EHR_ID.value(state).map(|id| partner_term(&id)));
+        }
         task::KIND => index_task(state, &mut index),
         staff::KIND => {
             link(&mut index, staff::SITE, state);
@@ -133,6 +153,29 @@ fn index_visit(state: &RecordState, index: &mut Index) {
     }
 }
 
+fn index_appointment(state: &RecordState, index: &mut Index) {
+    link(index, appointment::PATIENT, state);
+    link(index, appointment::SITE, state);
+    link(index, appointment::PROVIDER, state);
+    if let Some(number) = appointment::NUMBER.value(state) {
+        index.terms.push(identifier_term(&number.expose().value));
+    }
+    index.order_ms = appointment::STARTS_MS.value(state).unwrap_or_default();
+    if appointment::STATUS.value(state) == Some(AppointmentStatus::Booked) {
+        index.facets.push(Facet::APPOINTMENT_BOOKED);
+    }
+}
+
+fn index_link(state: &RecordState, index: &mut Index) {
+    link(index, link_record::LEFT, state);
+    link(index, link_record::RIGHT, state);
+    let standing = link_record::STANDING.ask(state);
+    index.order_ms = -link_record::SCORE.value(state).unwrap_or_default();
+    if standing.is_open() || standing.standing().copied() == Some(LinkStanding::Proposed) {
+        index.facets.push(Facet::LINK_TO_REVIEW);
+    }
+}
+
 fn index_task(state: &RecordState, index: &mut Index) {
     link(index, task::PATIENT, state);
     link(index, task::VISIT, state);
@@ -204,6 +247,11 @@ pub fn identifier_term(value: &str) -> String {
         .flat_map(char::to_uppercase)
         .collect::<String>();
     format!("i:{bare}")
+}
+
+/// The EHR's own id of something that is not a patient.
+pub fn partner_term(id: &str) -> String {
+    format!("e:{id}")
 }
 
 pub fn login_term(login: &str) -> String {

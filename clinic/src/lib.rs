@@ -17,7 +17,10 @@ pub mod task;
 pub mod value;
 pub mod write;
 
-pub use catalogue::{allergy, coverage, patient, result, room, site, staff, task as task_record, visit};
+pub use catalogue::{
+    allergy, appointment, coverage, form, link, location, organisation, patient, payer, policy as policy_record,
+    provider, reference_set, result, room, site, staff, task as task_record, visit,
+};
 pub use read::{Said, Shown};
 pub use value::{BirthDate, Identifier, PersonName, Value};
 pub use write::{Action, Channel, Writing};

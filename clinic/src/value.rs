@@ -395,6 +395,45 @@ coded! {
     }
 }
 
+coded! {
+    /// How a booking stands (FHIR R4 Appointment.status, the part that a site acts on).
+    AppointmentStatus {
+        Booked = 1, "booked";
+        Arrived = 2, "arrived";
+        CheckedIn = 3, "checked-in";
+        Fulfilled = 4, "fulfilled";
+        Cancelled = 5, "cancelled";
+        NoShow = 6, "noshow";
+        EnteredInError = 7, "entered-in-error";
+    }
+}
+
+coded! {
+    /// What is known of two patient records that may be of one person.
+    LinkStanding {
+        /// Alike; waits for a person.
+        Proposed = 1, "proposed";
+        /// One person.
+        Linked = 2, "linked";
+        /// Two people; not proposed again.
+        Distinct = 3, "distinct";
+    }
+}
+
+/// An Ed25519 signature (RFC 8032).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Signature(pub [u8; 64]);
+
+impl Value for Signature {
+    fn to_raw(&self) -> Raw {
+        Raw::bytes(&self.0)
+    }
+
+    fn from_raw(raw: &Raw) -> Option<Signature> {
+        Some(Signature(raw.to_bytes()?.try_into().ok()?))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -22,6 +22,7 @@ use vault::sqlite::{Mode, OpenError, Tuning};
 
 mod enrolments;
 mod index;
+mod leases;
 mod ledger;
 mod meta;
 mod migrations;
@@ -30,6 +31,7 @@ mod tasks;
 mod writing;
 
 pub use enrolments::{Agent, Enrolment, TokenRow};
+pub use leases::LeaseOwner;
 pub use meta::Organisation;
 pub use sites::{Site, SiteFigures};
 pub use writing::Policy;

@@ -652,3 +652,34 @@ fn another_key_and_a_newer_store_are_refused_and_left_as_they_are() {
     let newer = Db::open(&store.place, &store.key, Policy::CATALOGUE);
     assert!(matches!(newer, Err(DbError::Newer { stored: 99, .. })));
 }
+
+#[tokio::test]
+async fn a_lease_has_one_owner_until_it_runs_out() {
+    let store = Store::new(Policy::CATALOGUE);
+    let db = store.db.clone();
+    let (mine, other) = ([1; 16], [2; 16]);
+
+    let (taken, refused, prolonged) = db
+        .write(move |txn| {
+            let until = txn.now_ms() + 60_000;
+            let taken = txn.take_lease(b"work", mine, until)?;
+            let refused = txn.take_lease(b"work", other, until)?;
+            Ok::<_, DbError>((taken, refused, txn.take_lease(b"work", mine, until + 1)?))
+        })
+        .await
+        .unwrap();
+    let after = db
+        .write(move |txn| {
+            let now = txn.now_ms();
+            txn.take_lease(b"work", mine, now)?;
+            Ok::<_, DbError>((
+                txn.holds_lease(b"work", mine)?,
+                txn.take_lease(b"work", other, now + 1)?,
+            ))
+        })
+        .await
+        .unwrap();
+
+    assert_eq!((taken, refused, prolonged), (true, false, true));
+    assert_eq!(after, (false, true));
+}
