@@ -20,6 +20,9 @@ use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 use vault::DataKey;
 use vault::sqlite::{Mode, OpenError, Tuning};
 
+use self::sql::Sql;
+use self::wakes::Wakes;
+
 mod enrolments;
 mod index;
 mod leases;
@@ -27,19 +30,20 @@ mod ledger;
 mod meta;
 mod migrations;
 mod sites;
+mod sql;
 mod tasks;
+mod wakes;
 mod writing;
 
 pub use enrolments::{Agent, Enrolment, TokenRow};
 pub use leases::LeaseOwner;
 pub use meta::Organisation;
 pub use sites::{Site, SiteFigures};
+pub use wakes::{Commit, Woken};
 pub use writing::Policy;
 
 /// Writes that may wait for the writer; beyond it a caller waits to be let in.
 const WRITES_MAX: usize = 256;
-/// Commits that a listener may be behind before it is told only that it missed some.
-const COMMITS_MAX: usize = 256;
 
 #[derive(Debug, thiserror::Error)]
 pub enum DbError {
@@ -77,7 +81,7 @@ impl From<rusqlite::Error> for DbError {
 
 /// What one transaction works with: the store as one organisation sees it.
 pub struct Txn<'c> {
-    connection: &'c Connection,
+    sql: Sql<'c>,
     org: [u8; 16],
     organisation: &'c Organisation,
     policy: Policy,
@@ -109,6 +113,12 @@ impl Txn<'_> {
         self.clock.observe(at, self.now_ms);
     }
 
+    /// Keeps other processes from changing these records, or whatever else the ids name, until the commit. What decides a
+    /// write is read after this, in the same transaction.
+    pub fn lock(&mut self, _ids: &[[u8; 16]]) -> Result<(), DbError> {
+        Ok(())
+    }
+
     /// Random bytes and time for a change of the hub's own.
     pub fn stamp(&mut self) -> Result<Stamp, DbError> {
         Ok(Stamp {
@@ -126,12 +136,6 @@ pub fn random() -> Result<[u8; 16], DbError> {
     let mut bytes = [0; 16];
     ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut bytes).map_err(|_| DbError::Random)?;
     Ok(bytes)
-}
-
-/// What a commit touched, for those who wait.
-#[derive(Clone, Debug)]
-pub struct Commit {
-    pub scopes: Arc<BTreeSet<ScopeId>>,
 }
 
 /// Table `[store]`.
@@ -178,7 +182,7 @@ struct Shared {
     writer: Mutex<Option<JoinHandle<()>>>,
     readers: Mutex<Vec<Connection>>,
     free_readers: Arc<Semaphore>,
-    committed: broadcast::Sender<Commit>,
+    wakes: Arc<Wakes>,
     organisation: Organisation,
     policy: Policy,
     boot: Boot,
@@ -191,7 +195,7 @@ impl Db {
     pub fn create(place: &Place, key: &DataKey, policy: Policy) -> Result<Db, DbError> {
         let mut connection = vault::sqlite::open(&place.file, key, Mode::Create, &place.tuning())?;
         migrations::bring_forward(&mut connection)?;
-        Organisation::found(&mut connection)?;
+        Organisation::found(&mut Sql::Embedded(&connection))?;
         Db::start(connection, place, key, policy)
     }
 
@@ -199,15 +203,16 @@ impl Db {
     pub fn open(place: &Place, key: &DataKey, policy: Policy) -> Result<Db, DbError> {
         let mut connection = vault::sqlite::open(&place.file, key, Mode::Existing, &place.tuning())?;
         migrations::bring_forward(&mut connection)?;
-        if Organisation::load(&connection)?.is_none() {
+        if Organisation::load(&mut Sql::Embedded(&connection))?.is_none() {
             // The first start was cut off between making the file and its first row.
-            Organisation::found(&mut connection)?;
+            Organisation::found(&mut Sql::Embedded(&connection))?;
         }
         Db::start(connection, place, key, policy)
     }
 
     fn start(connection: Connection, place: &Place, key: &DataKey, policy: Policy) -> Result<Db, DbError> {
-        let organisation = Organisation::load(&connection)?.ok_or(DbError::Damaged {
+        connection.set_prepared_statement_cache_capacity(sql::STATEMENTS_MAX);
+        let organisation = Organisation::load(&mut Sql::Embedded(&connection))?.ok_or(DbError::Damaged {
             what: "an organisation",
         })?;
         let boot = Boot {
@@ -215,12 +220,16 @@ impl Db {
             started: Instant::now(),
         };
         let readers = (0..place.config.readers.max(1))
-            .map(|_| vault::sqlite::open_reader(&place.file, key, &place.tuning()))
-            .collect::<Result<Vec<_>, _>>()?;
+            .map(|_| {
+                let reader = vault::sqlite::open_reader(&place.file, key, &place.tuning())?;
+                reader.set_prepared_statement_cache_capacity(sql::STATEMENTS_MAX);
+                Ok(reader)
+            })
+            .collect::<Result<Vec<_>, DbError>>()?;
         let (writes, jobs) = mpsc::channel(WRITES_MAX);
-        let (committed, _) = broadcast::channel(COMMITS_MAX);
+        let wakes = Arc::new(Wakes::new());
         let clock = HybridClock {
-            last: meta::last_time(&connection, &organisation)?,
+            last: meta::last_time(&mut Sql::Embedded(&connection), &organisation)?,
         };
         let writer = Writer {
             connection,
@@ -228,7 +237,7 @@ impl Db {
             policy,
             clock,
             boot,
-            committed: committed.clone(),
+            wakes: wakes.clone(),
         };
         let writer = std::thread::Builder::new()
             .name("store writer".to_owned())
@@ -239,7 +248,7 @@ impl Db {
             writer: Mutex::new(Some(writer)),
             free_readers: Arc::new(Semaphore::new(readers.len())),
             readers: Mutex::new(readers),
-            committed,
+            wakes,
             organisation,
             policy,
             boot,
@@ -252,12 +261,23 @@ impl Db {
 
     /// Hears of every commit from now on.
     pub fn commits(&self) -> broadcast::Receiver<Commit> {
-        self.0.committed.subscribe()
+        self.0.wakes.commits()
+    }
+
+    /// Waits for commits that touch any of these scopes.
+    pub fn woken(&self, scopes: &[ScopeId]) -> Woken {
+        self.0.wakes.wait_for(scopes)
     }
 
     /// Runs `steps` in a write transaction: committed when they answer `Ok`, undone otherwise. The caller is answered
     /// after the commit, and may go away without stopping it.
-    pub async fn write<T, E>(&self, steps: impl FnOnce(&mut Txn<'_>) -> Result<T, E> + Send + 'static) -> Result<T, E>
+    ///
+    /// Where other processes write too, a conflict with one of them undoes the transaction, and `steps` are run again:
+    /// they have no effect outside of it.
+    pub async fn write<T, E>(
+        &self,
+        mut steps: impl FnMut(&mut Txn<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<DbError> + Send + 'static,
@@ -266,7 +286,7 @@ impl Db {
         let writes = writes.ok_or(DbError::Closed)?;
         let (answer, answered) = oneshot::channel();
         let job: Job = Box::new(move |writer| {
-            let _ = answer.send(writer.run(steps));
+            let _ = answer.send(writer.run(&mut steps));
         });
         writes.send(job).await.map_err(|_| DbError::Closed)?;
         answered.await.map_err(|_| DbError::Closed)?
@@ -312,7 +332,7 @@ impl Shared {
         let result = catch_unwind(AssertUnwindSafe(|| {
             let snapshot = connection.transaction().map_err(DbError::from)?;
             let mut txn = Txn {
-                connection: &snapshot,
+                sql: Sql::Embedded(&snapshot),
                 org: self.organisation.org,
                 organisation: &self.organisation,
                 policy: self.policy,
@@ -338,7 +358,7 @@ struct Writer {
     policy: Policy,
     clock: HybridClock,
     boot: Boot,
-    committed: broadcast::Sender<Commit>,
+    wakes: Arc<Wakes>,
 }
 
 fn write_all(mut writer: Writer, mut jobs: mpsc::Receiver<Job>) {
@@ -348,13 +368,13 @@ fn write_all(mut writer: Writer, mut jobs: mpsc::Receiver<Job>) {
 }
 
 impl Writer {
-    fn run<T, E: From<DbError>>(&mut self, steps: impl FnOnce(&mut Txn<'_>) -> Result<T, E>) -> Result<T, E> {
+    fn run<T, E: From<DbError>>(&mut self, steps: &mut impl FnMut(&mut Txn<'_>) -> Result<T, E>) -> Result<T, E> {
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(DbError::from)?;
         let mut txn = Txn {
-            connection: &transaction,
+            sql: Sql::Embedded(&transaction),
             org: self.organisation.org,
             organisation: &self.organisation,
             policy: self.policy,
@@ -369,10 +389,7 @@ impl Writer {
         transaction.commit().map_err(DbError::from)?;
         self.clock = clock;
         if !touched.is_empty() {
-            // Nobody listening is no fault.
-            let _ = self.committed.send(Commit {
-                scopes: Arc::new(touched),
-            });
+            self.wakes.wake(Commit::Scopes(Arc::new(touched)));
         }
         Ok(value)
     }
@@ -380,15 +397,6 @@ impl Writer {
 
 pub(crate) fn now_ms() -> u64 {
     u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or_default()
-}
-
-/// How a number that is never negative is stored; beyond the largest it stands for the largest.
-fn stored(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-fn unstored(number: i64) -> u64 {
-    u64::try_from(number).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -108,12 +108,12 @@ pub(super) async fn settle(db: &Db, patient: RecordId, task: RecordId, outcome: 
         let Some(now) = situation::load(txn, patient)? else {
             return Ok(());
         };
-        match outcome {
-            Outcome::Delivered(partner_id) => deliver(txn, &now, task, &partner_id),
-            Outcome::Changed(delivery) => note(txn, &now, task, &delivery),
-            Outcome::Ask(candidates) => ask(txn, &now, task, candidates),
+        match &outcome {
+            Outcome::Delivered(partner_id) => deliver(txn, &now, task, partner_id),
+            Outcome::Changed(delivery) => note(txn, &now, task, delivery),
+            Outcome::Ask(candidates) => ask(txn, &now, task, candidates.clone()),
             Outcome::PatientFound(partner_id) => match now.task(task) {
-                Some(task) => know_patient(txn, &now, task, &partner_id),
+                Some(task) => know_patient(txn, &now, task, partner_id),
                 None => Ok(()),
             },
         }

@@ -75,13 +75,10 @@ impl Worker {
                 () = self.stop.cancelled() => break,
                 _ = look_over.tick() => self.look_over().await,
                 commit = commits.recv() => match commit {
-                    Ok(commit) => {
-                        let mut scopes: BTreeSet<ScopeId> = commit.scopes.iter().copied().collect();
-                        match drain(&mut commits, &mut scopes) {
-                            Ok(()) => self.look_at(scopes).await,
-                            Err(Missed) => self.look_over().await,
-                        }
-                    }
+                    Ok(commit) => match drain(commit, &mut commits) {
+                        Ok(scopes) => self.look_at(scopes).await,
+                        Err(Missed) => self.look_over().await,
+                    },
                     Err(RecvError::Lagged(_)) => self.look_over().await,
                     Err(RecvError::Closed) => break,
                 },
@@ -215,13 +212,15 @@ impl Worker {
 struct Missed;
 
 /// Takes in what was committed meanwhile, so that a burst is looked at once.
-fn drain(commits: &mut tokio::sync::broadcast::Receiver<Commit>, scopes: &mut BTreeSet<ScopeId>) -> Result<(), Missed> {
+fn drain(first: Commit, commits: &mut tokio::sync::broadcast::Receiver<Commit>) -> Result<BTreeSet<ScopeId>, Missed> {
+    let (mut next, mut scopes) = (Ok(first), BTreeSet::new());
     loop {
-        match commits.try_recv() {
-            Ok(commit) => scopes.extend(commit.scopes.iter().copied()),
-            Err(TryRecvError::Empty | TryRecvError::Closed) => return Ok(()),
-            Err(TryRecvError::Lagged(_)) => return Err(Missed),
+        match next {
+            Ok(Commit::Scopes(touched)) => scopes.extend(touched.iter().copied()),
+            Err(TryRecvError::Empty | TryRecvError::Closed) => return Ok(scopes),
+            Ok(Commit::Everything) | Err(TryRecvError::Lagged(_)) => return Err(Missed),
         }
+        next = commits.try_recv();
     }
 }
 

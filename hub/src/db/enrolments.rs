@@ -1,7 +1,6 @@
 //! One-time tokens and the agents that were enrolled with them. Of a token only the digest of its secret is kept.
 
-use rusqlite::{OptionalExtension, params};
-
+use super::sql::{Row, values};
 use super::*;
 
 /// A token as the hub keeps it.
@@ -35,94 +34,92 @@ pub struct Agent {
 
 impl Txn<'_> {
     pub fn add_token(&mut self, token: &TokenRow) -> Result<(), DbError> {
-        self.connection
-            .prepare_cached(
-                "INSERT INTO tokens (org, token, secret_hash, scope, expires_ms) VALUES (?1, ?2, ?3, ?4, ?5)",
-            )?
-            .execute(params![
+        self.sql.run(
+            "INSERT INTO tokens (org, token, secret_hash, scope, expires_ms) VALUES (?1, ?2, ?3, ?4, ?5)",
+            values![
                 self.org,
                 token.token,
                 token.secret_hash,
                 token.scope.0,
-                stored(token.expires_ms)
-            ])?;
+                token.expires_ms
+            ],
+        )?;
         Ok(())
     }
 
     pub fn token(&mut self, token: [u8; 16]) -> Result<Option<TokenRow>, DbError> {
-        let mut query = self.connection.prepare_cached(
+        let row = self.sql.row(
             "SELECT secret_hash, scope, expires_ms, agent, agent_key FROM tokens WHERE org = ?1 AND token = ?2",
+            values![self.org, token],
         )?;
-        let row = query.query_row(params![self.org, token], |row| {
-            let (agent, key): (Option<[u8; 16]>, Option<[u8; 32]>) = (row.get(3)?, row.get(4)?);
-            Ok(TokenRow {
-                token,
-                secret_hash: row.get(0)?,
-                scope: ScopeId(row.get(1)?),
-                expires_ms: unstored(row.get(2)?),
-                used_by: agent.zip(key),
-            })
-        });
-        Ok(row.optional()?)
+        let Some(row) = row else { return Ok(None) };
+        let (agent, key): (Option<[u8; 16]>, Option<[u8; 32]>) = (row.get(3)?, row.get(4)?);
+        Ok(Some(TokenRow {
+            token,
+            secret_hash: row.get(0)?,
+            scope: ScopeId(row.get(1)?),
+            expires_ms: row.get(2)?,
+            used_by: agent.zip(key),
+        }))
     }
 
-    pub fn use_token(&mut self, token: [u8; 16], agent: [u8; 16], agent_key: [u8; 32]) -> Result<(), DbError> {
-        self.connection
-            .prepare_cached("UPDATE tokens SET agent = ?3, agent_key = ?4, used_ms = ?5 WHERE org = ?1 AND token = ?2")?
-            .execute(params![self.org, token, agent, agent_key, stored(self.now_ms)])?;
-        Ok(())
+    /// Notes who used a token. False when somebody was quicker.
+    pub fn use_token(&mut self, token: [u8; 16], agent: [u8; 16], agent_key: [u8; 32]) -> Result<bool, DbError> {
+        let used = self.sql.run(
+            "UPDATE tokens SET agent = ?3, agent_key = ?4, used_ms = ?5 \
+             WHERE org = ?1 AND token = ?2 AND (agent IS NULL OR agent = ?3)",
+            values![self.org, token, agent, agent_key, self.now_ms],
+        )?;
+        Ok(used == 1)
     }
 
     /// Enrols an agent, or notes the newer certificate of one that is.
     pub fn put_enrolment(&mut self, agent: [u8; 16], scope: ScopeId, certificate: [u8; 32]) -> Result<(), DbError> {
-        self.connection
-            .prepare_cached(
-                "INSERT INTO enrolments (org, agent, scope, certificate, enrolled_ms) VALUES (?1, ?2, ?3, ?4, ?5) \
-                 ON CONFLICT (org, agent) DO UPDATE SET certificate = excluded.certificate",
-            )?
-            .execute(params![self.org, agent, scope.0, certificate, stored(self.now_ms)])?;
+        self.sql.run(
+            "INSERT INTO enrolments (org, agent, scope, certificate, enrolled_ms) VALUES (?1, ?2, ?3, ?4, ?5) \
+             ON CONFLICT (org, agent) DO UPDATE SET certificate = excluded.certificate",
+            values![self.org, agent, scope.0, certificate, self.now_ms],
+        )?;
         Ok(())
     }
 
     pub fn enrolment(&mut self, agent: [u8; 16]) -> Result<Option<Enrolment>, DbError> {
-        let mut query = self
-            .connection
-            .prepare_cached("SELECT scope, certificate, revoked_ms FROM enrolments WHERE org = ?1 AND agent = ?2")?;
-        let row = query.query_row(params![self.org, agent], |row| {
-            Ok(Enrolment {
-                agent,
-                scope: ScopeId(row.get(0)?),
-                certificate: row.get(1)?,
-                revoked: row.get::<_, Option<i64>>(2)?.is_some(),
-            })
-        });
-        Ok(row.optional()?)
+        let row = self.sql.row(
+            "SELECT scope, certificate, revoked_ms FROM enrolments WHERE org = ?1 AND agent = ?2",
+            values![self.org, agent],
+        )?;
+        let Some(row) = row else { return Ok(None) };
+        Ok(Some(Enrolment {
+            agent,
+            scope: ScopeId(row.get(0)?),
+            certificate: row.get(1)?,
+            revoked: row.get::<Option<i64>>(2)?.is_some(),
+        }))
     }
 
     /// Takes an agent's enrolment back, for good. False when there is no such agent.
     pub fn revoke(&mut self, agent: [u8; 16]) -> Result<bool, DbError> {
-        let revoked = self
-            .connection
-            .prepare_cached(
-                "UPDATE enrolments SET revoked_ms = COALESCE(revoked_ms, ?3) WHERE org = ?1 AND agent = ?2",
-            )?
-            .execute(params![self.org, agent, stored(self.now_ms)])?;
+        let revoked = self.sql.run(
+            "UPDATE enrolments SET revoked_ms = COALESCE(revoked_ms, ?3) WHERE org = ?1 AND agent = ?2",
+            values![self.org, agent, self.now_ms],
+        )?;
         Ok(revoked > 0)
     }
 
     /// The agents that were ever enrolled for a site, in the order of their enrolment.
     pub fn agents_of(&mut self, scope: ScopeId) -> Result<Vec<Agent>, DbError> {
-        let mut query = self.connection.prepare_cached(
+        let rows = self.sql.rows(
             "SELECT agent, enrolled_ms, revoked_ms FROM enrolments WHERE org = ?1 AND scope = ?2 \
              ORDER BY enrolled_ms, agent",
+            values![self.org, scope.0],
         )?;
-        let rows = query.query_map(params![self.org, scope.0], |row| {
+        let agent = |row: &Row| {
             Ok(Agent {
                 agent: row.get(0)?,
-                enrolled_ms: unstored(row.get(1)?),
-                revoked_ms: row.get::<_, Option<i64>>(2)?.map(unstored),
+                enrolled_ms: row.get(1)?,
+                revoked_ms: row.get(2)?,
             })
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        };
+        rows.iter().map(agent).collect()
     }
 }

@@ -1,8 +1,7 @@
 //! Leases: which process works on what, and until when at the latest. A lease that ran out is anybody's; whoever holds
 //! one looks again, in the transaction that writes, whether it is still theirs.
 
-use rusqlite::{OptionalExtension, params};
-
+use super::sql::values;
 use super::*;
 
 /// One start of one process.
@@ -11,33 +10,31 @@ pub type LeaseOwner = [u8; 16];
 impl Txn<'_> {
     /// Takes or prolongs a lease until a time, milliseconds since 1970. False while somebody else has it.
     pub fn take_lease(&mut self, name: &[u8], owner: LeaseOwner, until_ms: u64) -> Result<bool, DbError> {
-        let taken = self
-            .connection
-            .prepare_cached(
-                "INSERT INTO leases (org, name, owner, until_ms) VALUES (?1, ?2, ?3, ?4) \
-                 ON CONFLICT (org, name) DO UPDATE SET owner = excluded.owner, until_ms = excluded.until_ms \
-                 WHERE leases.owner = excluded.owner OR leases.until_ms <= ?5",
-            )?
-            .execute(params![self.org, name, owner, stored(until_ms), stored(self.now_ms)])?;
+        let taken = self.sql.run(
+            "INSERT INTO leases (org, name, owner, until_ms) VALUES (?1, ?2, ?3, ?4) \
+             ON CONFLICT (org, name) DO UPDATE SET owner = excluded.owner, until_ms = excluded.until_ms \
+             WHERE leases.owner = excluded.owner OR leases.until_ms <= ?5",
+            values![self.org, name, owner, until_ms, self.now_ms],
+        )?;
         Ok(taken == 1)
     }
 
     /// Whether the lease is still this owner's.
     pub fn holds_lease(&mut self, name: &[u8], owner: LeaseOwner) -> Result<bool, DbError> {
-        let mut query = self
-            .connection
-            .prepare_cached("SELECT owner, until_ms FROM leases WHERE org = ?1 AND name = ?2")?;
-        let row: Option<([u8; 16], i64)> = query
-            .query_row(params![self.org, name], |row| Ok((row.get(0)?, row.get(1)?)))
-            .optional()?;
-        Ok(row.is_some_and(|(by, until_ms)| by == owner && unstored(until_ms) > self.now_ms))
+        let row = self.sql.row(
+            "SELECT owner, until_ms FROM leases WHERE org = ?1 AND name = ?2",
+            values![self.org, name],
+        )?;
+        let Some(row) = row else { return Ok(false) };
+        Ok(row.get::<LeaseOwner>(0)? == owner && row.get::<u64>(1)? > self.now_ms)
     }
 
     /// Gives a lease back before its time.
     pub fn release_lease(&mut self, name: &[u8], owner: LeaseOwner) -> Result<(), DbError> {
-        self.connection
-            .prepare_cached("DELETE FROM leases WHERE org = ?1 AND name = ?2 AND owner = ?3")?
-            .execute(params![self.org, name, owner])?;
+        self.sql.run(
+            "DELETE FROM leases WHERE org = ?1 AND name = ?2 AND owner = ?3",
+            values![self.org, name, owner],
+        )?;
         Ok(())
     }
 }

@@ -1,9 +1,9 @@
 //! Sites as the hub keeps them beside their records: what enrolment needs, when each was last heard of, and its figures.
 
-use rusqlite::{OptionalExtension, Row, params};
 use sync_protocol::hub::HubLedger;
 use sync_protocol::{Hash, Lane, proof};
 
+use super::sql::{Row, values};
 use super::*;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -25,100 +25,88 @@ pub struct SiteFigures {
     pub roots: [(Lane, Hash); 4],
 }
 
-fn site_from(row: &Row<'_>) -> rusqlite::Result<(Site, String)> {
-    let site = Site {
+fn site_from(row: &Row) -> Result<Site, DbError> {
+    let ehr: String = row.get(3)?;
+    Ok(Site {
         scope: ScopeId(row.get(0)?),
         name: row.get(1)?,
         zone: row.get(2)?,
-        ehr: clinic::value::Target::Person,
-        seen_ms: row.get::<_, Option<i64>>(4)?.map(unstored),
-    };
-    Ok((site, row.get(3)?))
+        ehr: clinic::value::Target::parse(&ehr).ok_or(DbError::Damaged {
+            what: "a site's EHR target",
+        })?,
+        seen_ms: row.get(4)?,
+    })
 }
-
-fn with_target((site, word): (Site, String)) -> Result<Site, DbError> {
-    let ehr = clinic::value::Target::parse(&word).ok_or(DbError::Damaged {
-        what: "a site's EHR target",
-    })?;
-    Ok(Site { ehr, ..site })
-}
-
-const COLUMNS: &str = "SELECT scope, name, zone, ehr, seen_ms FROM sites WHERE org = ?1";
 
 impl Txn<'_> {
     pub fn add_site(&mut self, site: &Site) -> Result<(), DbError> {
-        self.connection
-            .prepare_cached(
-                "INSERT INTO sites (org, scope, name, zone, ehr, added_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            )?
-            .execute(params![
+        self.sql.run(
+            "INSERT INTO sites (org, scope, name, zone, ehr, added_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            values![
                 self.org,
                 site.scope.0,
-                site.name,
-                site.zone,
+                &site.name,
+                &site.zone,
                 site.ehr.word(),
-                stored(self.now_ms)
-            ])?;
+                self.now_ms
+            ],
+        )?;
         Ok(())
     }
 
     pub fn site(&mut self, scope: ScopeId) -> Result<Option<Site>, DbError> {
-        let mut query = self.connection.prepare_cached(&format!("{COLUMNS} AND scope = ?2"))?;
-        query
-            .query_row(params![self.org, scope.0], site_from)
-            .optional()?
-            .map(with_target)
-            .transpose()
+        let row = self.sql.row(
+            "SELECT scope, name, zone, ehr, seen_ms FROM sites WHERE org = ?1 AND scope = ?2",
+            values![self.org, scope.0],
+        )?;
+        row.as_ref().map(site_from).transpose()
     }
 
     pub fn sites(&mut self) -> Result<Vec<Site>, DbError> {
-        let mut query = self
-            .connection
-            .prepare_cached(&format!("{COLUMNS} ORDER BY name, scope"))?;
-        let rows = query
-            .query_map(params![self.org], site_from)?
-            .collect::<Result<Vec<_>, _>>()?;
-        rows.into_iter().map(with_target).collect()
+        let rows = self.sql.rows(
+            "SELECT scope, name, zone, ehr, seen_ms FROM sites WHERE org = ?1 ORDER BY name, scope",
+            values![self.org],
+        )?;
+        rows.iter().map(site_from).collect()
     }
 
     /// Notes that an agent of the site was heard of now.
     pub fn note_seen(&mut self, scope: ScopeId) -> Result<(), DbError> {
-        self.connection
-            .prepare_cached("UPDATE sites SET seen_ms = ?3 WHERE org = ?1 AND scope = ?2")?
-            .execute(params![self.org, scope.0, stored(self.now_ms)])?;
+        self.sql.run(
+            "UPDATE sites SET seen_ms = ?3 WHERE org = ?1 AND scope = ?2",
+            values![self.org, scope.0, self.now_ms],
+        )?;
         Ok(())
     }
 
     pub fn site_figures(&mut self, scope: ScopeId) -> Result<SiteFigures, DbError> {
-        let mut accepted = self
-            .connection
-            .prepare_cached("SELECT COALESCE(SUM(counter), 0) FROM chains WHERE org = ?1 AND scope = ?2")?;
-        let mut quarantined = self.connection.prepare_cached(
+        let accepted = self.sql.one(
+            "SELECT CAST(COALESCE(SUM(counter), 0) AS BIGINT) FROM chains WHERE org = ?1 AND scope = ?2",
+            values![self.org, scope.0],
+        )?;
+        let quarantined = self.sql.one(
             "SELECT count(*) FROM changes WHERE org = ?1 AND standing = 1 \
              AND replica IN (SELECT replica FROM chains WHERE org = ?1 AND scope = ?2)",
+            values![self.org, scope.0],
         )?;
-        let key = params![self.org, scope.0];
-        let accepted: i64 = accepted.query_row(key, |row| row.get(0))?;
-        let quarantined: i64 = quarantined.query_row(key, |row| row.get(0))?;
         let mut roots = Lane::ALL.map(|lane| (lane, Hash([0; 32])));
         for (lane, root) in &mut roots {
             *root = proof::root(scope, *lane, self.bucket_sums(scope, *lane)?);
         }
         Ok(SiteFigures {
-            accepted: unstored(accepted),
-            quarantined: unstored(quarantined),
+            accepted: accepted.get(0)?,
+            quarantined: quarantined.get(0)?,
             roots,
         })
     }
 
     /// The short series of an incarnation's TEMP numbers, if it has one.
     pub fn series(&mut self, replica: ReplicaId) -> Result<Option<u32>, DbError> {
-        let mut query = self
-            .connection
-            .prepare_cached("SELECT series FROM series WHERE org = ?1 AND replica = ?2")?;
-        Ok(query
-            .query_row(params![self.org, replica.0], |row| row.get(0))
-            .optional()?)
+        let row = self.sql.row(
+            "SELECT series FROM series WHERE org = ?1 AND replica = ?2",
+            values![self.org, replica.0],
+        )?;
+        row.map(|row| row.get(0)).transpose()
     }
 
     /// Gives an incarnation its series, once; a number that was given is never given to another.
@@ -126,13 +114,15 @@ impl Txn<'_> {
         if let Some(series) = self.series(replica)? {
             return Ok(series);
         }
-        let mut last = self
-            .connection
-            .prepare_cached("SELECT COALESCE(MAX(series), 0) FROM series WHERE org = ?1")?;
-        let series: u32 = last.query_row(params![self.org], |row| row.get(0))?;
-        self.connection
-            .prepare_cached("INSERT INTO series (org, series, replica, scope) VALUES (?1, ?2, ?3, ?4)")?
-            .execute(params![self.org, series + 1, replica.0, scope.0])?;
-        Ok(series + 1)
+        let last = self.sql.one(
+            "SELECT COALESCE(MAX(series), 0) FROM series WHERE org = ?1",
+            values![self.org],
+        )?;
+        let series = last.get::<u32>(0)? + 1;
+        self.sql.run(
+            "INSERT INTO series (org, series, replica, scope) VALUES (?1, ?2, ?3, ?4)",
+            values![self.org, series, replica.0, scope.0],
+        )?;
+        Ok(series)
     }
 }

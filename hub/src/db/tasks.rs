@@ -2,9 +2,9 @@
 //! the feed. It knows no clinic: kinds, fields and facets are handed in.
 
 use clinic::index::Facet;
-use rusqlite::params;
 use sync_protocol::{FieldId, KindId, Lane};
 
+use super::sql::values;
 use super::*;
 
 /// Feed rows that one look takes in; a longer way is gone in several.
@@ -29,15 +29,13 @@ impl Txn<'_> {
         kind: KindId,
         field: FieldId,
     ) -> Result<BTreeSet<RecordId>, DbError> {
-        let mut query = self.connection.prepare_cached(
+        let rows = self.sql.rows(
             "SELECT DISTINCT links.target FROM facets \
              JOIN links ON links.org = facets.org AND links.record = facets.record \
              WHERE facets.org = ?1 AND facets.facet = ?2 AND links.kind = ?3 AND links.field = ?4",
+            values![self.org, facet.0, kind.0, field.0],
         )?;
-        let rows = query.query_map(params![self.org, facet.0, kind.0, field.0], |row| {
-            row.get(0).map(RecordId)
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        rows.iter().map(|row| row.get(0).map(RecordId)).collect()
     }
 
     /// What changed in a lane of a scope after a sequence. A record of the kind stands for what its field links to.
@@ -49,24 +47,18 @@ impl Txn<'_> {
         kind: KindId,
         field: FieldId,
     ) -> Result<Touched, DbError> {
-        let mut query = self.connection.prepare_cached(
+        let rows = self.sql.rows(
             "SELECT feed.sequence, COALESCE(links.target, feed.record) FROM feed \
              LEFT JOIN links ON links.org = feed.org AND links.record = feed.record \
                AND links.kind = ?5 AND links.field = ?6 \
              WHERE feed.org = ?1 AND feed.scope = ?2 AND feed.lane = ?3 AND feed.sequence > ?4 \
              ORDER BY feed.sequence LIMIT ?7",
+            values![self.org, scope.0, lane as i64, sequence, kind.0, field.0, ROWS_MAX],
         )?;
-        let key = params![
-            self.org,
-            scope.0,
-            lane as i64,
-            stored(sequence),
-            kind.0,
-            field.0,
-            ROWS_MAX
-        ];
-        let rows = query.query_map(key, |row| Ok((unstored(row.get(0)?), RecordId(row.get(1)?))))?;
-        let rows = rows.collect::<Result<Vec<_>, _>>()?;
+        let rows = rows
+            .iter()
+            .map(|row| Ok((row.get(0)?, row.get(1).map(RecordId)?)))
+            .collect::<Result<Vec<(u64, RecordId)>, DbError>>()?;
         Ok(Touched {
             sequence: rows.last().map_or(sequence, |(last, _)| *last),
             more: rows.len() as i64 == ROWS_MAX,

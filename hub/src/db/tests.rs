@@ -61,7 +61,7 @@ impl Store {
 
     async fn write<T: Send + 'static>(
         &self,
-        steps: impl FnOnce(&mut Txn<'_>) -> Result<T, HubError<DbError>> + Send + 'static,
+        steps: impl FnMut(&mut Txn<'_>) -> Result<T, HubError<DbError>> + Send + 'static,
     ) -> T {
         self.db.write(steps).await.unwrap()
     }
@@ -534,7 +534,7 @@ async fn a_search_takes_its_words_as_they_are() {
     store.push(SITE, one.push_after(0)).await;
     let find = async |wanted: Wanted| {
         store
-            .write(move |txn| Ok(txn.search(patient::KIND, &[vec![wanted]])?.len()))
+            .write(move |txn| Ok(txn.search(patient::KIND, &[vec![wanted.clone()]])?.len()))
             .await
     };
 
@@ -616,7 +616,7 @@ async fn listeners_hear_of_a_commit_with_the_scopes_it_touched_and_of_no_undone_
     store.write(move |txn| txn.author(&draft, Some(SITE))).await;
 
     let heard = commits.try_recv().unwrap();
-    assert_eq!(heard.scopes.iter().copied().collect::<Vec<_>>(), [SITE]);
+    assert_eq!(heard, Commit::Scopes(Arc::new(BTreeSet::from([SITE]))));
     assert!(commits.try_recv().is_err());
 }
 

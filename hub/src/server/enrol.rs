@@ -96,7 +96,10 @@ fn enrol_in(txn: &mut Txn<'_>, authority: &Authority, token: &EnrolmentToken, cs
         Refusal::Failed
     })?;
     txn.put_enrolment(agent, site.scope, *fingerprint(&certificate).as_bytes())?;
-    txn.use_token(kept.token, agent, key)?;
+    if !txn.use_token(kept.token, agent, key)? {
+        // Another request with this token was quicker.
+        return Err(Refusal::TokenUsed);
+    }
     txn.note_seen(site.scope)?;
 
     let organisation = txn.organisation();

@@ -9,15 +9,13 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use sync_protocol::ScopeId;
 use sync_protocol::wire::{BODY_MAX_BYTES, Page, PullReply, PullRequest, PushRequest};
-use tokio::sync::broadcast::Receiver;
-use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 
 use super::App;
 use super::body;
 use super::peer::Certificate;
 use super::refusal::Refusal;
-use crate::db::{self, Commit};
+use crate::db::{self, Woken};
 
 fn cbor(body: Vec<u8>) -> Response {
     ([(header::CONTENT_TYPE, "application/cbor")], body).into_response()
@@ -50,12 +48,12 @@ pub(super) async fn pull(State(app): State<App>, caller: Certificate, body: Body
     let wait = Duration::from_millis(request.wait_ms).min(Duration::from_secs(app.0.config.long_poll_max_secs));
     let until = Instant::now() + wait;
 
-    // Listening begins before the snapshot, so that no commit falls between them.
-    let mut commits = app.0.db.commits();
     let (site, series) = app.series(caller, &request).await?;
+    // Listening begins before the snapshot, so that no commit falls between them.
+    let woken = app.0.db.woken(&[site]);
     loop {
         let pages = app.pages(caller, request.clone()).await?;
-        if says_something(&pages, &request) || !app.wait(&mut commits, site, until).await {
+        if says_something(&pages, &request) || !app.wait(&woken, until).await {
             let reply = PullReply {
                 pages,
                 hub_ms: db::now_ms(),
@@ -129,19 +127,12 @@ impl App {
             .map_err(|refusal: Refusal| refusal.of_epoch(epoch))
     }
 
-    /// Waits for a commit that touches the scope. False when the time is up or the hub stops.
-    async fn wait(&self, commits: &mut Receiver<Commit>, site: ScopeId, until: Instant) -> bool {
-        loop {
-            let commit = tokio::select! {
-                commit = commits.recv() => commit,
-                () = tokio::time::sleep_until(until) => return false,
-                () = self.0.stop.cancelled() => return false,
-            };
-            match commit {
-                Ok(commit) if !commit.scopes.contains(&site) => {}
-                Ok(_) | Err(RecvError::Lagged(_)) => return true,
-                Err(RecvError::Closed) => return false,
-            }
+    /// Waits for a commit that concerns the caller. False when the time is up or the hub stops.
+    async fn wait(&self, woken: &Woken, until: Instant) -> bool {
+        tokio::select! {
+            () = woken.again() => true,
+            () = tokio::time::sleep_until(until) => false,
+            () = self.0.stop.cancelled() => false,
         }
     }
 }
