@@ -18,6 +18,7 @@ coded! {
         Hub = 4, "hub";
         Connector = 5, "EHR connector";
         Cli = 6, "command line";
+        Console = 7, "hub console";
     }
 }
 
@@ -43,8 +44,6 @@ coded! {
         MatchResult = 17, "result matched";
         Administer = 18, "administration";
         Message = 19, "message";
-        Link = 20, "records linked";
-        Unlink = 21, "records unlinked";
     }
 }
 

@@ -1,5 +1,6 @@
 //! What people do at the hub: sites, tokens, staff, patients, status. The same commands arrive over the local socket
-//! while the hub runs and straight from the command line while it does not; either way one function carries them out.
+//! while the hub runs, straight from the command line while it does not, and from the console's pages; one function
+//! carries them out. Each part has commands and replies of its own.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,77 +9,40 @@ use clinic::value::Target;
 use serde::{Deserialize, Serialize};
 use sync_protocol::ScopeId;
 use vault::Authority;
-use zeroize::Zeroizing;
 
 use crate::config::Config;
 use crate::db::Db;
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 
+mod by;
 mod patient;
 mod site;
 mod staff;
 mod status;
 
-pub use patient::{Edit, FoundPatient};
+pub use by::{AdminRole, By};
+pub use patient::{Edit, FoundPatient, PatientCommand, PatientReply};
+pub use site::{SiteCommand, SiteReply};
+pub use staff::{NewStaff, StaffCommand, StaffReply};
 pub use status::{SiteStatus, Status};
 
 /// What is asked. It may hold PHI or a passphrase, so it cannot be printed.
 #[derive(Serialize, Deserialize)]
-#[serde(tag = "command", rename_all = "kebab-case")]
+#[serde(tag = "about", rename_all = "kebab-case")]
 pub enum Command {
-    SiteAdd {
-        name: String,
-        zone: String,
-        rooms: Vec<String>,
-        ehr: Option<String>,
-    },
-    Token {
-        site: String,
-        valid_hours: u32,
-    },
-    Revoke {
-        agent: String,
-    },
-    StaffAdd {
-        login: String,
-        name: String,
-        role: String,
-        site: String,
-        passphrase: Zeroizing<String>,
-    },
-    PatientEdit(Edit),
-    PatientFind {
-        text: String,
-    },
+    Site(SiteCommand),
+    Staff(StaffCommand),
+    Patient(PatientCommand),
     Status,
 }
 
 /// What is answered.
 #[derive(Serialize, Deserialize)]
-#[serde(tag = "reply", rename_all = "kebab-case")]
+#[serde(tag = "about", rename_all = "kebab-case")]
 pub enum Reply {
-    Site {
-        site: String,
-        name: String,
-    },
-    Token {
-        token: Zeroizing<String>,
-        site: String,
-        expires: String,
-    },
-    Revoked {
-        agent: String,
-    },
-    Staff {
-        staff: String,
-    },
-    Edited {
-        patient: String,
-        changes: Vec<String>,
-    },
-    Patients {
-        patients: Vec<FoundPatient>,
-    },
+    Site(SiteReply),
+    Staff(StaffReply),
+    Patient(PatientReply),
     Status(Status),
 }
 
@@ -91,6 +55,18 @@ pub struct Admin {
     address: Option<String>,
     /// How the EHR takes a new site's tasks, unless said otherwise.
     ehr: Target,
+}
+
+impl Command {
+    /// Whether it changes anything; what does not, those may ask who only look.
+    fn changes(&self) -> bool {
+        match self {
+            Command::Site(command) => command.changes(),
+            Command::Staff(command) => command.changes(),
+            Command::Patient(command) => command.changes(),
+            Command::Status => false,
+        }
+    }
 }
 
 impl Admin {
@@ -108,22 +84,19 @@ impl Admin {
         }
     }
 
-    pub async fn carry_out(&self, command: Command) -> Result<Reply, Failure> {
-        match command {
-            Command::SiteAdd { name, zone, rooms, ehr } => self.add_site(name, zone, rooms, ehr).await,
-            Command::Token { site, valid_hours } => self.issue_token(&site, valid_hours).await,
-            Command::Revoke { agent } => self.revoke(&agent).await,
-            Command::StaffAdd {
-                login,
-                name,
-                role,
-                site,
-                passphrase,
-            } => self.add_staff(login, name, &role, &site, passphrase).await,
-            Command::PatientEdit(edit) => self.edit_patient(edit).await,
-            Command::PatientFind { text } => self.find_patients(&text).await,
-            Command::Status => self.status().await,
+    pub async fn carry_out(&self, by: By, command: Command) -> Result<Reply, Failure> {
+        if command.changes() && !by.may_change() {
+            return Err(Failure::new(
+                Exit::NotAllowed,
+                "this account may look and not change: ask an administrator",
+            ));
         }
+        Ok(match command {
+            Command::Site(command) => Reply::Site(self.about_sites(by, command).await?),
+            Command::Staff(command) => Reply::Staff(self.about_staff(by, command).await?),
+            Command::Patient(command) => Reply::Patient(self.about_patients(by, command).await?),
+            Command::Status => Reply::Status(self.status().await?),
+        })
     }
 }
 

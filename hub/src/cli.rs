@@ -5,11 +5,10 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
-use zeroize::Zeroizing;
 
-use crate::admin::{Admin, Command, Edit};
+use crate::admin::{Admin, By, Command, Reply};
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::home::{self, Home};
@@ -17,7 +16,11 @@ use crate::{log, service};
 
 mod local;
 mod passphrase;
+mod patient;
 mod show;
+mod site;
+mod staff;
+mod status;
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done; 1 failed; 2 wrong usage; 3 hub.toml unreadable or wrong; 4 a hub runs on this folder already; \
@@ -54,92 +57,23 @@ enum Verb {
     Run,
     /// Sites.
     #[command(subcommand)]
-    Site(SiteVerb),
+    Site(site::SiteVerb),
     /// Make a one-time token by which a site's agent enrols.
-    Token {
-        /// The site's id, as `site add` or `status` gave it.
-        #[arg(long)]
-        site: String,
-        #[arg(long, default_value_t = 24, value_name = "HOURS")]
-        valid_hours: u32,
-    },
+    Token(site::TokenArguments),
     /// Take an agent's enrolment back for good: a machine that was lost, stolen or replaced.
-    Revoke {
-        /// The agent's id, as `status` lists it.
-        agent: String,
-    },
+    Revoke(site::RevokeArguments),
     /// Staff, who sign in at their site, also while the line is cut.
     #[command(subcommand)]
-    Staff(StaffVerb),
+    Staff(staff::StaffVerb),
     /// Patients, as the hub holds them.
     #[command(subcommand)]
-    Patient(PatientVerb),
+    Patient(patient::PatientVerb),
     /// Show the sites, how far the hub has each, and what waits for the EHR.
     Status,
     /// Print the JSON schema of hub.toml, for editors that check as you type.
     Schema,
     /// Print the completions of a shell: mainstay-hub completions bash > /etc/bash_completion.d/mainstay-hub
     Completions { shell: clap_complete::Shell },
-}
-
-#[derive(Subcommand)]
-enum SiteVerb {
-    /// Add a site and its rooms.
-    Add {
-        name: String,
-        /// The site's time zone, by its IANA name.
-        #[arg(long, value_name = "America/Chicago")]
-        zone: String,
-        /// A room's name; may be given many times.
-        #[arg(long = "room", value_name = "NAME")]
-        rooms: Vec<String>,
-        /// Who enters into the EHR what the site sends there: the hub's connector, or people at the transcription screen.
-        /// Left out: machine if hub.toml names an EHR, else person.
-        #[arg(long, value_parser = ["machine", "person"])]
-        ehr: Option<String>,
-    },
-}
-
-#[derive(Subcommand)]
-enum StaffVerb {
-    /// Add somebody who works at a site. The passphrase is asked for, or read from a file.
-    Add {
-        login: String,
-        /// As "Family, Given".
-        #[arg(long)]
-        name: String,
-        #[arg(long, value_parser = ["front-desk", "nurse", "provider", "lead"])]
-        role: String,
-        /// The site's id.
-        #[arg(long)]
-        site: String,
-        /// A file whose first line is the passphrase; `-` reads standard input.
-        #[arg(long, value_name = "FILE")]
-        passphrase_file: Option<PathBuf>,
-    },
-}
-
-#[derive(Subcommand)]
-enum PatientVerb {
-    /// Find patients by name however spelled, birth date, phone number or identifier.
-    Find { text: String },
-    /// Change what the hub holds of a patient; sites hear of it with their next exchange.
-    Edit(EditArguments),
-}
-
-#[derive(Args)]
-struct EditArguments {
-    /// The patient's id, as `patient find` gave it.
-    patient: String,
-    #[arg(long)]
-    phone: Option<String>,
-    #[arg(long)]
-    email: Option<String>,
-    #[arg(long, value_name = "YYYY-MM-DD")]
-    birth_date: Option<String>,
-    /// What the patient is allergic to.
-    #[arg(long, value_name = "TEXT")]
-    add_allergy: Option<String>,
 }
 
 pub fn main() -> ExitCode {
@@ -167,40 +101,17 @@ fn act(cli: Cli) -> Result<(), Failure> {
             clap_complete::generate(shell, &mut Cli::command(), "mainstay-hub", &mut std::io::stdout());
             return Ok(());
         }
-        Verb::Site(SiteVerb::Add { name, zone, rooms, ehr }) => Command::SiteAdd { name, zone, rooms, ehr },
-        Verb::Token { site, valid_hours } => Command::Token { site, valid_hours },
-        Verb::Revoke { agent } => Command::Revoke { agent },
-        Verb::Staff(StaffVerb::Add {
-            login,
-            name,
-            role,
-            site,
-            passphrase_file,
-        }) => {
-            let passphrase = passphrase::read(passphrase_file.as_deref())?;
-            Command::StaffAdd {
-                login,
-                name,
-                role,
-                site,
-                passphrase,
-            }
-        }
-        Verb::Patient(PatientVerb::Find { text }) => Command::PatientFind { text },
-        Verb::Patient(PatientVerb::Edit(edit)) => Command::PatientEdit(Edit {
-            patient: edit.patient,
-            phone: edit.phone,
-            email: edit.email,
-            birth_date: edit.birth_date,
-            add_allergy: edit.add_allergy,
-        }),
+        Verb::Site(verb) => verb.command(),
+        Verb::Token(arguments) => arguments.command(),
+        Verb::Revoke(arguments) => arguments.command(),
+        Verb::Staff(verb) => verb.command()?,
+        Verb::Patient(verb) => verb.command(),
         Verb::Status => Command::Status,
     };
     let reply = runtime()?.block_on(send(&home, command))?;
-    let text: Zeroizing<String> = if cli.json {
-        show::json(&reply)?
-    } else {
-        show::text(&reply)
+    let text = match cli.json {
+        true => show::json(&reply)?,
+        false => show::text(&reply),
     };
     print(&text)
 }
@@ -230,7 +141,7 @@ fn run(home: &Home, json: bool) -> Result<(), Failure> {
 }
 
 /// To the running hub, or straight to the store.
-async fn send(home: &Home, command: Command) -> Result<crate::admin::Reply, Failure> {
+async fn send(home: &Home, command: Command) -> Result<Reply, Failure> {
     let config = Config::load(&home.config_file())?;
     let lock = match home.lock() {
         Ok(lock) => lock,
@@ -239,7 +150,7 @@ async fn send(home: &Home, command: Command) -> Result<crate::admin::Reply, Fail
     };
     let opened = home.open(&lock, &config)?;
     let admin = Admin::new(opened.db.clone(), opened.authority, &config, config.server.listen);
-    let outcome = admin.carry_out(command).await;
+    let outcome = admin.carry_out(By::CommandLine, command).await;
     opened.db.close();
     outcome
 }

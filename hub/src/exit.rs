@@ -21,6 +21,8 @@ pub enum Exit {
     StoreNotOpened = 6,
     NoSpace = 7,
     NotRunning = 12,
+    /// Only at the console: the account's role does not allow it.
+    NotAllowed = 13,
 }
 
 /// Why the program ends, and what to do about it. The message holds nothing of a patient.

@@ -11,7 +11,7 @@ use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admin::{Admin, Command, Reply};
+use crate::admin::{Admin, By, Command, Reply};
 use crate::config::Config;
 use crate::connectors::Connector;
 use crate::ehr::Reach;
@@ -155,7 +155,7 @@ async fn serve_local(listener: UnixListener, commands: Router, config: server::C
 }
 
 async fn command(State(admin): State<Admin>, Json(command): Json<Command>) -> Json<Outcome> {
-    Json(match admin.carry_out(command).await {
+    Json(match admin.carry_out(By::CommandLine, command).await {
         Ok(reply) => Outcome::Done(reply),
         Err(failure) => Outcome::Failed(failure),
     })

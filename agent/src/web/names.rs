@@ -151,6 +151,9 @@ impl Reading<'_, '_> {
 
     /// Who wrote: a person by name, a program by what it is.
     pub(super) fn who(&self, actor: Actor) -> Result<String, TxError> {
+        if Channel::of(actor) == Some(Channel::Console) {
+            return Ok("an administrator at the hub".to_owned());
+        }
         if !actor.who.is_nil() {
             let name = self.staff_name(actor.who)?;
             return Ok(name.unwrap_or_else(|| "somebody who is not known here".to_owned()));
@@ -162,6 +165,7 @@ impl Reading<'_, '_> {
             Some(Channel::Hub) => "the hub",
             Some(Channel::Connector) => "the EHR",
             Some(Channel::Cli) => "the hub’s command line",
+            Some(Channel::Console) => "the hub’s console",
             None => "a newer program",
         };
         Ok(program.to_owned())
@@ -170,7 +174,9 @@ impl Reading<'_, '_> {
     /// Where it was written: this site, the hub, or the site of the person who wrote it.
     pub(super) fn place(&self, actor: Actor, replica: ReplicaId) -> Result<String, TxError> {
         match Channel::of(actor) {
-            Some(Channel::Hub | Channel::Connector | Channel::Cli) => return Ok("At the hub".to_owned()),
+            Some(Channel::Hub | Channel::Connector | Channel::Cli | Channel::Console) => {
+                return Ok("At the hub".to_owned());
+            }
             Some(Channel::Page | Channel::Hl7 | Channel::Rule) | None => {}
         }
         let staff = self.state(actor.who)?.filter(|state| state.kind == staff::KIND);

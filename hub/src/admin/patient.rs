@@ -3,17 +3,41 @@
 
 use clinic::catalogue::{allergy, patient};
 use clinic::value::{AllergyStatement, BirthDate};
-use clinic::{Action, Channel, Writing};
+use clinic::{Action, Writing};
 use serde::{Deserialize, Serialize};
 use sync_protocol::hub::HubLedger;
 use sync_protocol::replica::Written;
 use sync_protocol::{Phi, RecordId, RecordState};
 
-use super::{Admin, Reply};
+use super::{Admin, By};
 use crate::db::{Txn, random};
 use crate::exit::{Exit, Failure};
 
 const CONTACT_MAX_CHARS: usize = 200;
+
+/// What is asked about patients, as the hub holds them.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "kebab-case")]
+pub enum PatientCommand {
+    Edit(Edit),
+    Find { text: String },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "reply", rename_all = "kebab-case")]
+pub enum PatientReply {
+    Edited { patient: String, changes: Vec<String> },
+    Found { patients: Vec<FoundPatient> },
+}
+
+impl PatientCommand {
+    pub(super) fn changes(&self) -> bool {
+        match self {
+            PatientCommand::Edit(_) => true,
+            PatientCommand::Find { .. } => false,
+        }
+    }
+}
 
 /// What to change of a patient. It holds PHI, so it cannot be printed.
 #[derive(Serialize, Deserialize)]
@@ -38,7 +62,14 @@ pub struct FoundPatient {
 }
 
 impl Admin {
-    pub(super) async fn find_patients(&self, text: &str) -> Result<Reply, Failure> {
+    pub(super) async fn about_patients(&self, by: By, command: PatientCommand) -> Result<PatientReply, Failure> {
+        match command {
+            PatientCommand::Edit(edit) => self.edit_patient(by, edit).await,
+            PatientCommand::Find { text } => self.find_patients(&text).await,
+        }
+    }
+
+    async fn find_patients(&self, text: &str) -> Result<PatientReply, Failure> {
         let words = clinic::index::search(text);
         if words.is_empty() {
             return Err(Failure::new(
@@ -52,17 +83,17 @@ impl Admin {
             .await?;
         let mut patients: Vec<_> = found.iter().map(FoundPatient::of).collect();
         patients.sort_by(|a, b| (&a.name, &a.patient).cmp(&(&b.name, &b.patient)));
-        Ok(Reply::Patients { patients })
+        Ok(PatientReply::Found { patients })
     }
 
-    pub(super) async fn edit_patient(&self, edit: Edit) -> Result<Reply, Failure> {
+    async fn edit_patient(&self, by: By, edit: Edit) -> Result<PatientReply, Failure> {
         let record = RecordId::parse(&edit.patient)
             .ok_or_else(|| Failure::new(Exit::Usage, "that is not a patient's id: see mainstay-hub patient find"))?;
         let wanted = Wanted::parse(&edit)?;
-        let written = self.db.write(move |txn| write_edit(txn, record, &wanted)).await?;
+        let written = self.db.write(move |txn| write_edit(txn, by, record, &wanted)).await?;
         let changes = written.iter().map(|written| written.change.to_string()).collect();
         tracing::info!(patient = %record, changes = written.len(), "a patient was edited at the hub");
-        Ok(Reply::Edited {
+        Ok(PatientReply::Edited {
             patient: record.to_string(),
             changes,
         })
@@ -123,12 +154,12 @@ impl Wanted {
     }
 }
 
-fn write_edit(txn: &mut Txn<'_>, record: RecordId, wanted: &Wanted) -> Result<Vec<Written>, Failure> {
+fn write_edit(txn: &mut Txn<'_>, by: By, record: RecordId, wanted: &Wanted) -> Result<Vec<Written>, Failure> {
     let state = txn
         .state(record)?
         .filter(|state| state.kind == patient::KIND)
         .ok_or_else(|| Failure::failed(format!("there is no patient {record}: see mainstay-hub patient find")))?;
-    let (actor, now_ms) = (Channel::Cli.program(), txn.now_ms() as i64);
+    let (actor, now_ms) = (by.actor(), txn.now_ms() as i64);
     let mut written = Vec::new();
 
     let mut draft = Writing::new(patient::KIND, record, Action::Edit, actor, now_ms);

@@ -2,11 +2,13 @@
 
 use clinic::catalogue::{room, site};
 use clinic::value::Target;
-use clinic::{Action, Channel, Writing};
+use clinic::{Action, Writing};
+use serde::{Deserialize, Serialize};
 use sync_protocol::{RecordId, ScopeId};
 use vault::EnrolmentToken;
+use zeroize::Zeroizing;
 
-use super::{Admin, Reply, iso, no_such_site, parse_site};
+use super::{Admin, By, iso, no_such_site, parse_site};
 use crate::db::{Site, TokenRow, random};
 use crate::exit::{Exit, Failure};
 
@@ -14,15 +16,68 @@ const NAME_MAX_CHARS: usize = 120;
 const ROOMS_MAX: usize = 200;
 const TOKEN_VALID_MAX_HOURS: u32 = 24 * 30;
 
-impl Admin {
-    /// Writes the site and its rooms, and begins their scope.
-    pub(super) async fn add_site(
-        &self,
+/// What is asked about sites and their agents.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "kebab-case")]
+pub enum SiteCommand {
+    Add {
         name: String,
         zone: String,
         rooms: Vec<String>,
         ehr: Option<String>,
-    ) -> Result<Reply, Failure> {
+    },
+    Token {
+        site: String,
+        valid_hours: u32,
+    },
+    Revoke {
+        agent: String,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "reply", rename_all = "kebab-case")]
+pub enum SiteReply {
+    Added {
+        site: String,
+        name: String,
+    },
+    Token {
+        token: Zeroizing<String>,
+        site: String,
+        expires: String,
+    },
+    Revoked {
+        agent: String,
+    },
+}
+
+impl SiteCommand {
+    pub(super) fn changes(&self) -> bool {
+        match self {
+            SiteCommand::Add { .. } | SiteCommand::Token { .. } | SiteCommand::Revoke { .. } => true,
+        }
+    }
+}
+
+impl Admin {
+    pub(super) async fn about_sites(&self, by: By, command: SiteCommand) -> Result<SiteReply, Failure> {
+        match command {
+            SiteCommand::Add { name, zone, rooms, ehr } => self.add_site(by, name, zone, rooms, ehr).await,
+            SiteCommand::Token { site, valid_hours } => self.issue_token(&site, valid_hours).await,
+            SiteCommand::Revoke { agent } => self.revoke(&agent).await,
+        }
+    }
+
+    /// Writes the site and its rooms, and begins their scope.
+    async fn add_site(
+        &self,
+        by: By,
+        name: String,
+        zone: String,
+        rooms: Vec<String>,
+        ehr: Option<String>,
+    ) -> Result<SiteReply, Failure> {
         let name = named("the site's name", &name)?;
         let rooms = rooms
             .iter()
@@ -53,15 +108,15 @@ impl Admin {
             ehr,
             seen_ms: None,
         };
-        self.db.write(move |txn| write_site(txn, &added, &rooms)).await?;
+        self.db.write(move |txn| write_site(txn, by, &added, &rooms)).await?;
         tracing::info!(site = %scope, "a site was added");
-        Ok(Reply::Site {
+        Ok(SiteReply::Added {
             site: scope.to_string(),
             name,
         })
     }
 
-    pub(super) async fn issue_token(&self, site: &str, valid_hours: u32) -> Result<Reply, Failure> {
+    async fn issue_token(&self, site: &str, valid_hours: u32) -> Result<SiteReply, Failure> {
         if !(1..=TOKEN_VALID_MAX_HOURS).contains(&valid_hours) {
             return Err(Failure::new(
                 Exit::Usage,
@@ -95,7 +150,7 @@ impl Admin {
             })
             .await?;
         tracing::info!(site = %scope, valid_hours, "a token was issued");
-        Ok(Reply::Token {
+        Ok(SiteReply::Token {
             token: token.render(),
             site: scope.to_string(),
             expires: iso(expires_ms),
@@ -103,7 +158,7 @@ impl Admin {
     }
 
     /// The agent is refused from its next request on; a pull that is held now is its last.
-    pub(super) async fn revoke(&self, agent: &str) -> Result<Reply, Failure> {
+    async fn revoke(&self, agent: &str) -> Result<SiteReply, Failure> {
         let id = RecordId::parse(agent).ok_or_else(|| {
             Failure::new(
                 Exit::Usage,
@@ -117,12 +172,12 @@ impl Admin {
             )));
         }
         tracing::warn!(agent = %id, "an agent's enrolment was revoked");
-        Ok(Reply::Revoked { agent: id.to_string() })
+        Ok(SiteReply::Revoked { agent: id.to_string() })
     }
 }
 
-fn write_site(txn: &mut crate::db::Txn<'_>, added: &Site, rooms: &[String]) -> Result<(), Failure> {
-    let (actor, now_ms) = (Channel::Cli.program(), txn.now_ms() as i64);
+fn write_site(txn: &mut crate::db::Txn<'_>, by: By, added: &Site, rooms: &[String]) -> Result<(), Failure> {
+    let (actor, now_ms) = (by.actor(), txn.now_ms() as i64);
     let record = RecordId(added.scope.0);
     txn.add_site(added)?;
     let draft = Writing::new(site::KIND, record, Action::Administer, actor, now_ms)

@@ -7,12 +7,13 @@ use argon2::password_hash::phc::PasswordHash;
 use clinic::catalogue::staff;
 use clinic::index::{Wanted, login_term};
 use clinic::value::Role;
-use clinic::{Action, Channel, Writing};
+use clinic::{Action, Writing};
+use serde::{Deserialize, Serialize};
 use sync_protocol::RecordId;
 use zeroize::Zeroizing;
 
 use super::site::named;
-use super::{Admin, Reply, no_such_site, parse_site};
+use super::{Admin, By, no_such_site, parse_site};
 use crate::db::random;
 use crate::exit::{Exit, Failure};
 
@@ -20,25 +21,62 @@ const LOGIN_MAX_CHARS: usize = 64;
 const PASSPHRASE_MIN_CHARS: usize = 8;
 const PASSPHRASE_MAX_BYTES: usize = 256;
 
+/// What is asked about the people who work at sites.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "kebab-case")]
+pub enum StaffCommand {
+    Add(NewStaff),
+}
+
+/// Somebody who is to work at a site.
+#[derive(Serialize, Deserialize)]
+pub struct NewStaff {
+    pub login: String,
+    pub name: String,
+    pub role: String,
+    pub site: String,
+    pub passphrase: Zeroizing<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "reply", rename_all = "kebab-case")]
+pub enum StaffReply {
+    Added { staff: String },
+}
+
+impl StaffCommand {
+    pub(super) fn changes(&self) -> bool {
+        match self {
+            StaffCommand::Add(_) => true,
+        }
+    }
+}
+
 impl Admin {
-    pub(super) async fn add_staff(
-        &self,
-        login: String,
-        name: String,
-        role: &str,
-        site: &str,
-        passphrase: Zeroizing<String>,
-    ) -> Result<Reply, Failure> {
+    pub(super) async fn about_staff(&self, by: By, command: StaffCommand) -> Result<StaffReply, Failure> {
+        match command {
+            StaffCommand::Add(new) => self.add_staff(by, new).await,
+        }
+    }
+
+    async fn add_staff(&self, by: By, new: NewStaff) -> Result<StaffReply, Failure> {
+        let NewStaff {
+            login,
+            name,
+            role,
+            site,
+            passphrase,
+        } = new;
         let login = parse_login(&login)?;
         let name = named("the name", &name)?;
-        let role = Role::parse(role).ok_or_else(|| {
+        let role = Role::parse(&role).ok_or_else(|| {
             let words: Vec<_> = Role::ALL.iter().map(|role| role.word()).collect();
             Failure::new(
                 Exit::Usage,
                 format!("\"{role}\" is no role: give one of {}", words.join(", ")),
             )
         })?;
-        let scope = parse_site(site)?;
+        let scope = parse_site(&site)?;
         refuse_weak(&passphrase)?;
         let credential = tokio::task::spawn_blocking(move || hash(&passphrase))
             .await
@@ -56,24 +94,18 @@ impl Admin {
                         "the login \"{login}\" is taken: choose another one"
                     )));
                 }
-                let draft = Writing::new(
-                    staff::KIND,
-                    record,
-                    Action::Administer,
-                    Channel::Cli.program(),
-                    txn.now_ms() as i64,
-                )
-                .set(staff::LOGIN, &login)
-                .set(staff::NAME, &name)
-                .set(staff::ROLE, &role)
-                .set(staff::CREDENTIAL, &credential)
-                .set(staff::SITE, &RecordId(scope.0));
+                let draft = Writing::new(staff::KIND, record, Action::Administer, by.actor(), txn.now_ms() as i64)
+                    .set(staff::LOGIN, &login)
+                    .set(staff::NAME, &name)
+                    .set(staff::ROLE, &role)
+                    .set(staff::CREDENTIAL, &credential)
+                    .set(staff::SITE, &RecordId(scope.0));
                 txn.author(&draft.done(), Some(scope))?;
                 Ok(())
             })
             .await?;
         tracing::info!(staff = %record, site = %scope, "staff was added");
-        Ok(Reply::Staff {
+        Ok(StaffReply::Added {
             staff: record.to_string(),
         })
     }

@@ -7,7 +7,7 @@ use clinic::task::TaskState;
 use serde::{Deserialize, Serialize};
 use sync_protocol::{Hash, Lane};
 
-use super::{Admin, Reply, iso};
+use super::{Admin, iso};
 use crate::db::{Agent, Site, SiteFigures};
 use crate::exit::Failure;
 
@@ -65,7 +65,7 @@ pub struct Roots {
 }
 
 impl Admin {
-    pub(super) async fn status(&self) -> Result<Reply, Failure> {
+    pub(super) async fn status(&self) -> Result<Status, Failure> {
         let epoch = self.db.organisation().epoch.to_string();
         let status = self.db.read(move |txn| {
             let mut sites = Vec::new();
@@ -86,7 +86,7 @@ impl Admin {
                 warnings: Warning::of_custody().into_iter().collect(),
             })
         });
-        Ok(Reply::Status(status.await?))
+        status.await
     }
 }
 
