@@ -8,6 +8,7 @@ pub mod catalogue;
 pub mod flow;
 pub mod hl7;
 pub mod index;
+pub mod linking;
 pub mod matching;
 pub mod numbering;
 pub mod policy;

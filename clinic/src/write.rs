@@ -44,6 +44,8 @@ coded! {
         MatchResult = 17, "result matched";
         Administer = 18, "administration";
         Message = 19, "message";
+        Link = 20, "records linked";
+        Unlink = 21, "records unlinked";
     }
 }
 
