@@ -4,7 +4,6 @@
 //! It refuses to guess: a number counts only together with who assigned it, an empty field says nothing, and a value
 //! that the clinic has no word for is left in the original.
 
-mod following;
 mod person;
 mod results;
 mod when;
@@ -12,11 +11,11 @@ mod when;
 use formats::hl7::{Designator, ErrorCode, Header, Hl7Error, Message, MessageType, SegmentId, Sent};
 use sync_protocol::Phi;
 
-pub use following::{LastSaid, Noted, follow};
 pub use person::{CoverageSaid, PatientSaid, agreement, carries, identity_of, person_numbers};
 pub use results::{PatientReports, ReportSaid};
 pub use when::{EventTime, at_ms, event_time};
 
+pub use crate::following::{LastSaid, Noted, follow};
 use crate::value::{AllergyStatement, Identifier};
 
 /// Longest list of one kind in one message; longer ones are refused, never cut, since what would be cut may be an allergy.

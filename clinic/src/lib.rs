@@ -4,8 +4,10 @@
 //! Nothing in this crate reads a clock, draws a random number, does I/O or is async. A program asks it and stores what
 //! it answers.
 
+pub mod booking;
 pub mod catalogue;
 pub mod flow;
+pub mod following;
 pub mod hl7;
 pub mod index;
 pub mod linking;

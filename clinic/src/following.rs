@@ -1,5 +1,7 @@
-//! How a source that repeats itself is followed: every message is compared with what the same source said before it, so
+//! How a source that repeats itself is followed: every word is compared with what the same source said before it, so
 //! that an old value said again undoes nobody's correction, and a null empties only what the source itself had said.
+
+use std::collections::BTreeMap;
 
 use formats::hl7::Sent;
 use sync_protocol::cbor::Raw;
@@ -14,7 +16,8 @@ use crate::write::Writing;
 /// What a source last said of one field of one record.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LastSaid {
-    /// The change that wrote it; nil when it agreed with what stood and wrote nothing.
+    /// The change that wrote it. When it agreed with what stood and wrote nothing: nil of a sender of messages, the change
+    /// it agreed with of a partner that keeps a copy.
     pub change: ChangeId,
     pub value: Raw,
 }
@@ -24,9 +27,24 @@ pub struct LastSaid {
 pub struct Noted {
     pub field: FieldId,
     pub value: Raw,
-    /// Whether the change writes it; else nil is remembered as its change.
+    /// Whether the change writes it; else `agrees` is remembered as its change.
     pub written: bool,
+    /// The change whose value it agrees with; nil when there is none, and always of a sender of messages.
+    pub agrees: ChangeId,
 }
+
+impl Noted {
+    /// What the source has said now, once the change is written.
+    pub fn said(self, change: Option<ChangeId>) -> LastSaid {
+        LastSaid {
+            change: change.filter(|_| self.written).unwrap_or(self.agrees),
+            value: self.value,
+        }
+    }
+}
+
+/// The last words of one source of one record, by field.
+pub type LastWords = BTreeMap<FieldId, LastSaid>;
 
 /// Adds to `writing` what a source says of a field, if it says anything new. `state` is the record as it is shown, and
 /// `same` tells whether two values mean the same however they are written.
@@ -51,6 +69,7 @@ pub fn follow<T: Value>(
             field: field.id,
             value: value.to_raw(),
             written,
+            agrees: ChangeId::NIL,
         })
     };
     match last {
@@ -62,6 +81,55 @@ pub fn follow<T: Value>(
         Some(_) | None if stands(field, state, value, same) => (writing, noted(false)),
         Some(_) | None => (writing.set(field, value), noted(true)),
     }
+}
+
+/// As [`follow`], for a partner that keeps a copy of the record and is asked for it again and again.
+///
+/// It may write a value in its own form, which is no new word. Where its copy agrees with what stands, it is taken to have
+/// seen that value: its next word replaces it, and stands beside whatever a person has written since.
+pub fn follow_copy<T: Value>(
+    writing: Writing,
+    field: Field<T>,
+    state: Option<&RecordState>,
+    sent: &Sent<T>,
+    last: Option<&LastSaid>,
+    same: fn(&T, &T) -> bool,
+) -> (Writing, Option<Noted>) {
+    let value = match sent {
+        Sent::Nothing => return (writing, None),
+        Sent::Null => return empty(writing, field, state, last),
+        Sent::Value(value) => value,
+    };
+    let before = last.and_then(|last| T::from_raw(&last.value));
+    if before.is_some_and(|before| same(&before, value)) {
+        return (writing, None);
+    }
+    let noted = |written, agrees| {
+        Some(Noted {
+            field: field.id,
+            value: value.to_raw(),
+            written,
+            agrees,
+        })
+    };
+    let live = state
+        .and_then(|state| state.register(field.id))
+        .map(|register| &register.values);
+    let own = last.and_then(|last| live?.get_key_value(&last.change));
+    if own.is_none() && stands(field, state, value, same) {
+        let alike = live
+            .into_iter()
+            .flatten()
+            .filter(|(_, one)| T::from_raw(&one.value).is_some_and(|one| same(&one, value)));
+        let agrees = alike.max_by_key(|(_, one)| (one.origin.at, one.origin.dot));
+        return (writing, noted(false, agrees.map_or(ChangeId::NIL, |(id, _)| *id)));
+    }
+    let before = match (own, last.filter(|last| !last.change.is_nil())) {
+        (Some((id, one)), _) => Some((*id, one.value.clone())),
+        (None, Some(last)) => Some((last.change, last.value.clone())),
+        (None, None) => None,
+    };
+    (writing.follow(field, value, before), noted(true, ChangeId::NIL))
 }
 
 fn stands<T: Value>(field: Field<T>, state: Option<&RecordState>, value: &T, same: fn(&T, &T) -> bool) -> bool {
@@ -90,6 +158,7 @@ fn empty<T: Value>(
             field: field.id,
             value: Raw::null(),
             written,
+            agrees: ChangeId::NIL,
         })
     };
     let live = state.and_then(|state| state.register(field.id));
