@@ -11,7 +11,7 @@ use crate::ids::{ChangeId, Dot, EpochId, Hash, KindId, Lane, RecordId, ReplicaId
 use crate::proof::{self, ProofKey, Sum};
 use crate::replica::Written;
 use crate::state::RecordState;
-use crate::wire::{Cursor, Page, PullRequest, PushReply, PushRequest, Row};
+use crate::wire::{Cursor, Page, PullRequest, PushReply, PushRequest, Row, Willing};
 
 /// The end of one replica's chain as the hub holds it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,6 +41,25 @@ pub struct KeptChange {
     pub standing: Standing,
 }
 
+/// How a record stands in a scope's feed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RowStanding {
+    Live,
+    /// The scope no longer needs it; it goes when a replica of the scope is willing.
+    Offered,
+    /// It has left the scope. The row stays, so that every replica hears of it.
+    Gone,
+}
+
+impl RowStanding {
+    pub fn is_in_scope(self) -> bool {
+        match self {
+            RowStanding::Live | RowStanding::Offered => true,
+            RowStanding::Gone => false,
+        }
+    }
+}
+
 /// The hub's storage, inside one transaction that the caller commits or rolls back as a whole.
 pub trait HubLedger {
     type Error;
@@ -61,9 +80,20 @@ pub trait HubLedger {
     fn state(&mut self, record: RecordId) -> Result<Option<RecordState>, Self::Error>;
     fn put_state(&mut self, state: &RecordState) -> Result<(), Self::Error>;
 
-    fn scopes_of(&mut self, record: RecordId) -> Result<Vec<ScopeId>, Self::Error>;
-    /// Puts the record's row at the tail of the feed, making it if it is new, and answers its sequence.
-    fn move_to_tail(&mut self, scope: ScopeId, lane: Lane, record: RecordId) -> Result<u64, Self::Error>;
+    /// The scopes whose feeds have a row of the record, and how it stands there.
+    fn rows_of(&mut self, record: RecordId) -> Result<Vec<(ScopeId, RowStanding)>, Self::Error>;
+    /// The sequence and standing of the record's row.
+    fn row(&mut self, scope: ScopeId, lane: Lane, record: RecordId) -> Result<Option<(u64, RowStanding)>, Self::Error>;
+    /// Puts the record's row, as it is to stand, at the tail of the feed; makes it if it is new.
+    fn move_to_tail(
+        &mut self,
+        scope: ScopeId,
+        lane: Lane,
+        record: RecordId,
+        standing: RowStanding,
+    ) -> Result<(), Self::Error>;
+    /// Whether a change on the record by a replica of this site is set apart.
+    fn has_quarantined(&mut self, site: ScopeId, record: RecordId) -> Result<bool, Self::Error>;
     /// The feed's last sequence and its generation.
     fn feed_head(&mut self, scope: ScopeId, lane: Lane) -> Result<(u64, u64), Self::Error>;
     /// Rows after a sequence, in order, as many as fit, at least one if there is one.
@@ -125,6 +155,8 @@ pub struct Rulebook<'a> {
     pub admit: &'a dyn Fn(&Header, &Payload) -> Result<(), u16>,
     /// The lane of a kind; unknown kinds travel last.
     pub lane: &'a dyn Fn(KindId) -> Lane,
+    /// Whether a record of the kind enters the scope of a site that writes on it; others are in a scope that every site has.
+    pub enters_site: &'a dyn Fn(KindId) -> bool,
     pub key: &'a ProofKey,
 }
 
@@ -367,22 +399,29 @@ fn publish<L: HubLedger>(
     let bucket = proof::bucket_of(state.record);
     let plus = rulebook.key.leaf(state);
     let minus = before.map_or(Sum::default(), |before| rulebook.key.leaf(before));
-    let mut scopes = ledger.scopes_of(state.record)?;
-    for scope in &scopes {
+    let mut rows = ledger.rows_of(state.record)?;
+    rows.retain(|(_, standing)| standing.is_in_scope());
+    for (scope, _) in &rows {
         ledger.add_to_bucket(*scope, lane, bucket, plus, minus)?;
     }
-    if let Some(scope) = enter.filter(|scope| !scopes.contains(scope)) {
-        ledger.add_to_bucket(scope, lane, bucket, plus, Sum::default())?;
-        scopes.push(scope);
-        scopes.sort();
+    if let Some(scope) = enter.filter(|_| (rulebook.enters_site)(state.kind)) {
+        match rows.iter_mut().find(|(held, _)| *held == scope) {
+            // Whoever writes on it needs it.
+            Some((_, standing)) => *standing = RowStanding::Live,
+            None => {
+                ledger.add_to_bucket(scope, lane, bucket, plus, Sum::default())?;
+                rows.push((scope, RowStanding::Live));
+            }
+        }
     }
-    for scope in scopes {
-        ledger.move_to_tail(scope, lane, state.record)?;
+    rows.sort_by_key(|(scope, _)| *scope);
+    for (scope, standing) in rows {
+        ledger.move_to_tail(scope, lane, state.record, standing)?;
     }
     Ok(())
 }
 
-/// Enters a record as it stands into a scope. Nothing happens when it is in it already.
+/// Enters a record as it stands into a scope; an offer to forget it is taken back. Nothing happens when it is in it already.
 pub fn enter<L: HubLedger>(
     ledger: &mut L,
     rulebook: &Rulebook<'_>,
@@ -392,19 +431,80 @@ pub fn enter<L: HubLedger>(
     let Some(state) = ledger.state(record)? else {
         return Ok(());
     };
-    if ledger.scopes_of(record)?.contains(&scope) {
-        return Ok(());
-    }
     let lane = (rulebook.lane)(state.kind);
-    ledger.add_to_bucket(
+    match ledger.row(scope, lane, record)? {
+        Some((_, RowStanding::Live)) => return Ok(()),
+        Some((_, RowStanding::Offered)) => {}
+        Some((_, RowStanding::Gone)) | None => {
+            let leaf = rulebook.key.leaf(&state);
+            ledger.add_to_bucket(scope, lane, proof::bucket_of(record), leaf, Sum::default())?;
+        }
+    }
+    ledger.move_to_tail(scope, lane, record, RowStanding::Live)?;
+    Ok(())
+}
+
+/// Offers a scope to forget a record. It stays in the scope, and is counted, until a replica of the scope is willing.
+pub fn offer<L: HubLedger>(
+    ledger: &mut L,
+    rulebook: &Rulebook<'_>,
+    scope: ScopeId,
+    record: RecordId,
+) -> Result<(), HubError<L::Error>> {
+    let Some(state) = ledger.state(record)? else {
+        return Ok(());
+    };
+    let lane = (rulebook.lane)(state.kind);
+    if let Some((_, RowStanding::Live)) = ledger.row(scope, lane, record)? {
+        ledger.move_to_tail(scope, lane, record, RowStanding::Offered)?;
+    }
+    Ok(())
+}
+
+/// Takes what a replica of the site is willing to forget: where the row still is the offer that it agrees to, and nothing
+/// of the site's on the record is set apart, the record leaves the scope. Answers how many did.
+pub fn handle_willing<L: HubLedger>(
+    ledger: &mut L,
+    rulebook: &Rulebook<'_>,
+    site: ScopeId,
+    request: &PullRequest,
+) -> Result<usize, HubError<L::Error>> {
+    if request.epoch != ledger.epoch()? {
+        return Err(HubError::OtherEpoch);
+    }
+    chain_of(ledger, request.replica, site)?;
+    let mut gone = 0;
+    for willing in &request.willing {
+        if willing.scope != site {
+            return Err(HubError::ForeignScope);
+        }
+        gone += usize::from(forget(ledger, rulebook, willing)?);
+    }
+    Ok(gone)
+}
+
+fn forget<L: HubLedger>(
+    ledger: &mut L,
+    rulebook: &Rulebook<'_>,
+    willing: &Willing,
+) -> Result<bool, HubError<L::Error>> {
+    let Willing {
         scope,
         lane,
-        proof::bucket_of(record),
-        rulebook.key.leaf(&state),
-        Sum::default(),
-    )?;
-    ledger.move_to_tail(scope, lane, record)?;
-    Ok(())
+        record,
+        sequence,
+    } = *willing;
+    let Some(state) = ledger.state(record)? else {
+        return Ok(false);
+    };
+    let offered = ledger.row(scope, lane, record)? == Some((sequence, RowStanding::Offered));
+    if !offered || ledger.has_quarantined(scope, record)? {
+        return Ok(false);
+    }
+    let leaf = rulebook.key.leaf(&state);
+    ledger.add_to_bucket(scope, lane, proof::bucket_of(record), Sum::default(), leaf)?;
+    ledger.move_to_tail(scope, lane, record, RowStanding::Gone)?;
+    Ok(true)
 }
 
 /// Writes a change of the hub's own, and enters the record into a scope if one is given.
@@ -481,10 +581,12 @@ pub fn release<L: HubLedger>(
 }
 
 /// Answers a pull from one snapshot: a page for every lane that has something, higher lanes first, within the asked
-/// budget. A lane at its head gets an empty page with its root, so that every completed pull is a proof.
+/// budget. A lane at its head gets an empty page with its root, so that every completed pull is a proof. `shared` are the
+/// scopes that a replica of the site may pull beside the site's own.
 pub fn handle_pull<L: HubLedger>(
     ledger: &mut L,
     site: ScopeId,
+    shared: &[ScopeId],
     request: &PullRequest,
 ) -> Result<Vec<Page>, HubError<L::Error>> {
     let epoch = ledger.epoch()?;
@@ -497,7 +599,7 @@ pub fn handle_pull<L: HubLedger>(
     let mut left = request.bytes_max;
     let mut pages = Vec::new();
     for cursor in cursors {
-        if cursor.scope != site {
+        if cursor.scope != site && !shared.contains(&cursor.scope) {
             return Err(HubError::ForeignScope);
         }
         if left == 0 {

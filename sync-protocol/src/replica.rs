@@ -7,7 +7,8 @@ use crate::change::{Change, Header, Payload, genesis};
 use crate::ids::{ChangeId, Dot, EpochId, Hash, Lane, RecordId, ReplicaId, ScopeId};
 use crate::proof::{self, ProofKey, Sum};
 use crate::state::RecordState;
-use crate::wire::{Cursor, Page, PullRequest, PushReply, PushRequest};
+use crate::vector::VersionVector;
+use crate::wire::{Cursor, Page, PullRequest, PushReply, PushRequest, Row, Told, WILLING_MAX, Willing};
 use crate::{CHANGE_MAX_BYTES, HybridTime};
 
 /// What the replica knows of itself.
@@ -47,6 +48,8 @@ pub struct Place {
     pub scope: ScopeId,
     pub lane: Lane,
     pub sequence: u64,
+    /// The hub asks whether the record may go.
+    pub offered: bool,
 }
 
 /// The agent's storage, inside one transaction that the caller commits or rolls back as a whole.
@@ -72,7 +75,17 @@ pub trait ReplicaLedger {
     fn note_quarantined(&mut self, counter: u64, reason: u16) -> Result<(), Self::Error>;
 
     fn base(&mut self, record: RecordId) -> Result<Option<RecordState>, Self::Error>;
+    /// Where the base is counted; none when its scope has let go of it and it is kept for an own change that is still to be
+    /// pushed.
+    fn place(&mut self, record: RecordId) -> Result<Option<Place>, Self::Error>;
     fn put_base(&mut self, place: Place, state: &RecordState) -> Result<(), Self::Error>;
+    /// Keeps the base and no longer counts it.
+    fn let_go(&mut self, record: RecordId) -> Result<(), Self::Error>;
+    /// Removes the base, what is shown, and the content of own changes on the record, so that nothing of it can be read
+    /// here any more. The chain still verifies.
+    fn purge(&mut self, record: RecordId) -> Result<(), Self::Error>;
+    /// Records that the hub offers to forget, with their places, at most so many.
+    fn offers(&mut self, at_most: usize) -> Result<Vec<(RecordId, Place)>, Self::Error>;
     /// Base and pending, merged.
     fn shown(&mut self, record: RecordId) -> Result<Option<RecordState>, Self::Error>;
     fn put_shown(&mut self, state: &RecordState) -> Result<(), Self::Error>;
@@ -265,20 +278,65 @@ pub fn handle_push_reply<L: ReplicaLedger>(
     Ok(comparison)
 }
 
-/// Asks for everything after the cursors that the ledger holds.
+/// Asks for everything after the cursors that the ledger holds, and agrees to the offers to forget that nothing here
+/// speaks against: no own change on the record is still to be pushed, and `needed` says that nobody works with it.
 pub fn next_pull<L: ReplicaLedger>(
     ledger: &mut L,
     bytes_max: u64,
     wait_ms: u64,
+    mut needed: impl FnMut(&mut L, RecordId) -> Result<bool, L::Error>,
 ) -> Result<PullRequest, ReplicaError<L::Error>> {
     let head = ledger.head()?;
+    let mut willing = Vec::new();
+    for (record, place) in ledger.offers(WILLING_MAX)? {
+        if has_unpushed(ledger, &head, record)? || needed(ledger, record)? {
+            continue;
+        }
+        willing.push(Willing {
+            scope: place.scope,
+            lane: place.lane,
+            record,
+            sequence: place.sequence,
+        });
+    }
     Ok(PullRequest {
         epoch: head.epoch,
         replica: head.replica,
         cursors: ledger.cursors()?,
         bytes_max,
         wait_ms,
+        willing,
     })
+}
+
+/// Follows the lanes that the hub names, from nothing where they are new. Answers whether any was.
+pub fn follow<L: ReplicaLedger>(ledger: &mut L, lanes: &[(ScopeId, Lane)]) -> Result<bool, ReplicaError<L::Error>> {
+    let known = ledger.cursors()?;
+    let mut new = false;
+    for (scope, lane) in lanes {
+        if known.iter().any(|c| c.scope == *scope && c.lane == *lane) {
+            continue;
+        }
+        ledger.set_cursor(&Cursor {
+            scope: *scope,
+            lane: *lane,
+            generation: 0,
+            sequence: 0,
+        })?;
+        new = true;
+    }
+    Ok(new)
+}
+
+fn has_unpushed<L: ReplicaLedger>(
+    ledger: &mut L,
+    head: &ReplicaHead,
+    record: RecordId,
+) -> Result<bool, ReplicaError<L::Error>> {
+    let pending = ledger.pending(record)?;
+    Ok(pending
+        .iter()
+        .any(|own| own.header.dot.replica == head.replica && own.header.dot.counter > head.accepted))
 }
 
 /// What became of a page.
@@ -330,14 +388,7 @@ pub fn handle_page<L: ReplicaLedger>(
 
     let mut applied = Applied::default();
     for row in &page.rows {
-        let place = Place {
-            scope: page.scope,
-            lane: page.lane,
-            sequence: row.sequence,
-        };
-        applied.settled += take_base(ledger, key, place, &row.state)?;
-        applied.records.push(row.state.record);
-        applied.latest = applied.latest.max(latest_time(&row.state));
+        apply_row(ledger, key, page, row, &mut applied)?;
     }
     cursor.sequence = page.to;
     ledger.set_cursor(&cursor)?;
@@ -348,30 +399,94 @@ pub fn handle_page<L: ReplicaLedger>(
     Ok(PageOutcome::Applied(applied))
 }
 
+fn apply_row<L: ReplicaLedger>(
+    ledger: &mut L,
+    key: &ProofKey,
+    page: &Page,
+    row: &Row,
+    applied: &mut Applied,
+) -> Result<(), ReplicaError<L::Error>> {
+    match &row.told {
+        Told::State { state, offered } => {
+            let place = Place {
+                scope: page.scope,
+                lane: page.lane,
+                sequence: row.sequence,
+                offered: *offered,
+            };
+            applied.settled += take_base(ledger, key, place, state)?;
+            applied.latest = applied.latest.max(latest_time(state));
+        }
+        Told::Gone { record, vector } => {
+            applied.settled += let_go(ledger, key, (page.scope, page.lane), *record, vector)?;
+        }
+    }
+    applied.records.push(row.record());
+    Ok(())
+}
+
 fn take_base<L: ReplicaLedger>(
     ledger: &mut L,
     key: &ProofKey,
     place: Place,
     base: &RecordState,
 ) -> Result<usize, ReplicaError<L::Error>> {
-    let old = ledger.base(base.record)?.map_or(Sum::default(), |old| key.leaf(&old));
-    ledger.add_to_bucket(
-        place.scope,
-        place.lane,
-        proof::bucket_of(base.record),
-        key.leaf(base),
-        old,
-    )?;
+    uncount(ledger, key, base.record)?;
+    let bucket = proof::bucket_of(base.record);
+    ledger.add_to_bucket(place.scope, place.lane, bucket, key.leaf(base), Sum::default())?;
     ledger.put_base(place, base)?;
-    let settled = settle_contained(ledger, base)?;
+    let settled = settle_contained(ledger, base.record, &base.vector)?;
     show(ledger, base.record)?;
     Ok(settled)
 }
 
-fn settle_contained<L: ReplicaLedger>(ledger: &mut L, base: &RecordState) -> Result<usize, ReplicaError<L::Error>> {
+/// Takes the leaf of a base that is held out of the sum that it is counted in.
+fn uncount<L: ReplicaLedger>(
+    ledger: &mut L,
+    key: &ProofKey,
+    record: RecordId,
+) -> Result<Option<Place>, ReplicaError<L::Error>> {
+    let Some(place) = ledger.place(record)? else {
+        return Ok(None);
+    };
+    let leaf = ledger.base(record)?.map_or(Sum::default(), |base| key.leaf(&base));
+    ledger.add_to_bucket(place.scope, place.lane, proof::bucket_of(record), Sum::default(), leaf)?;
+    Ok(Some(place))
+}
+
+/// The record has left the scope. It is purged here, unless an own change on it is still to be pushed, which will enter it
+/// anew.
+fn let_go<L: ReplicaLedger>(
+    ledger: &mut L,
+    key: &ProofKey,
+    from: (ScopeId, Lane),
+    record: RecordId,
+    vector: &VersionVector,
+) -> Result<usize, ReplicaError<L::Error>> {
+    // Another scope of this replica's may have the record.
+    let elsewhere = |place: Place| (place.scope, place.lane) != from;
+    if ledger.place(record)?.is_some_and(elsewhere) {
+        return Ok(0);
+    }
+    if uncount(ledger, key, record)?.is_some() {
+        ledger.let_go(record)?;
+    }
+    // Also where no base came in between: an own change may have been pushed, and the record gone again.
+    let settled = settle_contained(ledger, record, vector)?;
+    if ledger.pending(record)?.is_empty() {
+        ledger.purge(record)?;
+    }
+    Ok(settled)
+}
+
+fn settle_contained<L: ReplicaLedger>(
+    ledger: &mut L,
+    record: RecordId,
+    vector: &VersionVector,
+) -> Result<usize, ReplicaError<L::Error>> {
     let mut settled = 0;
-    for own in ledger.pending(base.record)? {
-        if base.vector.contains(own.header.dot) {
+    for own in ledger.pending(record)? {
+        if vector.contains(own.header.dot) {
             ledger.settle(own.header.change)?;
             settled += 1;
         }

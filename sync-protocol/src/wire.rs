@@ -2,9 +2,10 @@
 //! that it does not know.
 
 use crate::cbor::{self, CborError, MapWriter, Reader, Unknown, Writer};
-use crate::change::{Change, put_bytes, put_u64};
-use crate::ids::{EpochId, Hash, Lane, ReplicaId, ScopeId};
+use crate::change::{Change, put_bytes, put_u64, put_vector, read_vector};
+use crate::ids::{EpochId, Hash, Lane, RecordId, ReplicaId, ScopeId};
 use crate::state::RecordState;
+use crate::vector::VersionVector;
 
 /// The protocol that this version speaks, and the oldest it still serves.
 pub const PROTOCOL: u64 = 1;
@@ -18,6 +19,8 @@ const ZSTD_LEVEL: i32 = 3;
 const CHANGES_MAX: usize = 4_096;
 const ROWS_MAX: usize = 4_096;
 const CURSORS_MAX: usize = 256;
+/// Records that one pull says it is willing to forget; the rest follow with the next.
+pub const WILLING_MAX: usize = 1_024;
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum WireError {
@@ -69,14 +72,43 @@ pub struct PullRequest {
     pub bytes_max: u64,
     /// How long the hub may hold the question when it has nothing to say.
     pub wait_ms: u64,
+    /// Offers to forget that this replica agrees to.
+    pub willing: Vec<Willing>,
+}
+
+/// Agreement to one offer: the hub's row of the record must still be the one of this sequence.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Willing {
+    pub scope: ScopeId,
+    pub lane: Lane,
+    pub record: RecordId,
+    pub sequence: u64,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Row {
     pub sequence: u64,
-    pub state: RecordState,
-    /// The size of the state's canonical bytes; not sent.
+    pub told: Told,
+    /// The size of the record's canonical bytes; not sent.
     pub bytes: u64,
+}
+
+/// What a row of the feed tells of a record.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Told {
+    /// The record as it stands. `offered`: the scope no longer needs it, and the hub asks whether it may go.
+    State { state: RecordState, offered: bool },
+    /// The record has left the scope. Whatever its vector contains is at the hub.
+    Gone { record: RecordId, vector: VersionVector },
+}
+
+impl Row {
+    pub fn record(&self) -> RecordId {
+        match &self.told {
+            Told::State { state, .. } => state.record,
+            Told::Gone { record, .. } => *record,
+        }
+    }
 }
 
 /// States after a cursor, with the hub's view of the puller's chain from the same snapshot.
@@ -274,11 +306,24 @@ impl PullRequest {
             });
             map.put(4, |w| put_u64(w, self.bytes_max));
             map.put(5, |w| put_u64(w, self.wait_ms));
+            if !self.willing.is_empty() {
+                map.put(6, |w| {
+                    w.array(self.willing.len() as u64).ok();
+                    for willing in &self.willing {
+                        w.array(4).ok();
+                        put_bytes(w, &willing.scope.0);
+                        put_u64(w, willing.lane as u64);
+                        put_bytes(w, &willing.record.0);
+                        put_u64(w, willing.sequence);
+                    }
+                });
+            }
         })
     }
 
     pub fn decode(body: &[u8]) -> Result<PullRequest, WireError> {
         let (mut epoch, mut replica, mut cursors, mut bytes_max, mut wait_ms) = Default::default();
+        let mut willing = Vec::new();
         open(body, |key, r| {
             match key {
                 1 => epoch = Some(EpochId(r.fixed("epoch")?)),
@@ -296,6 +341,17 @@ impl PullRequest {
                 }
                 4 => bytes_max = Some(r.u64()?),
                 5 => wait_ms = r.u64()?,
+                6 => {
+                    willing = r.array(WILLING_MAX, "willing", |r| {
+                        r.exact_array(4, "willing")?;
+                        Ok(Willing {
+                            scope: ScopeId(r.fixed("scope")?),
+                            lane: read_lane(r)?,
+                            record: RecordId(r.fixed("record")?),
+                            sequence: r.u64()?,
+                        })
+                    })?;
+                }
                 _ => return Ok(false),
             }
             Ok(true)
@@ -306,8 +362,55 @@ impl PullRequest {
             cursors: cursors.ok_or(missing("cursors"))?,
             bytes_max: bytes_max.ok_or(missing("byte budget"))?,
             wait_ms,
+            willing,
         })
     }
+}
+
+/// `[sequence, state]`, `[sequence, state, true]` for an offer, `[sequence, record, vector, true]` for what has gone.
+fn put_row(w: &mut Writer, row: &Row) {
+    match &row.told {
+        Told::State { state, offered } => {
+            w.array(if *offered { 3 } else { 2 }).ok();
+            put_u64(w, row.sequence);
+            put_bytes(w, &state.to_bytes());
+            if *offered {
+                w.bool(true).ok();
+            }
+        }
+        Told::Gone { record, vector } => {
+            w.array(4).ok();
+            put_u64(w, row.sequence);
+            put_bytes(w, &record.0);
+            put_vector(w, vector);
+            w.bool(true).ok();
+        }
+    }
+}
+
+fn read_row(r: &mut Reader<'_>) -> Result<Row, CborError> {
+    let parts = r.array_length()?;
+    let sequence = r.u64()?;
+    let (told, bytes) = match parts {
+        2 | 3 => {
+            let bytes = r.bytes()?;
+            let told = Told::State {
+                state: RecordState::parse(bytes)?,
+                offered: parts == 3 && r.bool()?,
+            };
+            (told, bytes.len() as u64)
+        }
+        4 => {
+            let told = Told::Gone {
+                record: RecordId(r.fixed("record")?),
+                vector: read_vector(r)?,
+            };
+            r.bool()?;
+            (told, 0)
+        }
+        _ => return Err(CborError::Form { what: "row" }),
+    };
+    Ok(Row { sequence, told, bytes })
 }
 
 impl Page {
@@ -325,11 +428,7 @@ impl Page {
         map.put(10, |w| put_u64(w, self.head));
         map.put(11, |w| {
             w.array(self.rows.len() as u64).ok();
-            for row in &self.rows {
-                w.array(2).ok();
-                put_u64(w, row.sequence);
-                put_bytes(w, &row.state.to_bytes());
-            }
+            self.rows.iter().for_each(|row| put_row(w, row));
         });
         if let Some(root) = self.root {
             map.put(12, |w| put_bytes(w, &root.0));
@@ -353,16 +452,7 @@ impl Page {
                 9 => to = Some(r.u64()?),
                 10 => head = Some(r.u64()?),
                 11 => {
-                    rows = Some(r.array(ROWS_MAX, "rows", |r| {
-                        r.exact_array(2, "row")?;
-                        let sequence = r.u64()?;
-                        let bytes = r.bytes()?;
-                        Ok(Row {
-                            sequence,
-                            state: RecordState::parse(bytes)?,
-                            bytes: bytes.len() as u64,
-                        })
-                    })?);
+                    rows = Some(r.array(ROWS_MAX, "rows", read_row)?);
                 }
                 12 => root = Some(Hash(r.fixed("root")?)),
                 _ => return Ok(false),
@@ -396,6 +486,10 @@ pub struct PullReply {
     pub series: Option<u32>,
     /// Whether the hub reaches the EHR: `None` when there is no machine to reach.
     pub ehr_reached: Option<bool>,
+    /// When the hub last had everything from the EHR, milliseconds since 1970.
+    pub ehr_polled_ms: Option<u64>,
+    /// The lanes of scopes that this replica is to follow; those that it does not follow yet begin at nothing.
+    pub follows: Vec<(ScopeId, Lane)>,
 }
 
 impl PullReply {
@@ -414,17 +508,38 @@ impl PullReply {
                     w.bool(reached).ok();
                 });
             }
+            if let Some(polled) = self.ehr_polled_ms {
+                map.put(5, |w| put_u64(w, polled));
+            }
+            if !self.follows.is_empty() {
+                map.put(6, |w| {
+                    w.array(self.follows.len() as u64).ok();
+                    for (scope, lane) in &self.follows {
+                        w.array(2).ok();
+                        put_bytes(w, &scope.0);
+                        put_u64(w, *lane as u64);
+                    }
+                });
+            }
         })
     }
 
     pub fn decode(body: &[u8]) -> Result<PullReply, WireError> {
-        let (mut pages, mut hub_ms, mut series, mut ehr_reached) = Default::default();
+        let (mut pages, mut hub_ms, mut series, mut ehr_reached, mut ehr_polled_ms) = Default::default();
+        let mut follows = Vec::new();
         open(body, |key, r| {
             match key {
                 1 => pages = Some(r.array(CURSORS_MAX, "pages", Page::read)?),
                 2 => hub_ms = Some(r.u64()?),
                 3 => series = Some(r.u32()?),
                 4 => ehr_reached = Some(r.bool()?),
+                5 => ehr_polled_ms = Some(r.u64()?),
+                6 => {
+                    follows = r.array(CURSORS_MAX, "lanes to follow", |r| {
+                        r.exact_array(2, "lane to follow")?;
+                        Ok((ScopeId(r.fixed("scope")?), read_lane(r)?))
+                    })?;
+                }
                 _ => return Ok(false),
             }
             Ok(true)
@@ -434,6 +549,8 @@ impl PullReply {
             hub_ms: hub_ms.ok_or(missing("time of the hub"))?,
             series,
             ehr_reached,
+            ehr_polled_ms,
+            follows,
         })
     }
 }

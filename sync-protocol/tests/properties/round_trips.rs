@@ -2,8 +2,8 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use sync_protocol::wire::{Cursor, Page, PullReply, PullRequest, PushReply, PushRequest, Row};
-use sync_protocol::{Change, EpochId, Hash, Header, Lane, Payload, RecordState, ReplicaId, ScopeId};
+use sync_protocol::wire::{Cursor, Page, PullReply, PullRequest, PushReply, PushRequest, Row, Told, Willing};
+use sync_protocol::{Change, EpochId, Hash, Header, Lane, Payload, RecordId, RecordState, ReplicaId, ScopeId};
 
 use crate::generate::{build, header, history, id16, payload, unknown};
 
@@ -51,13 +51,21 @@ fn pull() -> impl Strategy<Value = PullRequest> {
         generation,
         sequence,
     });
-    (id16(), id16(), vec(cursor, 0..4), any::<u64>(), any::<u64>()).prop_map(
-        |(epoch, replica, cursors, bytes_max, wait_ms)| PullRequest {
+    let willing = (id16(), lane(), id16(), any::<u64>()).prop_map(|(scope, lane, record, sequence)| Willing {
+        scope: ScopeId(scope),
+        lane,
+        record: RecordId(record),
+        sequence,
+    });
+    let ids = (id16(), id16());
+    (ids, vec(cursor, 0..4), any::<u64>(), any::<u64>(), vec(willing, 0..4)).prop_map(
+        |((epoch, replica), cursors, bytes_max, wait_ms, willing)| PullRequest {
             epoch: EpochId(epoch),
             replica: ReplicaId(replica),
             cursors,
             bytes_max,
             wait_ms,
+            willing,
         },
     )
 }
@@ -70,11 +78,21 @@ fn state() -> impl Strategy<Value = RecordState> {
 }
 
 fn page() -> impl Strategy<Value = Page> {
-    let rows = vec((any::<u64>(), state()), 0..3).prop_map(|rows| {
-        let row = |(sequence, state): (u64, RecordState)| Row {
-            sequence,
-            bytes: state.to_bytes().len() as u64,
-            state,
+    let rows = vec((any::<u64>(), state(), any::<Option<bool>>()), 0..3).prop_map(|rows| {
+        let row = |(sequence, state, told): (u64, RecordState, Option<bool>)| match told {
+            Some(offered) => Row {
+                sequence,
+                bytes: state.to_bytes().len() as u64,
+                told: Told::State { state, offered },
+            },
+            None => Row {
+                sequence,
+                bytes: 0,
+                told: Told::Gone {
+                    record: state.record,
+                    vector: state.vector,
+                },
+            },
         };
         rows.into_iter().map(row).collect()
     });
@@ -104,13 +122,22 @@ fn pull_reply() -> impl Strategy<Value = PullReply> {
         any::<u64>(),
         any::<Option<u32>>(),
         any::<Option<bool>>(),
+        any::<Option<u64>>(),
+        vec((id16(), lane()), 0..3),
     )
-        .prop_map(|(pages, hub_ms, series, ehr_reached)| PullReply {
-            pages,
-            hub_ms,
-            series,
-            ehr_reached,
-        })
+        .prop_map(
+            |(pages, hub_ms, series, ehr_reached, ehr_polled_ms, follows)| PullReply {
+                pages,
+                hub_ms,
+                series,
+                ehr_reached,
+                ehr_polled_ms,
+                follows: follows
+                    .into_iter()
+                    .map(|(scope, lane)| (ScopeId(scope), lane))
+                    .collect(),
+            },
+        )
 }
 
 /// One bit of a body, or its end, gone wrong.

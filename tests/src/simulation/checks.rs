@@ -86,7 +86,8 @@ impl World {
         let Some(view) = disk.store.views.get(&record).cloned() else {
             return Ok(());
         };
-        let own: BTreeSet<_> = self.log.on(record, &disk.written).map(|(id, _)| *id).collect();
+        let own = self.log.on(record, &disk.written).map(|(id, _)| *id);
+        let own: BTreeSet<_> = own.filter(|id| !disk.store.forgotten.contains(id)).collect();
         // A reborn replica's change whose alias is still to come may be in the base under a dot it no longer knows; where
         // it was replaced there it is shown again, as a sibling, until then. It takes nothing away.
         let renamed = |id: &ChangeId| {
@@ -153,8 +154,17 @@ impl World {
                 continue;
             };
             for (sequence, record) in feed.rows.range(..=cursor.sequence) {
-                let (base, state) = (store.bases.get(record), self.hub.store.states.get(record));
-                let same = base.is_some_and(|(_, base)| state.is_some_and(|state| base == state));
+                let counted = store.bases.get(record).filter(|_| !store.let_go.contains(record));
+                let state = self.hub.store.states.get(record);
+                let in_scope = feed
+                    .place
+                    .get(record)
+                    .is_some_and(|(_, standing)| standing.is_in_scope());
+                let same = if in_scope {
+                    counted.is_some_and(|(_, base)| state.is_some_and(|state| base == state))
+                } else {
+                    counted.is_none()
+                };
                 hold(Invariant::CursorDelivered, same, || {
                     format!(
                         "agent {agent} is at {} in {:?} and lacks {record:?} of {sequence}",
@@ -173,6 +183,9 @@ impl World {
             .checked_times(Invariant::DotNamesOneContent, self.hub.store.kept.len());
         let written = self.agents.iter().map(|agent| agent.disk.written.len()).sum();
         self.tally.checked_times(Invariant::CountersNeverReused, written);
+        // So is a purge with an own change pending.
+        let forgotten = self.agents.iter().map(|agent| agent.disk.store.forgotten.len()).sum();
+        self.tally.checked_times(Invariant::NothingUnpushedPurged, forgotten);
         self.tally.checked(Invariant::ComesToRest);
         self.check_nothing_lost()?;
         self.check_quarantine(released)?;
@@ -266,7 +279,7 @@ impl World {
         self.tally.checked(Invariant::BasesEqual);
         let (store, site) = (&self.agents[agent].disk.store, self.agents[agent].site);
         let fed = self.hub.store.feeds.iter().filter(|((scope, _), _)| *scope == site);
-        let scope: BTreeSet<_> = fed.flat_map(|(_, feed)| feed.rows.values()).copied().collect();
+        let scope: BTreeSet<_> = fed.flat_map(|(_, feed)| feed.held()).collect();
         let held: BTreeSet<_> = store.bases.keys().copied().collect();
         hold(Invariant::BasesEqual, scope == held, || {
             format!(

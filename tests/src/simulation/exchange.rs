@@ -36,11 +36,15 @@ impl World {
         Ok(Some(request))
     }
 
-    pub(crate) fn send_pull(&mut self, agent: usize, bytes_max: u64) -> Checked<()> {
+    /// Asks for pages. `busy`: somebody at the site works with whatever the hub offers to forget.
+    pub(crate) fn send_pull(&mut self, agent: usize, bytes_max: u64, busy: bool) -> Checked<()> {
         let request = self.agent_commits(agent, Crash::Never, |disk| {
-            replica::next_pull(&mut disk.store, bytes_max, 0)
+            replica::next_pull(&mut disk.store, bytes_max, 0, |_, _| Ok(busy))
         })?;
         if let Some(request) = request {
+            if !request.willing.is_empty() {
+                self.tally.event("offers to forget agreed to");
+            }
             self.trace.line(format!("agent {agent} pulls as {:?}", request.replica));
             self.send(agent, Message::Pull, request.encode());
         }
@@ -74,6 +78,7 @@ impl World {
         let pushed = self.hub_commits(crash, |disk, rulebook| {
             let pushed = hub::handle_push(&mut disk.store, rulebook, site, request)?;
             for record in &pushed.touched {
+                disk.left.remove(&(site, *record));
                 World::share(&sites, disk, rulebook, *record)?;
             }
             Ok(pushed)
@@ -98,7 +103,10 @@ impl World {
 
     fn hub_answers_pull(&mut self, agent: usize, request: &PullRequest, crash: Crash) -> Checked<()> {
         let site = self.agents[agent].site;
-        let pages = self.hub_commits(crash, |disk, _| hub::handle_pull(&mut disk.store, site, request))?;
+        let pages = self.hub_commits(crash, |disk, rulebook| {
+            hub::handle_willing(&mut disk.store, rulebook, site, request)?;
+            hub::handle_pull(&mut disk.store, site, &[], request)
+        })?;
         let Some(pages) = pages.filter(|_| crash != Crash::After) else {
             return Ok(());
         };
@@ -107,6 +115,8 @@ impl World {
             hub_ms: self.now_ms,
             series: None,
             ehr_reached: None,
+            ehr_polled_ms: None,
+            follows: Vec::new(),
         };
         self.send(agent, Message::PullReply, reply.encode());
         Ok(())
@@ -253,7 +263,7 @@ impl World {
             let pushing = self.send_push(agent, 4_000)?.is_some();
             self.settle_line(agent)?;
             let place = self.place_of(agent);
-            self.send_pull(agent, 2_000)?;
+            self.send_pull(agent, 2_000, false)?;
             self.settle_line(agent)?;
             if !pushing && place == self.place_of(agent) {
                 return Ok(before != place);

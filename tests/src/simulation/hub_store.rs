@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use sync_protocol::hub::{ChainHead, HubLedger, KeptChange, Standing};
+use sync_protocol::hub::{ChainHead, HubLedger, KeptChange, RowStanding, Standing};
 use sync_protocol::proof::{ProofKey, Sum, bucket_of};
-use sync_protocol::wire::Row;
+use sync_protocol::wire::{Row, Told};
 use sync_protocol::{ChangeId, Dot, EpochId, Hash, Lane, RecordId, RecordState, ReplicaId, ScopeId, VersionVector};
 
 use super::replica_store::{Fuse, StoreError, broken};
@@ -16,10 +16,18 @@ use super::trace::Invariant;
 pub(crate) struct Feed {
     head: u64,
     pub(crate) rows: BTreeMap<u64, RecordId>,
-    place: BTreeMap<RecordId, u64>,
+    pub(crate) place: BTreeMap<RecordId, (u64, RowStanding)>,
     sums: BTreeMap<u8, Sum>,
     /// For every sequence ever given: of which record, and how many of its applied changes the state there has.
     versions: BTreeMap<u64, (RecordId, usize)>,
+}
+
+impl Feed {
+    /// The records that the scope has in this lane, be they offered.
+    pub(crate) fn held(&self) -> impl Iterator<Item = RecordId> {
+        let held = self.place.iter().filter(|(_, (_, standing))| standing.is_in_scope());
+        held.map(|(record, _)| *record)
+    }
 }
 
 #[derive(Clone)]
@@ -227,29 +235,50 @@ impl HubLedger for HubStore {
         Ok(())
     }
 
-    fn scopes_of(&mut self, record: RecordId) -> Result<Vec<ScopeId>, StoreError> {
+    fn rows_of(&mut self, record: RecordId) -> Result<Vec<(ScopeId, RowStanding)>, StoreError> {
         self.fuse.burn()?;
-        let mut scopes: Vec<_> = self
-            .feeds
-            .iter()
-            .filter(|(_, feed)| feed.place.contains_key(&record))
-            .map(|((scope, _), _)| *scope)
-            .collect();
-        scopes.dedup();
-        Ok(scopes)
+        let rows = self.feeds.iter().filter_map(|((scope, _), feed)| {
+            let (_, standing) = feed.place.get(&record)?;
+            Some((*scope, *standing))
+        });
+        Ok(rows.collect())
     }
 
-    fn move_to_tail(&mut self, scope: ScopeId, lane: Lane, record: RecordId) -> Result<u64, StoreError> {
+    fn row(&mut self, scope: ScopeId, lane: Lane, record: RecordId) -> Result<Option<(u64, RowStanding)>, StoreError> {
+        self.fuse.burn()?;
+        let feed = self.feeds.get(&(scope, lane));
+        Ok(feed.and_then(|feed| feed.place.get(&record)).copied())
+    }
+
+    fn move_to_tail(
+        &mut self,
+        scope: ScopeId,
+        lane: Lane,
+        record: RecordId,
+        standing: RowStanding,
+    ) -> Result<(), StoreError> {
         self.fuse.burn()?;
         let length = self.applied_to(record).len();
         let feed = self.feeds.entry((scope, lane)).or_default();
         feed.head += 1;
-        if let Some(before) = feed.place.insert(record, feed.head) {
+        if let Some((before, _)) = feed.place.insert(record, (feed.head, standing)) {
             feed.rows.remove(&before);
         }
         feed.rows.insert(feed.head, record);
         feed.versions.insert(feed.head, (record, length));
-        Ok(feed.head)
+        Ok(())
+    }
+
+    fn has_quarantined(&mut self, site: ScopeId, record: RecordId) -> Result<bool, StoreError> {
+        self.fuse.burn()?;
+        Ok(self.kept.values().any(|kept| {
+            matches!(kept.standing, Standing::Quarantined(_))
+                && kept.header.as_ref().is_some_and(|header| header.record == record)
+                && self
+                    .chains
+                    .get(&kept.dot.replica)
+                    .is_some_and(|chain| chain.scope == site)
+        }))
     }
 
     fn feed_head(&mut self, scope: ScopeId, lane: Lane) -> Result<(u64, u64), StoreError> {
@@ -266,21 +295,31 @@ impl HubLedger for HubStore {
     ) -> Result<Vec<Row>, StoreError> {
         self.fuse.burn()?;
         let (mut rows, mut total) = (Vec::new(), 0);
-        let places = self
-            .feeds
-            .get(&(scope, lane))
-            .into_iter()
-            .flat_map(|feed| feed.rows.range(sequence + 1..));
-        for (sequence, record) in places {
-            let Some(state) = self.states.get(record) else { continue };
+        let Some(feed) = self.feeds.get(&(scope, lane)) else {
+            return Ok(rows);
+        };
+        for (sequence, record) in feed.rows.range(sequence + 1..) {
+            let (Some(state), Some((_, standing))) = (self.states.get(record), feed.place.get(record)) else {
+                continue;
+            };
             let bytes = state.to_bytes().len() as u64;
             total += bytes;
             if !rows.is_empty() && total > bytes_max {
                 break;
             }
+            let told = match standing {
+                RowStanding::Live | RowStanding::Offered => Told::State {
+                    state: (**state).clone(),
+                    offered: *standing == RowStanding::Offered,
+                },
+                RowStanding::Gone => Told::Gone {
+                    record: *record,
+                    vector: state.vector.clone(),
+                },
+            };
             rows.push(Row {
                 sequence: *sequence,
-                state: (**state).clone(),
+                told,
                 bytes,
             });
         }
@@ -317,7 +356,7 @@ impl HubLedger for HubStore {
         }
         // A hub that lies consistently proves what it stores, so that the lie is caught by its effect.
         let mut sums: BTreeMap<u8, Sum> = BTreeMap::new();
-        for state in feed.rows.values().filter_map(|record| self.states.get(record)) {
+        for state in feed.held().filter_map(|record| self.states.get(&record)) {
             let sum = sums.entry(bucket_of(state.record)).or_default();
             *sum = sum.plus(self.key.leaf(state));
         }

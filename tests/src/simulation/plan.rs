@@ -47,6 +47,8 @@ pub enum What {
     Restore,
     Release,
     ClockStep,
+    Leave,
+    Return,
 }
 
 /// Each step, its weight, and what it does.
@@ -78,6 +80,12 @@ pub const STEPS: &[(What, u64, &str)] = &[
     (What::Restore, 2, "an agent is restored from its copy"),
     (What::Release, 1, "the hub learns a newer form"),
     (What::ClockStep, 2, "an agent's clock jumps, by seconds to years"),
+    (
+        What::Leave,
+        4,
+        "a site no longer needs a record: the hub offers to forget it",
+    ),
+    (What::Return, 2, "a site needs a record again that it no longer needed"),
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -116,6 +124,7 @@ impl Plan {
             What::Restore,
             What::Release,
             What::ClockStep,
+            What::Leave,
             What::Exchange,
         ];
         let without: Vec<What> = optional.into_iter().filter(|_| rng.per_mille(350)).collect();

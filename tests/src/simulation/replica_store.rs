@@ -1,7 +1,7 @@
 //! An agent's ledger in memory. A transaction is a copy: what is not swapped in was rolled back. A fuse burns down with
 //! every operation and, at its end, crashes the agent in the middle of whatever it was doing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sync_protocol::change::genesis;
@@ -56,6 +56,10 @@ pub(crate) struct ReplicaStore {
     own: BTreeMap<u64, Arc<Own>>,
     pub(crate) quarantined: BTreeMap<ChangeId, u16>,
     pub(crate) bases: BTreeMap<RecordId, (Place, Arc<RecordState>)>,
+    /// Bases that their scope has let go of, kept for an own change that is still to be pushed.
+    pub(crate) let_go: BTreeSet<RecordId>,
+    /// Own changes whose content was purged.
+    pub(crate) forgotten: BTreeSet<ChangeId>,
     pub(crate) views: BTreeMap<RecordId, Arc<RecordState>>,
     cursors: Vec<Cursor>,
     sums: BTreeMap<(Lane, u8), Sum>,
@@ -71,6 +75,8 @@ impl ReplicaStore {
             own: BTreeMap::new(),
             quarantined: BTreeMap::new(),
             bases: BTreeMap::new(),
+            let_go: BTreeSet::new(),
+            forgotten: BTreeSet::new(),
             views: BTreeMap::new(),
             cursors: lanes
                 .map(|lane| Cursor {
@@ -236,10 +242,51 @@ impl ReplicaLedger for ReplicaStore {
         Ok(self.bases.get(&record).map(|(_, state)| (**state).clone()))
     }
 
+    fn place(&mut self, record: RecordId) -> Result<Option<Place>, StoreError> {
+        self.fuse.burn()?;
+        let counted = self.bases.get(&record).filter(|_| !self.let_go.contains(&record));
+        Ok(counted.map(|(place, _)| *place))
+    }
+
     fn put_base(&mut self, place: Place, state: &RecordState) -> Result<(), StoreError> {
         self.fuse.burn()?;
         self.bases.insert(state.record, (place, Arc::new(state.clone())));
+        self.let_go.remove(&state.record);
         Ok(())
+    }
+
+    fn let_go(&mut self, record: RecordId) -> Result<(), StoreError> {
+        self.fuse.burn()?;
+        self.let_go.insert(record);
+        Ok(())
+    }
+
+    fn purge(&mut self, record: RecordId) -> Result<(), StoreError> {
+        self.fuse.burn()?;
+        if self.unsettled().any(|own| own.header.record == record) {
+            return broken(
+                Invariant::NothingUnpushedPurged,
+                format!("{record:?} is purged with an own change pending"),
+            );
+        }
+        self.bases.remove(&record);
+        self.let_go.remove(&record);
+        self.views.remove(&record);
+        let own = self.own.values().filter(|own| own.own.header.record == record);
+        self.forgotten.extend(own.map(|own| own.own.header.change));
+        Ok(())
+    }
+
+    fn offers(&mut self, at_most: usize) -> Result<Vec<(RecordId, Place)>, StoreError> {
+        self.fuse.burn()?;
+        let offered = self
+            .bases
+            .iter()
+            .filter(|(record, (place, _))| place.offered && !self.let_go.contains(record));
+        Ok(offered
+            .map(|(record, (place, _))| (*record, *place))
+            .take(at_most)
+            .collect())
     }
 
     fn shown(&mut self, record: RecordId) -> Result<Option<RecordState>, StoreError> {
@@ -264,8 +311,9 @@ impl ReplicaLedger for ReplicaStore {
             .cursors
             .iter_mut()
             .find(|own| own.scope == cursor.scope && own.lane == cursor.lane);
-        if let Some(own) = own {
-            *own = *cursor;
+        match own {
+            Some(own) => *own = *cursor,
+            None => self.cursors.push(*cursor),
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! One step of a plan, done to the world with the step's own chance.
 
 use sync_protocol::cbor::Raw;
-use sync_protocol::{Act, ReplicaId};
+use sync_protocol::{Act, RecordId, ReplicaId, ScopeId, hub};
 
 use super::network::{Message, Opened};
 use super::plan::{Rates, Step, What};
@@ -43,7 +43,10 @@ impl World {
             What::SubmitForm => self.submit_stale(&mut rng, rates),
             What::Message => self.message(&mut rng, rates),
             What::Push => self.send_push(agent, 200 + rng.index(4_000)).map(|_| ()),
-            What::Pull => self.send_pull(agent, 200 + rng.below(4_000)),
+            What::Pull => {
+                let (bytes_max, busy) = (200 + rng.below(4_000), rng.per_mille(300));
+                self.send_pull(agent, bytes_max, busy)
+            }
             What::Deliver => self.deliver_one(&mut rng, rates),
             What::Exchange => self.exchange(agent).map(|_| ()),
             What::CrashAgent => self.lose_line(&format!("agent {agent} stops"), "agent stopped", |m, to_hub| {
@@ -55,6 +58,8 @@ impl World {
             What::Restore => self.restore_agent(agent),
             What::Release => self.release(self.hub.schema + 1),
             What::ClockStep => self.step_clock(&mut rng, agent),
+            What::Leave => self.leave(&mut rng),
+            What::Return => self.come_back(&mut rng),
         }?;
         self.bound_network();
         Ok(())
@@ -314,6 +319,41 @@ impl World {
         self.tally.fault("agent restored from a copy");
         self.agents[agent].disk = copy;
         Ok(())
+    }
+
+    fn leave(&mut self, rng: &mut Rng) -> Checked<()> {
+        let known = self.records[rng.index(self.records.len())];
+        let site = self.sites[rng.index(self.sites.len())];
+        self.no_longer_needed(site, known.record)
+    }
+
+    /// The hub offers the site to forget the record.
+    pub(crate) fn no_longer_needed(&mut self, site: ScopeId, record: RecordId) -> Checked<()> {
+        self.tally.event("records offered to be forgotten");
+        self.trace.line(format!("{site:?} no longer needs {record:?}"));
+        self.hub_commits(Crash::Never, |disk, rulebook| {
+            disk.left.insert((site, record));
+            hub::offer(&mut disk.store, rulebook, site, record)
+        })
+        .map(|_| ())
+    }
+
+    fn come_back(&mut self, rng: &mut Rng) -> Checked<()> {
+        let left: Vec<_> = self.hub.left.iter().copied().collect();
+        match left.get(rng.index(left.len().max(1))) {
+            Some((site, record)) => self.needed_again(*site, *record),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn needed_again(&mut self, site: ScopeId, record: RecordId) -> Checked<()> {
+        self.tally.event("records needed again");
+        self.trace.line(format!("{site:?} needs {record:?} again"));
+        self.hub_commits(Crash::Never, |disk, rulebook| {
+            disk.left.remove(&(site, record));
+            hub::enter(&mut disk.store, rulebook, site, record)
+        })
+        .map(|_| ())
     }
 
     fn step_clock(&mut self, rng: &mut Rng, agent: usize) -> Checked<()> {

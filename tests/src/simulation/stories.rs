@@ -150,7 +150,7 @@ fn a_clone_pulls_before_it_pushes() -> Result<(), Failure> {
     let email = world.write(CLONE, patient, EMAIL, "ada@example.org")?;
     world.exchange(0)?;
 
-    world.send_pull(2, 4_000)?;
+    world.send_pull(2, 4_000, false)?;
     world.settle_line(2)?;
 
     world.expect_reborn(2, shared)?;

@@ -27,6 +27,7 @@ invariants! {
     DotNamesOneContent => "a dot names one content for ever",
     EffectOnce => "a change id has its effect once",
     CountersNeverReused => "counters are contiguous and never re-used after a crash",
+    NothingUnpushedPurged => "nothing unpushed is purged",
     PendingEnds => "pending ends empty or quarantined, and empty after the release",
     QuarantineIsAdmission => "only what the admission refuses is quarantined, and it is released in full",
     AllergyStays => "no allergy leaves the active view without a refutation that names it",

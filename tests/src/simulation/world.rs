@@ -47,6 +47,8 @@ pub(crate) struct HubDisk {
     pub(crate) written: BTreeSet<ChangeId>,
     /// Forms up to this level are understood.
     pub(crate) schema: u8,
+    /// The shared records that a site no longer needs.
+    pub(crate) left: BTreeSet<(ScopeId, RecordId)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -110,6 +112,7 @@ impl World {
                 sources: BTreeMap::new(),
                 written: BTreeSet::new(),
                 schema: 0,
+                left: BTreeSet::new(),
             },
             network: Vec::new(),
             forms: Vec::new(),
@@ -186,6 +189,7 @@ impl World {
         let rulebook = Rulebook {
             admit: &admit,
             lane: &records::lane,
+            enters_site: &|_| true,
             key: &self.key,
         };
         match work(&mut disk, &rulebook) {
@@ -204,7 +208,7 @@ impl World {
         }
     }
 
-    /// The harness's own rule: shared records are in the scope of every site.
+    /// The harness's own rule: shared records are in the scope of every site that has not come to need them no longer.
     pub(crate) fn share(
         sites: &[ScopeId],
         disk: &mut HubDisk,
@@ -213,7 +217,12 @@ impl World {
     ) -> Result<(), HubError<StoreError>> {
         let kind = disk.store.state(record)?.map(|state| state.kind);
         if kind.is_some_and(records::shared) {
-            for site in sites {
+            let wanted: Vec<ScopeId> = sites
+                .iter()
+                .copied()
+                .filter(|site| !disk.left.contains(&(*site, record)))
+                .collect();
+            for site in &wanted {
                 hub::enter(&mut disk.store, rulebook, *site, record)?;
             }
         }
