@@ -69,6 +69,8 @@ pub struct Line {
     pub trouble: Option<Trouble>,
     /// What the hub says of the EHR: `None` while the hub is not reached or has no machine to deliver to.
     pub ehr_reached: Option<bool>,
+    /// When the hub last had everything from the EHR: the age of the schedule.
+    pub ehr_polled_ms: Option<i64>,
     pub round_trip_ms: Option<u64>,
     /// How far this clock is ahead of the hub's.
     pub clock_ahead_ms: Option<i64>,
@@ -85,6 +87,7 @@ impl Line {
             since_ms: now_ms,
             trouble: None,
             ehr_reached: None,
+            ehr_polled_ms: None,
             round_trip_ms: None,
             clock_ahead_ms: None,
             behind: 0,

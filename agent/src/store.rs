@@ -149,6 +149,8 @@ impl Store {
             life,
             queue: queue.clone(),
             committed: committed.clone(),
+            // A log that a crash left behind may hold what was purged.
+            purged: true,
         };
         let thread = thread::Builder::new()
             .name("store-writer".to_owned())

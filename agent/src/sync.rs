@@ -153,7 +153,9 @@ impl Exchange {
         let bytes_max = config.pull_max_bytes;
         let request = self
             .store
-            .write(Priority::Sync, move |tx| replica::next_pull(tx, bytes_max, wait_ms))
+            .write(Priority::Sync, move |tx| {
+                replica::next_pull(tx, bytes_max, wait_ms, |tx, record| tx.is_worked_with(record))
+            })
             .await?;
         let asked = request.replica;
         let asked_ms = clock::now_ms();
@@ -168,7 +170,12 @@ impl Exchange {
             });
             taken.await?;
         }
-        let behind = reply.pages.iter().map(Page::behind).sum();
+        let follows = reply.follows;
+        let new_lanes = self
+            .store
+            .write(Priority::Sync, move |tx| replica::follow(tx, &follows))
+            .await?;
+        let behind = reply.pages.iter().map(Page::behind).sum::<u64>() + u64::from(new_lanes);
         for page in reply.pages {
             self.take(page).await?;
         }
@@ -234,6 +241,7 @@ impl Exchange {
         let hub_ms = i64::try_from(reply.hub_ms).unwrap_or(i64::MAX);
         self.line.update(|line| {
             line.ehr_reached = reply.ehr_reached;
+            line.ehr_polled_ms = reply.ehr_polled_ms.and_then(|ms| i64::try_from(ms).ok());
             // A question that was held says nothing of the round trip, and too little of the clock.
             if wait.is_zero() {
                 line.clock_ahead_ms = Some((asked_ms + now) / 2 - hub_ms);

@@ -144,8 +144,13 @@ impl Change {
 
     /// The next hash of the chain that this change is hung on.
     pub fn link(&self, previous: Hash) -> Hash {
-        sha256(&[&previous.0, &self.header, &self.payload_digest().0])
+        link(previous, &self.header, self.payload_digest())
     }
+}
+
+/// The next hash of a chain, from what is left of a change when salt and payload are forgotten.
+pub fn link(previous: Hash, header: &[u8], payload_digest: Hash) -> Hash {
+    sha256(&[&previous.0, header, &payload_digest.0])
 }
 
 /// The hash before a replica's first change.

@@ -103,6 +103,14 @@ pub enum Told {
 }
 
 impl Row {
+    /// The record as it stands, unless it has gone.
+    pub fn state(&self) -> Option<&RecordState> {
+        match &self.told {
+            Told::State { state, .. } => Some(state),
+            Told::Gone { .. } => None,
+        }
+    }
+
     pub fn record(&self) -> RecordId {
         match &self.told {
             Told::State { state, .. } => state.record,

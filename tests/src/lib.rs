@@ -10,6 +10,7 @@ pub mod line;
 pub mod page;
 pub mod people;
 pub mod process;
+pub mod raw_pages;
 pub mod simulation;
 pub mod small_disk;
 

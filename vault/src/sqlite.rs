@@ -121,6 +121,14 @@ pub fn cipher_integrity_check(connection: &Connection) -> Result<Vec<String>, Ch
     Ok(damaged.collect::<Result<_, _>>()?)
 }
 
+/// Writes the log back into the file and cuts it off. False when somebody reads an older state; nobody is waited for.
+pub fn fold_log(connection: &Connection, busy_timeout: Duration) -> Result<bool, rusqlite::Error> {
+    connection.busy_timeout(Duration::ZERO)?;
+    let busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));
+    connection.busy_timeout(busy_timeout)?;
+    Ok(!busy?)
+}
+
 /// Makes the file under another name, encrypted page and all, and only then gives it its own: a power cut leaves no
 /// empty file that would look like a store.
 fn create(path: &Path, key: &DataKey) -> Result<(), OpenError> {
@@ -188,8 +196,13 @@ fn read_schema(connection: &Connection) -> rusqlite::Result<i64> {
 /// The string is wiped; SQLite's own short-lived copies are not. `cipher_memory_security` would wipe those, but it also locks
 /// and unlocks the pages around every allocation of the whole process and can't be turned off again. Keeping swap and
 /// core dumps away from the process is the service unit's part.
+/// The key that a store's pages are encrypted with.
+pub fn page_key(key: &DataKey) -> Zeroizing<[u8; 32]> {
+    key.derive(b"", PURPOSE)
+}
+
 fn key_pragma(key: &DataKey) -> Zeroizing<String> {
-    let derived = key.derive(b"", PURPOSE);
+    let derived = page_key(key);
     let mut pragma = Zeroizing::new(String::with_capacity(128));
     pragma.push_str("PRAGMA key = \"x'");
     data_encoding::HEXLOWER.encode_append(derived.as_slice(), &mut pragma);
@@ -211,6 +224,8 @@ fn tune(connection: &Connection, tuning: &Tuning) -> rusqlite::Result<()> {
 fn tune_writer(connection: &Connection, tuning: &Tuning) -> rusqlite::Result<()> {
     set_write_ahead_log(connection)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
+    // What is deleted is overwritten, so that nothing of it can be read with the key either.
+    connection.pragma_update(None, "secure_delete", true)?;
     connection.pragma_update(None, "wal_autocheckpoint", tuning.checkpoint_pages)?;
     Ok(())
 }

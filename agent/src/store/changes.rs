@@ -2,7 +2,7 @@
 //! hub holds them for good; nothing here alters what an author wrote, but for the number a new incarnation gives it.
 
 use rusqlite::{OptionalExtension, Row, params};
-use sync_protocol::change::{Change, Header, genesis};
+use sync_protocol::change::{self, Change, Header, genesis};
 use sync_protocol::replica::OwnChange;
 use sync_protocol::{ChangeId, Dot, Hash, KindId, RecordId, ReplicaId};
 
@@ -27,6 +27,9 @@ CREATE TABLE own_changes (
 );
 CREATE INDEX own_changes_pending ON own_changes (record, id) WHERE pending = 1;
 CREATE INDEX own_changes_quarantined ON own_changes (id) WHERE quarantine IS NOT NULL;";
+
+/// What `pending` is once the content is forgotten; otherwise it is 1, or 0 once a base has the change.
+const FORGOTTEN: u8 = 2;
 
 /// How the store's own changes stand.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -67,6 +70,21 @@ fn read_own(row: &Row<'_>) -> rusqlite::Result<(Change, Hash)> {
             salt: row.get(1)?,
             payload: row.get(2)?,
         },
+        Hash(row.get(3)?),
+    ))
+}
+
+/// How a change hangs on the one before it: by its content, or by the digest that is left of it.
+fn read_link(row: &Row<'_>) -> Result<(impl Fn(Hash) -> Hash, Hash), TxError> {
+    let forgotten = row.get::<_, u8>(6)? == FORGOTTEN;
+    let header: Vec<u8> = row.get(0)?;
+    let digest = if forgotten {
+        Hash(row.get(2)?)
+    } else {
+        read_own(row)?.0.payload_digest()
+    };
+    Ok((
+        move |previous| change::link(previous, &header, digest),
         Hash(row.get(3)?),
     ))
 }
@@ -142,7 +160,8 @@ impl ReadTx<'_> {
     /// says. A damaged tail of SQLite's log loses rows without an error; this notices.
     pub fn verify_chain(&self) -> Result<ChainCheck, TxError> {
         let head = self.head()?;
-        let sql = "SELECT header, salt, payload, hash, replica, counter FROM own_changes ORDER BY replica, counter";
+        let sql =
+            "SELECT header, salt, payload, hash, replica, counter, pending FROM own_changes ORDER BY replica, counter";
         let mut statement = self.connection.prepare(sql)?;
         let mut rows = statement.query([])?;
         let mut last = Dot {
@@ -151,7 +170,7 @@ impl ReadTx<'_> {
         };
         let (mut hash, mut current, mut changes) = (genesis(last.replica), (0, genesis(head.replica)), 0);
         while let Some(row) = rows.next()? {
-            let (change, stored) = read_own(row)?;
+            let (link, stored) = read_link(row)?;
             let dot = Dot {
                 replica: ReplicaId(row.get(4)?),
                 counter: row.get::<_, i64>(5)?.cast_unsigned(),
@@ -163,7 +182,7 @@ impl ReadTx<'_> {
                 };
                 hash = genesis(dot.replica);
             }
-            hash = change.link(hash);
+            hash = link(hash);
             if dot.counter != last.counter + 1 || hash != stored {
                 return Ok(ChainCheck::Broken {
                     replica: dot.replica,
@@ -225,6 +244,29 @@ impl WriteTx<'_> {
     pub(super) fn settle_own(&mut self, change: ChangeId) -> Result<(), TxError> {
         let sql = "UPDATE own_changes SET pending = 0, quarantine = NULL WHERE change = ?1";
         self.connection.prepare_cached(sql)?.execute([change.0])?;
+        Ok(())
+    }
+
+    /// Forgets the content of settled changes on a record. The digest that the chain hangs on takes its place, with no
+    /// salt beside it.
+    pub(super) fn forget_own(&mut self, record: RecordId) -> Result<(), TxError> {
+        let sql = "SELECT change, header, salt, payload FROM own_changes WHERE record = ?1 AND pending = 0";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let rows = statement.query_map([record.0], |row| {
+            let change = Change {
+                header: row.get(1)?,
+                salt: row.get(2)?,
+                payload: row.get(3)?,
+            };
+            Ok((row.get::<_, [u8; 16]>(0)?, change.payload_digest()))
+        })?;
+        let settled = rows.collect::<Result<Vec<_>, _>>()?;
+        let sql = "UPDATE own_changes SET pending = 2, salt = x'', payload = ?2 WHERE change = ?1";
+        for (change, digest) in settled {
+            self.connection
+                .prepare_cached(sql)?
+                .execute(params![change, digest.0])?;
+        }
         Ok(())
     }
 

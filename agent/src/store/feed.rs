@@ -84,7 +84,7 @@ impl ReadTx<'_> {
         for cursor in self.cursors()? {
             lanes.entry((cursor.scope, cursor.lane)).or_default();
         }
-        let sql = "SELECT scope, lane, record, base FROM records WHERE base IS NOT NULL";
+        let sql = "SELECT scope, lane, record, base FROM records WHERE base IS NOT NULL AND scope IS NOT NULL";
         let mut statement = self.connection.prepare(sql)?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {

@@ -63,8 +63,24 @@ impl ReplicaLedger for WriteTx<'_> {
         self.base_of(record)
     }
 
+    fn place(&mut self, record: RecordId) -> Result<Option<Place>, TxError> {
+        self.place_of(record)
+    }
+
     fn put_base(&mut self, place: Place, state: &RecordState) -> Result<(), TxError> {
         self.write_base(place, state)
+    }
+
+    fn let_go(&mut self, record: RecordId) -> Result<(), TxError> {
+        self.uncount_base(record)
+    }
+
+    fn purge(&mut self, record: RecordId) -> Result<(), TxError> {
+        self.purge_record(record)
+    }
+
+    fn offers(&mut self, at_most: usize) -> Result<Vec<(RecordId, Place)>, TxError> {
+        self.offered(at_most)
     }
 
     fn shown(&mut self, record: RecordId) -> Result<Option<RecordState>, TxError> {

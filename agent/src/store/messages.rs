@@ -25,7 +25,8 @@ CREATE TABLE messages (
     record BLOB,
     UNIQUE (application, facility, control, digest)
 );
-CREATE INDEX messages_by_outcome ON messages (outcome, id);";
+CREATE INDEX messages_by_outcome ON messages (outcome, id);
+CREATE INDEX messages_of_record ON messages (record) WHERE record IS NOT NULL;";
 
 /// What makes two messages the same one.
 #[derive(Clone, PartialEq, Eq, Debug)]

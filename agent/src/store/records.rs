@@ -4,10 +4,11 @@
 use std::collections::BTreeSet;
 
 use clinic::index::{Facet, Index, Wanted, index_of};
+use clinic::patient;
 use rusqlite::types::Value;
 use rusqlite::{OptionalExtension, Row, params, params_from_iter};
 use sync_protocol::replica::Place;
-use sync_protocol::{FieldId, KindId, RecordId, RecordState};
+use sync_protocol::{FieldId, KindId, Lane, RecordId, RecordState, ScopeId};
 
 use super::fault::TxError;
 use super::tx::{ReadTx, WriteTx};
@@ -23,8 +24,9 @@ CREATE TABLE records (
     sequence INTEGER,
     base BLOB,
     shown BLOB NOT NULL
-);
+    , offered INTEGER NOT NULL DEFAULT 0);
 CREATE INDEX records_of_kind ON records (kind, order_ms, record);
+CREATE INDEX records_offered ON records (record) WHERE offered = 1;
 CREATE TABLE links (
     target BLOB NOT NULL,
     kind INTEGER NOT NULL,
@@ -99,6 +101,48 @@ impl ReadTx<'_> {
     /// The record exactly as the hub sent it.
     pub fn base_of(&self, record: RecordId) -> Result<Option<RecordState>, TxError> {
         self.state_in("SELECT base FROM records WHERE record = ?1", record)
+    }
+
+    /// Where the base is counted.
+    pub(super) fn place_of(&self, record: RecordId) -> Result<Option<Place>, TxError> {
+        let sql = "SELECT record, scope, lane, sequence, offered FROM records
+                   WHERE record = ?1 AND base IS NOT NULL AND scope IS NOT NULL";
+        let mut found = self.places(sql, params![record.0])?;
+        Ok(found.pop().map(|(_, place)| place))
+    }
+
+    /// Records that the hub offers to forget.
+    pub(super) fn offered(&self, at_most: usize) -> Result<Vec<(RecordId, Place)>, TxError> {
+        let sql = "SELECT record, scope, lane, sequence, offered FROM records
+                   WHERE offered = 1 AND base IS NOT NULL AND scope IS NOT NULL LIMIT ?1";
+        self.places(sql, params![i64::try_from(at_most).unwrap_or(i64::MAX)])
+    }
+
+    fn places(&self, sql: &str, values: impl rusqlite::Params) -> Result<Vec<(RecordId, Place)>, TxError> {
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut rows = statement.query(values)?;
+        let mut places = Vec::new();
+        while let Some(row) = rows.next()? {
+            let place = Place {
+                scope: ScopeId(row.get(1)?),
+                lane: Lane::from_number(row.get(2)?).ok_or(TxError::Damaged { what: "a lane" })?,
+                sequence: row.get::<_, i64>(3)?.cast_unsigned(),
+                offered: row.get(4)?,
+            };
+            places.push((RecordId(row.get(0)?), place));
+        }
+        Ok(places)
+    }
+
+    /// Whether somebody at the site works with the patient that the record is or belongs to: a visit or a task is open.
+    pub fn is_worked_with(&self, record: RecordId) -> Result<bool, TxError> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM links l JOIN facets f ON f.record = l.record
+                   WHERE f.facet IN (?2, ?3) AND l.target IN (
+                       SELECT r.record FROM records r WHERE r.kind = ?4
+                       AND (r.record = ?1 OR r.record IN (SELECT target FROM links WHERE record = ?1))))";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let facets = (Facet::VISIT_OPEN.0, Facet::TASK_OPEN.0);
+        Ok(statement.query_row(params![record.0, facets.0, facets.1, patient::KIND.0], |row| row.get(0))?)
     }
 
     /// Records of one kind that link to `target` by any field, the latest first.
@@ -221,17 +265,51 @@ fn condition(wanted: &Wanted, values: &mut Vec<Value>) -> String {
 
 impl WriteTx<'_> {
     pub(super) fn write_base(&mut self, place: Place, state: &RecordState) -> Result<(), TxError> {
-        let sql = "INSERT INTO records (record, kind, order_ms, scope, lane, sequence, base, shown)
-                   VALUES (?1, ?2, 0, ?3, ?4, ?5, ?6, ?6) ON CONFLICT (record) DO UPDATE SET
-                   scope = excluded.scope, lane = excluded.lane, sequence = excluded.sequence, base = excluded.base";
+        let sql = "INSERT INTO records (record, kind, order_ms, scope, lane, sequence, base, shown, offered)
+                   VALUES (?1, ?2, 0, ?3, ?4, ?5, ?6, ?6, ?7) ON CONFLICT (record) DO UPDATE SET
+                   scope = excluded.scope, lane = excluded.lane, sequence = excluded.sequence, base = excluded.base,
+                   offered = excluded.offered";
         self.connection.prepare_cached(sql)?.execute(params![
             state.record.0,
             state.kind.0,
             place.scope.0,
             place.lane as u8,
             place.sequence.cast_signed(),
-            state.to_bytes()
+            state.to_bytes(),
+            place.offered
         ])?;
+        Ok(())
+    }
+
+    /// The base stays readable; no scope counts it any more.
+    pub(super) fn uncount_base(&mut self, record: RecordId) -> Result<(), TxError> {
+        let sql = "UPDATE records SET scope = NULL, lane = NULL, sequence = NULL, offered = 0 WHERE record = ?1";
+        self.connection.prepare_cached(sql)?.execute([record.0])?;
+        Ok(())
+    }
+
+    /// Removes all that is kept of a record: base, view, index, what sources said of it, original messages, and the
+    /// content of own changes on it. Pages that are freed are overwritten.
+    pub(super) fn purge_record(&mut self, record: RecordId) -> Result<(), TxError> {
+        let kind: Option<u16> = self
+            .connection
+            .prepare_cached("SELECT kind FROM records WHERE record = ?1")?
+            .query_row([record.0], |row| row.get(0))
+            .optional()?;
+        self.forget_own(record)?;
+        for sql in [
+            "DELETE FROM blobs WHERE digest IN (SELECT digest FROM messages WHERE record = ?1)",
+            "DELETE FROM source_values WHERE record = ?1",
+            "DELETE FROM links WHERE record = ?1",
+            "DELETE FROM terms WHERE record = ?1",
+            "DELETE FROM facets WHERE record = ?1",
+            "DELETE FROM records WHERE record = ?1",
+        ] {
+            self.connection.prepare_cached(sql)?.execute([record.0])?;
+        }
+        self.changed.kinds.extend(kind.map(KindId));
+        self.changed.records.insert(record);
+        self.changed.purged = true;
         Ok(())
     }
 

@@ -7,7 +7,10 @@ use rusqlite_migration::{M, Migrations};
 
 use super::fault::StoreError;
 
-const MIGRATIONS: &[M<'static>] = &[M::up(include_str!("migrations/01_first.sql"))];
+const MIGRATIONS: &[M<'static>] = &[
+    M::up(include_str!("migrations/01_first.sql")),
+    M::up(include_str!("migrations/03_scopes.sql")),
+];
 
 pub(super) const VERSION: u32 = MIGRATIONS.len() as u32;
 

@@ -39,6 +39,8 @@ pub struct Committed {
     pub acknowledged: bool,
     /// A message came in, or its outcome changed.
     pub messages: bool,
+    /// A record was purged: what the log still holds of it is to be folded away.
+    pub purged: bool,
 }
 
 impl Committed {
@@ -52,6 +54,7 @@ impl Committed {
         self.own |= other.own;
         self.acknowledged |= other.acknowledged;
         self.messages |= other.messages;
+        self.purged |= other.purged;
     }
 }
 

@@ -192,11 +192,14 @@ pub(super) struct Writer {
     pub(super) life: Life,
     pub(super) queue: Arc<WriteQueue>,
     pub(super) committed: broadcast::Sender<Arc<Committed>>,
+    /// Something was purged since the log was last folded away.
+    pub(super) purged: bool,
 }
 
 impl Writer {
     pub(super) fn run(mut self) {
         self.connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+        self.fold_log();
         while let Some((priority, first)) = self.queue.first() {
             let mut group = vec![first];
             match self.commit_group(priority, &mut group) {
@@ -210,6 +213,19 @@ impl Writer {
                     group.iter_mut().for_each(|waiting| self.run_alone(waiting));
                 }
             }
+            self.fold_log();
+        }
+    }
+
+    /// After a purge the log still holds what was purged, until it is written back and cut off. A reader in the way is
+    /// never waited for: the next write tries again.
+    fn fold_log(&mut self) {
+        if !self.purged {
+            return;
+        }
+        match sqlite::fold_log(&self.connection, self.tuning.sqlite.busy_timeout) {
+            Ok(folded) => self.purged = !folded,
+            Err(error) => tracing::warn!(%error, "the log could not be folded away after a purge"),
         }
     }
 
@@ -293,7 +309,8 @@ impl Writer {
         }
     }
 
-    fn announce(&self, changed: Committed) {
+    fn announce(&mut self, changed: Committed) {
+        self.purged |= changed.purged;
         if !changed.is_empty() {
             // Nobody may be listening.
             let _ = self.committed.send(Arc::new(changed));

@@ -1,8 +1,8 @@
 //! The engine's storage, on the tables. What goes in comes out byte for byte; the engine decides everything.
 
-use sync_protocol::hub::{ChainHead, HubLedger, KeptChange, Standing};
+use sync_protocol::hub::{ChainHead, HubLedger, KeptChange, RowStanding, Standing};
 use sync_protocol::proof::Sum;
-use sync_protocol::wire;
+use sync_protocol::wire::{self, Told};
 use sync_protocol::{Change, Dot, Hash, Header, Lane, RecordState};
 
 use super::sql::{Row, values};
@@ -59,6 +59,27 @@ fn kept_change(row: &Row) -> Result<KeptChange, DbError> {
 
 pub(super) fn state_from(bytes: &[u8]) -> Result<RecordState, DbError> {
     RecordState::parse(bytes).map_err(|_| DbError::Damaged { what: "a record" })
+}
+
+fn row_standing(number: i64) -> Result<RowStanding, DbError> {
+    let all = [RowStanding::Live, RowStanding::Offered, RowStanding::Gone];
+    let found = all.into_iter().find(|standing| *standing as i64 == number);
+    found.ok_or(DbError::Damaged {
+        what: "a feed row's standing",
+    })
+}
+
+fn told(state: RecordState, standing: RowStanding) -> Told {
+    match standing {
+        RowStanding::Live | RowStanding::Offered => Told::State {
+            state,
+            offered: standing == RowStanding::Offered,
+        },
+        RowStanding::Gone => Told::Gone {
+            record: state.record,
+            vector: state.vector,
+        },
+    }
 }
 
 impl HubLedger for Txn<'_> {
@@ -164,15 +185,41 @@ impl HubLedger for Txn<'_> {
         self.put_index(state)
     }
 
-    fn scopes_of(&mut self, record: RecordId) -> Result<Vec<ScopeId>, DbError> {
+    fn rows_of(&mut self, record: RecordId) -> Result<Vec<(ScopeId, RowStanding)>, DbError> {
         let rows = self.sql.rows(
-            "SELECT DISTINCT scope FROM feed WHERE org = ?1 AND record = ?2 ORDER BY scope",
+            "SELECT scope, standing FROM feed WHERE org = ?1 AND record = ?2 ORDER BY scope",
             values![self.org, record.0],
         )?;
-        rows.iter().map(|row| row.get(0).map(ScopeId)).collect()
+        let row = |row: &Row| Ok((ScopeId(row.get(0)?), row_standing(row.get(1)?)?));
+        rows.iter().map(row).collect()
     }
 
-    fn move_to_tail(&mut self, scope: ScopeId, lane: Lane, record: RecordId) -> Result<u64, DbError> {
+    fn row(&mut self, scope: ScopeId, lane: Lane, record: RecordId) -> Result<Option<(u64, RowStanding)>, DbError> {
+        let found = self.sql.row(
+            "SELECT sequence, standing FROM feed WHERE org = ?1 AND scope = ?2 AND lane = ?3 AND record = ?4",
+            values![self.org, scope.0, lane as i64, record.0],
+        )?;
+        found
+            .map(|row| Ok((row.get(0)?, row_standing(row.get(1)?)?)))
+            .transpose()
+    }
+
+    fn has_quarantined(&mut self, site: ScopeId, record: RecordId) -> Result<bool, DbError> {
+        let row = self.sql.row(
+            "SELECT 1 FROM changes JOIN chains ON chains.org = changes.org AND chains.replica = changes.replica \
+             WHERE changes.org = ?1 AND changes.record = ?2 AND changes.standing = 1 AND chains.scope = ?3 LIMIT 1",
+            values![self.org, record.0, site.0],
+        )?;
+        Ok(row.is_some())
+    }
+
+    fn move_to_tail(
+        &mut self,
+        scope: ScopeId,
+        lane: Lane,
+        record: RecordId,
+        standing: RowStanding,
+    ) -> Result<(), DbError> {
         // The head row is locked until the commit, so sequences have no gap and follow the order of commits.
         let head = self.sql.one(
             "INSERT INTO feed_heads (org, scope, lane, sequence, generation) VALUES (?1, ?2, ?3, 1, 0) \
@@ -181,12 +228,13 @@ impl HubLedger for Txn<'_> {
         )?;
         let sequence: u64 = head.get(0)?;
         self.sql.run(
-            "INSERT INTO feed (org, scope, lane, record, sequence) VALUES (?1, ?2, ?3, ?4, ?5) \
-             ON CONFLICT (org, scope, lane, record) DO UPDATE SET sequence = excluded.sequence",
-            values![self.org, scope.0, lane as i64, record.0, sequence],
+            "INSERT INTO feed (org, scope, lane, record, sequence, standing) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+             ON CONFLICT (org, scope, lane, record) \
+             DO UPDATE SET sequence = excluded.sequence, standing = excluded.standing",
+            values![self.org, scope.0, lane as i64, record.0, sequence, standing as i64],
         )?;
         self.touched.insert(scope);
-        Ok(sequence)
+        Ok(())
     }
 
     fn feed_head(&mut self, scope: ScopeId, lane: Lane) -> Result<(u64, u64), DbError> {
@@ -208,7 +256,7 @@ impl HubLedger for Txn<'_> {
         let (mut rows, mut total, mut after) = (Vec::<wire::Row>::new(), 0, sequence);
         while rows.len() < PAGE_ROWS_MAX {
             let found = self.sql.rows(
-                "SELECT feed.sequence, states.state FROM feed \
+                "SELECT feed.sequence, states.state, feed.standing FROM feed \
                  JOIN states ON states.org = feed.org AND states.record = feed.record \
                  WHERE feed.org = ?1 AND feed.scope = ?2 AND feed.lane = ?3 AND feed.sequence > ?4 \
                  ORDER BY feed.sequence LIMIT ?5",
@@ -223,7 +271,7 @@ impl HubLedger for Txn<'_> {
                 }
                 rows.push(wire::Row {
                     sequence: after,
-                    state: state_from(&bytes)?,
+                    told: told(state_from(&bytes)?, row_standing(row.get(2)?)?),
                     bytes: bytes.len() as u64,
                 });
             }
@@ -263,6 +311,15 @@ impl HubLedger for Txn<'_> {
 }
 
 impl Txn<'_> {
+    /// The scopes that have the record, be it offered to be forgotten.
+    pub fn scopes_of(&mut self, record: RecordId) -> Result<Vec<ScopeId>, DbError> {
+        let rows = self.rows_of(record)?.into_iter();
+        Ok(rows
+            .filter(|(_, standing)| standing.is_in_scope())
+            .map(|(scope, _)| scope)
+            .collect())
+    }
+
     /// The bucket sums of a lane as its rows say, not as they were kept; equal unless something rotted.
     pub fn recomputed_sums(&mut self, scope: ScopeId, lane: Lane) -> Result<Vec<(u8, Sum)>, DbError> {
         let mut sums = std::collections::BTreeMap::<u8, Sum>::new();
@@ -272,7 +329,7 @@ impl Txn<'_> {
                 "SELECT feed.sequence, states.state FROM feed \
                  JOIN states ON states.org = feed.org AND states.record = feed.record \
                  WHERE feed.org = ?1 AND feed.scope = ?2 AND feed.lane = ?3 AND feed.sequence > ?4 \
-                 ORDER BY feed.sequence LIMIT ?5",
+                 AND feed.standing <> 2 ORDER BY feed.sequence LIMIT ?5",
                 values![self.org, scope.0, lane as i64, after, ROWS_AT_ONCE],
             )?;
             for row in &found {

@@ -15,6 +15,11 @@ pub struct Organisation {
 }
 
 impl Organisation {
+    /// The scope that every site of the organisation has; also the id of the organisation's record.
+    pub fn scope(&self) -> ScopeId {
+        ScopeId(self.org)
+    }
+
     pub(super) fn found(sql: &mut Sql<'_>) -> Result<(), DbError> {
         let mut proof_key = [0; 32];
         proof_key[..16].copy_from_slice(&random()?);

@@ -6,7 +6,11 @@ use rusqlite_migration::{M, Migrations};
 
 use super::DbError;
 
-const STEPS: &[M<'static>] = &[M::up(include_str!("schema_1.sql")), M::up(include_str!("schema_2.sql"))];
+const STEPS: &[M<'static>] = &[
+    M::up(include_str!("schema_1.sql")),
+    M::up(include_str!("schema_2.sql")),
+    M::up(include_str!("schema_3.sql")),
+];
 
 pub(super) fn bring_forward(connection: &mut Connection) -> Result<(), DbError> {
     let stored: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;

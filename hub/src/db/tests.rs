@@ -83,6 +83,7 @@ impl Store {
             })
             .collect();
         let request = PullRequest {
+            willing: Vec::new(),
             epoch,
             replica,
             cursors,
@@ -366,6 +367,7 @@ async fn another_sites_replica_and_scope_are_refused() {
         sequence: 0,
     };
     let request = PullRequest {
+        willing: Vec::new(),
         epoch,
         replica: ReplicaId([3; 16]),
         cursors: vec![cursor],
@@ -373,6 +375,7 @@ async fn another_sites_replica_and_scope_are_refused() {
         wait_ms: 0,
     };
     let own = PullRequest {
+        willing: Vec::new(),
         replica,
         cursors: Vec::new(),
         ..request.clone()

@@ -1,5 +1,6 @@
 //! The engine's exchanges and the hub's own writing, run against a transaction under the catalogue's policy.
 
+use clinic::catalogue::Home;
 use clinic::index::Index;
 use sync_protocol::hub::{self, HubError, Pushed, Rulebook};
 use sync_protocol::replica::Written;
@@ -24,6 +25,14 @@ impl Policy {
     };
 }
 
+/// The organisation's own records are in the scope that every site has, and in no site's.
+fn enters_site(kind: KindId) -> bool {
+    match clinic::catalogue::home(kind) {
+        Home::Site | Home::Patient => true,
+        Home::Organisation => false,
+    }
+}
+
 type Outcome<T> = Result<T, HubError<DbError>>;
 
 impl Txn<'_> {
@@ -32,6 +41,7 @@ impl Txn<'_> {
         let rulebook = Rulebook {
             admit: &policy.admit,
             lane: &policy.lane,
+            enters_site: &enters_site,
             key: &organisation.proof_key,
         };
         steps(self, &rulebook)
@@ -47,6 +57,7 @@ impl Txn<'_> {
         let rulebook = Rulebook {
             admit: &admit,
             lane: &policy.lane,
+            enters_site: &enters_site,
             key: &organisation.proof_key,
         };
         steps(self, &rulebook)
@@ -62,13 +73,39 @@ impl Txn<'_> {
 
     /// Answers a pull from this transaction's snapshot.
     pub fn pull(&mut self, site: ScopeId, request: &PullRequest) -> Outcome<Vec<Page>> {
-        hub::handle_pull(self, site, request)
+        let shared = [self.organisation.scope()];
+        hub::handle_pull(self, site, &shared, request)
+    }
+
+    /// The lanes of scopes that a site's replicas follow.
+    pub fn follows(&self, site: ScopeId) -> Vec<(ScopeId, Lane)> {
+        let own = Lane::ALL.map(|lane| (site, lane));
+        let shared = (self.organisation.scope(), Lane::Reference);
+        own.into_iter().chain([shared]).collect()
+    }
+
+    /// Lets go what a replica of the site is willing to forget. Answers how many records left its scope.
+    pub fn forget(&mut self, site: ScopeId, request: &PullRequest) -> Outcome<usize> {
+        self.with_rules(|txn, rules| hub::handle_willing(txn, rules, site, request))
+    }
+
+    /// Offers a scope to forget a record.
+    pub fn offer(&mut self, scope: ScopeId, record: RecordId) -> Outcome<()> {
+        self.with_rules(|txn, rules| hub::offer(txn, rules, scope, record))
     }
 
     /// Writes a change of the hub's own, entering the record into a scope if one is given. `None`: it says nothing new.
     pub fn author(&mut self, draft: &Draft, scope: Option<ScopeId>) -> Outcome<Option<Written>> {
         let stamp = self.stamp()?;
-        self.with_rules(|txn, rules| hub::author_at_hub(txn, rules, draft, &stamp, scope))
+        let shared = (!enters_site(draft.kind)).then(|| self.organisation.scope());
+        let written = self.with_rules(|txn, rules| {
+            let written = hub::author_at_hub(txn, rules, draft, &stamp, scope)?;
+            if let Some(shared) = shared {
+                hub::enter(txn, rules, shared, draft.record)?;
+            }
+            Ok::<_, HubError<DbError>>(written)
+        })?;
+        Ok(written)
     }
 
     /// Enters a record as it stands into a scope.

@@ -50,7 +50,10 @@ pub(super) async fn pull(State(app): State<App>, caller: Certificate, body: Body
 
     let (site, series) = app.series(caller, &request).await?;
     // Listening begins before the snapshot, so that no commit falls between them.
-    let woken = app.0.db.woken(&[site]);
+    let shared = app.0.db.organisation().scope();
+    let woken = app.0.db.woken(&[site, shared]);
+    app.forget(caller, &request).await?;
+    let follows = app.0.db.read(move |txn| Ok::<_, Refusal>(txn.follows(site))).await?;
     loop {
         let pages = app.pages(caller, request.clone()).await?;
         if says_something(&pages, &request) || !app.wait(&woken, until).await {
@@ -59,6 +62,8 @@ pub(super) async fn pull(State(app): State<App>, caller: Certificate, body: Body
                 hub_ms: db::now_ms(),
                 series: Some(series),
                 ehr_reached: app.0.reach.now(),
+                ehr_polled_ms: None,
+                follows,
             };
             return Ok(cbor(reply.encode()));
         }
@@ -113,6 +118,25 @@ impl App {
             .write(move |txn| Ok::<_, Refusal>(txn.allot_series(replica, site)?))
             .await?;
         Ok((site, series))
+    }
+
+    /// Lets go what the replica is willing to forget, before the pages that will tell of it.
+    async fn forget(&self, caller: Certificate, request: &PullRequest) -> Result<(), Refusal> {
+        if request.willing.is_empty() {
+            return Ok(());
+        }
+        let (epoch, request) = (self.0.db.organisation().epoch, request.clone());
+        let gone = self
+            .0
+            .db
+            .write(move |txn| {
+                let site = caller.site(txn)?;
+                Ok(txn.forget(site, &request)?)
+            })
+            .await
+            .map_err(|refusal: Refusal| refusal.of_epoch(epoch))?;
+        tracing::info!(agent = %caller.names.agent, gone, "records left a site's scope");
+        Ok(())
     }
 
     async fn pages(&self, caller: Certificate, request: PullRequest) -> Result<Vec<Page>, Refusal> {

@@ -109,7 +109,7 @@ async fn staff_reach_their_site_with_a_hash_that_only_their_passphrase_opens() {
     let person = reference
         .rows
         .iter()
-        .map(|row| &row.state)
+        .filter_map(|row| row.state())
         .find(|state| state.kind == staff::KIND)
         .unwrap();
     assert_eq!(person.record.to_string(), added["staff"]);

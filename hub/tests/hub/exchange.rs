@@ -14,7 +14,7 @@ fn states(reply: &PullReply, lane: Lane) -> Vec<&RecordState> {
         .iter()
         .filter(|page| page.lane == lane)
         .flat_map(|page| &page.rows)
-        .map(|row| &row.state)
+        .filter_map(|row| row.state())
         .collect()
 }
 

@@ -173,6 +173,7 @@ impl Agent {
             })
             .collect();
         PullRequest {
+            willing: Vec::new(),
             epoch: self.epoch,
             replica: self.replica,
             cursors,

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
-use sync_protocol::hub::{self, ChainHead, HubLedger, KeptChange, Rulebook, Standing};
+use sync_protocol::hub::{self, ChainHead, HubLedger, KeptChange, RowStanding, Rulebook, Standing};
 use sync_protocol::proof::{ProofKey, Sum};
 use sync_protocol::state::RecordState;
-use sync_protocol::wire::{Page, PullRequest, PushReply, PushRequest, Row};
+use sync_protocol::wire::{Page, PullRequest, PushReply, PushRequest, Row, Told};
 use sync_protocol::{ChangeId, Dot, Draft, EpochId, Hash, HybridTime, Lane, RecordId, ReplicaId, ScopeId, Stamp};
 
 pub(super) const EPOCH: EpochId = EpochId([0xee; 16]);
@@ -25,7 +25,7 @@ struct Shelves {
     chains: BTreeMap<ReplicaId, ChainHead>,
     kept: BTreeMap<Dot, KeptChange>,
     states: BTreeMap<RecordId, RecordState>,
-    rows: BTreeMap<Lane, BTreeMap<u64, RecordId>>,
+    rows: BTreeMap<Lane, BTreeMap<u64, (RecordId, RowStanding)>>,
     heads: BTreeMap<Lane, u64>,
     buckets: BTreeMap<(Lane, u8), Sum>,
 }
@@ -56,6 +56,7 @@ impl Hub {
         let rulebook = Rulebook {
             admit: &admit,
             lane: &clinic::catalogue::lane,
+            enters_site: &|_| true,
             key: &key,
         };
         hub::handle_push(&mut self.shelves, &rulebook, SCOPE, request)
@@ -64,7 +65,30 @@ impl Hub {
     }
 
     pub(super) fn pull(&mut self, request: &PullRequest) -> Vec<Page> {
-        hub::handle_pull(&mut self.shelves, SCOPE, request).unwrap()
+        self.with_rules(|shelves, rules| hub::handle_willing(shelves, rules, SCOPE, request))
+            .unwrap();
+        hub::handle_pull(&mut self.shelves, SCOPE, &[], request).unwrap()
+    }
+
+    pub(super) fn offer(&mut self, record: RecordId) {
+        self.with_rules(|shelves, rules| hub::offer(shelves, rules, SCOPE, record))
+            .unwrap();
+    }
+
+    pub(super) fn enter(&mut self, record: RecordId) {
+        self.with_rules(|shelves, rules| hub::enter(shelves, rules, SCOPE, record))
+            .unwrap();
+    }
+
+    fn with_rules<T>(&mut self, steps: impl FnOnce(&mut Shelves, &Rulebook<'_>) -> T) -> T {
+        let key = proof_key();
+        let rulebook = Rulebook {
+            admit: &|_, _| Ok(()),
+            lane: &clinic::catalogue::lane,
+            enters_site: &|_| true,
+            key: &key,
+        };
+        steps(&mut self.shelves, &rulebook)
     }
 
     pub(super) fn write(&mut self, draft: &Draft) {
@@ -83,6 +107,7 @@ impl Hub {
         let rulebook = Rulebook {
             admit: &|_, _| Ok(()),
             lane: &clinic::catalogue::lane,
+            enters_site: &|_| true,
             key: &key,
         };
         hub::author_at_hub(&mut self.shelves, &rulebook, draft, &stamp, Some(SCOPE))
@@ -145,22 +170,38 @@ impl HubLedger for Shelves {
         Ok(())
     }
 
-    fn scopes_of(&mut self, record: RecordId) -> Result<Vec<ScopeId>, Infallible> {
-        let fed = self
-            .rows
-            .values()
-            .flat_map(|rows| rows.values())
-            .any(|row| *row == record);
-        Ok(if fed { vec![SCOPE] } else { Vec::new() })
+    fn rows_of(&mut self, record: RecordId) -> Result<Vec<(ScopeId, RowStanding)>, Infallible> {
+        let mut rows = self.rows.values().flat_map(|rows| rows.values());
+        let found = rows.find(|(row, _)| *row == record);
+        Ok(found.map(|(_, standing)| (SCOPE, *standing)).into_iter().collect())
     }
 
-    fn move_to_tail(&mut self, _: ScopeId, lane: Lane, record: RecordId) -> Result<u64, Infallible> {
+    fn row(&mut self, _: ScopeId, lane: Lane, record: RecordId) -> Result<Option<(u64, RowStanding)>, Infallible> {
+        let rows = self.rows.entry(lane).or_default();
+        let found = rows.iter().find(|(_, (row, _))| *row == record);
+        Ok(found.map(|(sequence, (_, standing))| (*sequence, *standing)))
+    }
+
+    fn move_to_tail(
+        &mut self,
+        _: ScopeId,
+        lane: Lane,
+        record: RecordId,
+        standing: RowStanding,
+    ) -> Result<(), Infallible> {
         let head = self.heads.entry(lane).or_default();
         *head += 1;
         let rows = self.rows.entry(lane).or_default();
-        rows.retain(|_, row| *row != record);
-        rows.insert(*head, record);
-        Ok(*head)
+        rows.retain(|_, (row, _)| *row != record);
+        rows.insert(*head, (record, standing));
+        Ok(())
+    }
+
+    fn has_quarantined(&mut self, _: ScopeId, record: RecordId) -> Result<bool, Infallible> {
+        Ok(self.kept.values().any(|kept| {
+            matches!(kept.standing, Standing::Quarantined(_))
+                && kept.header.as_ref().is_some_and(|header| header.record == record)
+        }))
     }
 
     fn feed_head(&mut self, _: ScopeId, lane: Lane) -> Result<(u64, u64), Infallible> {
@@ -170,10 +211,23 @@ impl HubLedger for Shelves {
     fn rows_after(&mut self, _: ScopeId, lane: Lane, sequence: u64, _: u64) -> Result<Vec<Row>, Infallible> {
         let rows = self.rows.entry(lane).or_default().range(sequence + 1..);
         Ok(rows
-            .map(|(sequence, record)| Row {
-                sequence: *sequence,
-                state: self.states[record].clone(),
-                bytes: 1,
+            .map(|(sequence, (record, standing))| {
+                let state = self.states[record].clone();
+                let told = match standing {
+                    RowStanding::Live | RowStanding::Offered => Told::State {
+                        state,
+                        offered: *standing == RowStanding::Offered,
+                    },
+                    RowStanding::Gone => Told::Gone {
+                        record: *record,
+                        vector: state.vector,
+                    },
+                };
+                Row {
+                    sequence: *sequence,
+                    told,
+                    bytes: 1,
+                }
             })
             .collect())
     }

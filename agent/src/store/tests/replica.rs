@@ -1,5 +1,6 @@
 //! The store as the engine's ledger, against a hub in memory: push, pull, quarantine, rebirth.
 
+use ::tests::raw_pages;
 use sync_protocol::replica::{
     Comparison, Lost, PageOutcome, ReplicaHead, ReplicaLedger, handle_page, handle_push_reply, next_pull, next_push,
 };
@@ -41,7 +42,9 @@ fn push(store: &Store, hub: &mut Hub) -> Comparison {
 /// Applies all that the hub has, and gives each page's outcome.
 fn pull(store: &Store, hub: &mut Hub) -> Vec<PageOutcome> {
     let request = store
-        .write_blocking(Priority::Sync, |tx| next_pull(tx, 1 << 20, 0))
+        .write_blocking(Priority::Sync, |tx| {
+            next_pull(tx, 1 << 20, 0, |tx, record| tx.is_worked_with(record))
+        })
         .unwrap();
     let apply = |page| {
         store
@@ -231,4 +234,89 @@ fn a_base_that_rotted_is_noticed_by_the_nightly_recompute() {
         .map(|lane| lane.lane)
         .collect();
     assert_eq!(rotten, [clinic::catalogue::lane(patient::KIND)]);
+}
+
+#[test]
+fn a_record_that_leaves_the_scope_is_purged_and_comes_back_whole() {
+    let (site, mut hub) = (Site::new(), Hub::new());
+    let store = site.create();
+    enrol(&store);
+    save(&store, new_patient(record(1), "Featherstonehaugh"));
+    save(&store, new_patient(record(2), "Byron"));
+    push(&store, &mut hub);
+    pull(&store, &mut hub);
+    hub.offer(record(1));
+    pull(&store, &mut hub);
+    assert!(store.read_blocking(|tx| tx.record(record(1))).unwrap().is_some());
+
+    assert!(verified(&pull(&store, &mut hub)));
+    assert!(store.read_blocking(|tx| tx.record(record(1))).unwrap().is_none());
+    assert_eq!(chain(&store), ChainCheck::Sound { changes: 2 });
+    // The log is folded away with the next write that meets no reader.
+    save(&store, new_phone(record(2), "602-555-0101"));
+    let clear = raw_pages::in_clear(&site.file(), &sqlite::page_key(&site.key)).unwrap();
+    assert!(raw_pages::holds(&clear, "Byron") && !raw_pages::holds(&clear, "Featherstonehaugh"));
+
+    hub.write(&new_phone(record(1), "602-555-0199"));
+    hub.enter(record(1));
+    push(&store, &mut hub);
+    assert!(verified(&pull(&store, &mut hub)));
+    let back = store.read_blocking(|tx| tx.state(record(1))).unwrap().unwrap();
+    assert_eq!(back, *hub.state(record(1)));
+    assert_eq!(patient::NAME.value(&back).unwrap().expose().family, "Featherstonehaugh");
+}
+
+#[test]
+fn an_edit_made_while_the_record_leaves_is_kept_and_enters_it_again() {
+    let (site, mut hub) = (Site::new(), Hub::new());
+    let store = site.create();
+    enrol(&store);
+    save(&store, new_patient(record(1), "Lovelace"));
+    push(&store, &mut hub);
+    pull(&store, &mut hub);
+    hub.offer(record(1));
+    pull(&store, &mut hub);
+    let willing = store
+        .write_blocking(Priority::Sync, |tx| {
+            next_pull(tx, 1 << 20, 0, |tx, record| tx.is_worked_with(record))
+        })
+        .unwrap();
+    assert_eq!(willing.willing.len(), 1);
+
+    save(&store, new_phone(record(1), "602-555-0101"));
+    for page in hub.pull(&willing) {
+        store
+            .write_blocking(Priority::Sync, move |tx| handle_page(tx, &proof_key(), &page))
+            .unwrap();
+    }
+
+    let kept = store.read_blocking(|tx| tx.record(record(1))).unwrap().unwrap();
+    assert_eq!(kept.pending, 1);
+    assert_eq!(patient::NAME.value(&kept.state).unwrap().expose().family, "Lovelace");
+    push(&store, &mut hub);
+    assert!(verified(&pull(&store, &mut hub)));
+    let back = store.read_blocking(|tx| tx.record(record(1))).unwrap().unwrap();
+    assert_eq!((back.pending, &back.state), (0, hub.state(record(1))));
+}
+
+#[test]
+fn a_patient_whose_visit_is_open_is_not_let_go() {
+    let (site, mut hub) = (Site::new(), Hub::new());
+    let store = site.create();
+    enrol(&store);
+    save(&store, new_patient(record(1), "Lovelace"));
+    let arrival = clinic::rules::arrive(record(3), record(1), record(9), Channel::Page.program(), 3_000);
+    save(&store, arrival.done());
+    push(&store, &mut hub);
+    pull(&store, &mut hub);
+    hub.offer(record(1));
+    pull(&store, &mut hub);
+
+    let request = store
+        .write_blocking(Priority::Sync, |tx| {
+            next_pull(tx, 1 << 20, 0, |tx, record| tx.is_worked_with(record))
+        })
+        .unwrap();
+
+    assert!(request.willing.is_empty());
 }

@@ -1,0 +1,28 @@
+-- How a record stands in a scope: 0 live, 1 offered to be forgotten, 2 gone.
+ALTER TABLE feed ADD COLUMN standing BIGINT NOT NULL DEFAULT 0;
+
+-- Which patients which site's scope is to have, by which rule, and from when until when.
+CREATE TABLE members (
+    org BYTEA NOT NULL,
+    scope BYTEA NOT NULL,
+    patient BYTEA NOT NULL,
+    rule BIGINT NOT NULL,
+    from_ms BIGINT NOT NULL,
+    until_ms BIGINT NOT NULL,
+    -- 0 not in the scope, 1 in it, 2 kept out by the site's cap.
+    standing BIGINT NOT NULL,
+    PRIMARY KEY (org, scope, patient)
+);
+CREATE INDEX members_of_patient ON members (org, patient);
+CREATE INDEX members_to_enter ON members (org, from_ms) WHERE standing = 0;
+CREATE INDEX members_to_leave ON members (org, until_ms) WHERE standing <> 0;
+CREATE INDEX members_by_standing ON members (org, scope, standing, rule);
+
+-- How far the patients were gone through for a version of the scope policy.
+CREATE TABLE scope_sweeps (
+    org BYTEA NOT NULL,
+    policy BIGINT NOT NULL,
+    after BYTEA NOT NULL,
+    ended BIGINT NOT NULL,
+    PRIMARY KEY (org)
+);
