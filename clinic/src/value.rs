@@ -420,7 +420,7 @@ coded! {
     }
 }
 
-/// An Ed25519 signature (RFC 8032).
+/// A signature of the hub's authority: ECDSA on P-256 with SHA-256, r and s (FIPS 186-5).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Signature(pub [u8; 64]);
 

@@ -7,13 +7,14 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::exit::{Exit, Failure};
-use crate::{connectors, db, log, server};
+use crate::{connectors, db, log, scopes, server};
 
 #[derive(Clone, PartialEq, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     pub server: server::Config,
     pub store: db::Config,
+    pub scopes: scopes::Config,
     /// The EHR that tasks are delivered to. Without it, people enter them.
     pub ehr: Option<connectors::Config>,
     pub log: log::Config,
@@ -54,6 +55,10 @@ impl Config {
             .server
             .refuse_unsound()
             .map_err(|error| format!("table [server]: {error}"))?;
+        config
+            .scopes
+            .refuse_unsound()
+            .map_err(|error| format!("table [scopes]: {error}"))?;
         if let Some(ehr) = &config.ehr {
             ehr.refuse_unsound().map_err(|error| format!("table [ehr]: {error}"))?;
         }

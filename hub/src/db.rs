@@ -3,7 +3,7 @@
 //!
 //! A store that cannot be opened is left as it is and never made anew; one of a newer version is refused.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,8 +27,10 @@ mod enrolments;
 mod index;
 mod leases;
 mod ledger;
+mod members;
 mod meta;
 mod migrations;
+mod scoping;
 mod sites;
 mod sql;
 mod tasks;
@@ -37,6 +39,7 @@ mod writing;
 
 pub use enrolments::{Agent, Enrolment, TokenRow};
 pub use leases::LeaseOwner;
+pub use members::{Member, MemberStanding, PolicyInForce};
 pub use meta::Organisation;
 pub use sites::{Site, SiteFigures};
 pub use wakes::{Commit, Woken};
@@ -89,6 +92,9 @@ pub struct Txn<'c> {
     boot: Boot,
     now_ms: u64,
     touched: BTreeSet<ScopeId>,
+    /// Patients of each scope as this transaction found them, and how many it entered.
+    held: BTreeMap<ScopeId, u64>,
+    entered: BTreeMap<ScopeId, u64>,
 }
 
 /// One start of the hub.
@@ -340,6 +346,8 @@ impl Shared {
                 boot: self.boot,
                 now_ms: now_ms(),
                 touched: BTreeSet::new(),
+                held: BTreeMap::new(),
+                entered: BTreeMap::new(),
             };
             steps(&mut txn)
         }));
@@ -382,6 +390,8 @@ impl Writer {
             boot: self.boot,
             now_ms: now_ms(),
             touched: BTreeSet::new(),
+            held: BTreeMap::new(),
+            entered: BTreeMap::new(),
         };
         let value =
             catch_unwind(AssertUnwindSafe(|| steps(&mut txn))).unwrap_or_else(|_| Err(DbError::Panicked.into()))?;

@@ -13,5 +13,6 @@ pub mod ehr;
 pub mod exit;
 pub mod home;
 pub mod log;
+pub mod scopes;
 pub mod server;
 pub mod service;

@@ -17,6 +17,7 @@ use crate::connectors::Connector;
 use crate::ehr::Reach;
 use crate::exit::{Exit, Failure};
 use crate::home::{Home, Opened};
+use crate::scopes;
 use crate::server::{self, App, connection, tls};
 
 /// What came of a command, as it travels over the local socket.
@@ -71,6 +72,7 @@ pub async fn run(
 
     let commands = Router::new().route(COMMAND_ROUTE, post(command)).with_state(admin);
     let local = tokio::spawn(serve_local(local, commands, config.server.clone(), stop.clone()));
+    let scopes = scopes::start(db.clone(), config.scopes.clone(), stop.clone());
     let agents = tokio::spawn(tls::serve(
         listener,
         authority,
@@ -89,6 +91,7 @@ pub async fn run(
         Some(connector) => connector.stopped().await,
         None => true,
     };
+    let _ = scopes.await;
     let _ = std::fs::remove_file(home.socket());
     db.close();
     tracing::info!("the hub has stopped");

@@ -322,7 +322,7 @@ impl Txn<'_> {
 
     /// The bucket sums of a lane as its rows say, not as they were kept; equal unless something rotted.
     pub fn recomputed_sums(&mut self, scope: ScopeId, lane: Lane) -> Result<Vec<(u8, Sum)>, DbError> {
-        let mut sums = std::collections::BTreeMap::<u8, Sum>::new();
+        let mut sums = BTreeMap::<u8, Sum>::new();
         let mut after = 0u64;
         loop {
             let found = self.sql.rows(

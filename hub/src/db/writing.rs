@@ -68,7 +68,9 @@ impl Txn<'_> {
         for header in request.changes.iter().filter_map(|change| change.parse_header().ok()) {
             self.observe(header.at);
         }
-        self.with_rules_for_sites(|txn, rules| hub::handle_push(txn, rules, site, request))
+        let pushed = self.with_rules_for_sites(|txn, rules| hub::handle_push(txn, rules, site, request))?;
+        self.settle_scopes(&pushed.touched, Some(site))?;
+        Ok(pushed)
     }
 
     /// Answers a pull from this transaction's snapshot.
@@ -86,11 +88,14 @@ impl Txn<'_> {
 
     /// Lets go what a replica of the site is willing to forget. Answers how many records left its scope.
     pub fn forget(&mut self, site: ScopeId, request: &PullRequest) -> Outcome<usize> {
+        let records: Vec<[u8; 16]> = request.willing.iter().map(|willing| willing.record.0).collect();
+        self.lock(&records)?;
         self.with_rules(|txn, rules| hub::handle_willing(txn, rules, site, request))
     }
 
     /// Offers a scope to forget a record.
     pub fn offer(&mut self, scope: ScopeId, record: RecordId) -> Outcome<()> {
+        self.lock(&[record.0])?;
         self.with_rules(|txn, rules| hub::offer(txn, rules, scope, record))
     }
 
@@ -105,11 +110,15 @@ impl Txn<'_> {
             }
             Ok::<_, HubError<DbError>>(written)
         })?;
+        if written.is_some() {
+            self.settle_scopes(&[draft.record], None)?;
+        }
         Ok(written)
     }
 
     /// Enters a record as it stands into a scope.
     pub fn enter(&mut self, scope: ScopeId, record: RecordId) -> Outcome<()> {
+        self.lock(&[record.0])?;
         self.with_rules(|txn, rules| hub::enter(txn, rules, scope, record))
     }
 

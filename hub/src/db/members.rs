@@ -1,0 +1,220 @@
+//! Which patients which site's scope is to have: the rows. What they should say is decided in [`super::scoping`].
+
+use clinic::membership::{MemberRule, Wish};
+use clinic::policies::ScopePolicy;
+use sync_protocol::KindId;
+
+use super::sql::{Row, values};
+use super::*;
+
+/// How a wish stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MemberStanding {
+    /// Its time has not come.
+    ToCome = 0,
+    In = 1,
+    /// The site has as many patients as the policy allows.
+    KeptOut = 2,
+}
+
+/// A site's wish for a patient, and how it stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Member {
+    pub scope: ScopeId,
+    pub patient: RecordId,
+    pub wish: Wish,
+    pub standing: MemberStanding,
+}
+
+/// The scope policy in force, and whether every patient was gone through since it is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PolicyInForce {
+    /// 0 while nobody has set one.
+    pub version: i64,
+    pub policy: ScopePolicy,
+    pub swept_after: RecordId,
+    pub swept: bool,
+}
+
+const COLUMNS: &str = "scope, patient, rule, from_ms, until_ms, standing";
+
+fn member(row: &Row) -> Result<Member, DbError> {
+    let damaged = DbError::Damaged {
+        what: "a patient's place in a scope",
+    };
+    let (rule, standing): (u16, u16) = (row.get(2)?, row.get(5)?);
+    let rule = u8::try_from(rule).ok().and_then(MemberRule::from_number);
+    let all = [MemberStanding::ToCome, MemberStanding::In, MemberStanding::KeptOut];
+    let standing = all.into_iter().find(|one| *one as u16 == standing);
+    let (Some(rule), Some(standing)) = (rule, standing) else {
+        return Err(damaged);
+    };
+    Ok(Member {
+        scope: ScopeId(row.get(0)?),
+        patient: RecordId(row.get(1)?),
+        wish: Wish {
+            rule,
+            from_ms: row.get(3)?,
+            until_ms: row.get(4)?,
+        },
+        standing,
+    })
+}
+
+impl Txn<'_> {
+    pub fn members_of(&mut self, patient: RecordId) -> Result<Vec<Member>, DbError> {
+        let rows = self.sql.rows(
+            &format!("SELECT {COLUMNS} FROM members WHERE org = ?1 AND patient = ?2 ORDER BY scope"),
+            values![self.org, patient.0],
+        )?;
+        rows.iter().map(member).collect()
+    }
+
+    pub(super) fn put_member(&mut self, member: &Member) -> Result<(), DbError> {
+        self.sql.run(
+            "INSERT INTO members (org, scope, patient, rule, from_ms, until_ms, standing) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (org, scope, patient) DO UPDATE SET \
+             rule = excluded.rule, from_ms = excluded.from_ms, until_ms = excluded.until_ms, \
+             standing = excluded.standing",
+            values![
+                self.org,
+                member.scope.0,
+                member.patient.0,
+                member.wish.rule as u8,
+                member.wish.from_ms,
+                member.wish.until_ms,
+                member.standing as u8,
+            ],
+        )?;
+        Ok(())
+    }
+
+    pub(super) fn drop_member(&mut self, scope: ScopeId, patient: RecordId) -> Result<(), DbError> {
+        self.sql.run(
+            "DELETE FROM members WHERE org = ?1 AND scope = ?2 AND patient = ?3",
+            values![self.org, scope.0, patient.0],
+        )?;
+        Ok(())
+    }
+
+    /// Patients for whom something is due at a time: a wish begins or ends.
+    pub fn members_due(&mut self, now_ms: i64, at_most: usize) -> Result<BTreeSet<RecordId>, DbError> {
+        let ends = self.sql.rows(
+            "SELECT patient FROM members WHERE org = ?1 AND until_ms <= ?2 ORDER BY until_ms LIMIT ?3",
+            values![self.org, now_ms, at_most],
+        )?;
+        let begins = self.sql.rows(
+            "SELECT patient FROM members WHERE org = ?1 AND standing = 0 AND from_ms <= ?2 ORDER BY from_ms LIMIT ?3",
+            values![self.org, now_ms, at_most],
+        )?;
+        let due = ends.iter().chain(&begins);
+        due.map(|row| row.get(0).map(RecordId)).take(at_most).collect()
+    }
+
+    /// Patients whom the cap keeps out of a site, those of the first rules first.
+    pub fn members_kept_out(&mut self, scope: ScopeId, at_most: usize) -> Result<Vec<RecordId>, DbError> {
+        let rows = self.sql.rows(
+            "SELECT patient FROM members WHERE org = ?1 AND scope = ?2 AND standing = 2 ORDER BY rule, patient LIMIT ?3",
+            values![self.org, scope.0, at_most],
+        )?;
+        rows.iter().map(|row| row.get(0).map(RecordId)).collect()
+    }
+
+    /// How many patients a site has, and how many each rule would add if the cap allowed it.
+    pub fn member_counts(&mut self, scope: ScopeId) -> Result<(u64, Vec<(MemberRule, u64)>), DbError> {
+        let rows = self.sql.rows(
+            "SELECT standing, rule, count(*) FROM members WHERE org = ?1 AND scope = ?2 GROUP BY standing, rule \
+             ORDER BY standing, rule",
+            values![self.org, scope.0],
+        )?;
+        let (mut held, mut kept_out) = (0, Vec::new());
+        for row in &rows {
+            let (standing, rule, count): (u16, u16, u64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            if standing == MemberStanding::In as u16 {
+                held += count;
+            }
+            let rule = u8::try_from(rule).ok().and_then(MemberRule::from_number);
+            if let Some(rule) = rule.filter(|_| standing == MemberStanding::KeptOut as u16) {
+                kept_out.push((rule, count));
+            }
+        }
+        Ok((held, kept_out))
+    }
+
+    pub(super) fn members_in(&mut self, scope: ScopeId) -> Result<u64, DbError> {
+        let row = self.sql.one(
+            "SELECT count(*) FROM members WHERE org = ?1 AND scope = ?2 AND standing = 1",
+            values![self.org, scope.0],
+        )?;
+        row.get(0)
+    }
+
+    /// Every record that links to this one, with its kind.
+    pub fn linking_to(&mut self, target: RecordId) -> Result<Vec<(RecordId, KindId)>, DbError> {
+        let rows = self.sql.rows(
+            "SELECT DISTINCT record, kind FROM links WHERE org = ?1 AND target = ?2 ORDER BY record",
+            values![self.org, target.0],
+        )?;
+        rows.iter()
+            .map(|row| Ok((RecordId(row.get(0)?), KindId(row.get(1)?))))
+            .collect()
+    }
+
+    /// Records of a kind after an id, in the order of their ids.
+    pub fn records_after(&mut self, kind: KindId, after: RecordId, at_most: usize) -> Result<Vec<RecordId>, DbError> {
+        let rows = self.sql.rows(
+            "SELECT record FROM states WHERE org = ?1 AND kind = ?2 AND record > ?3 ORDER BY record LIMIT ?4",
+            values![self.org, kind.0, after.0, at_most],
+        )?;
+        rows.iter().map(|row| row.get(0).map(RecordId)).collect()
+    }
+
+    pub fn scope_policy(&mut self) -> Result<PolicyInForce, DbError> {
+        let row = self.sql.row(
+            "SELECT version, schedule_days, recent_days, region_index, patients_max, swept_after, swept \
+             FROM scope_policies WHERE org = ?1",
+            values![self.org],
+        )?;
+        let Some(row) = row else {
+            return Ok(PolicyInForce {
+                version: 0,
+                policy: ScopePolicy::default(),
+                swept_after: RecordId::NIL,
+                swept: true,
+            });
+        };
+        Ok(PolicyInForce {
+            version: row.get(0)?,
+            policy: ScopePolicy {
+                schedule_days: row.get(1)?,
+                recent_days: row.get(2)?,
+                region_index: row.get::<i64>(3)? != 0,
+                patients_max: row.get(4)?,
+            },
+            swept_after: RecordId(row.get(5)?),
+            swept: row.get::<i64>(6)? != 0,
+        })
+    }
+
+    pub fn set_scope_policy(&mut self, in_force: &PolicyInForce) -> Result<(), DbError> {
+        let policy = &in_force.policy;
+        self.sql.run(
+            "INSERT INTO scope_policies (org, version, schedule_days, recent_days, region_index, patients_max, \
+             swept_after, swept) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (org) DO UPDATE SET \
+             version = excluded.version, schedule_days = excluded.schedule_days, recent_days = excluded.recent_days, \
+             region_index = excluded.region_index, patients_max = excluded.patients_max, \
+             swept_after = excluded.swept_after, swept = excluded.swept",
+            values![
+                self.org,
+                in_force.version,
+                policy.schedule_days,
+                policy.recent_days,
+                policy.region_index,
+                policy.patients_max,
+                in_force.swept_after.0,
+                in_force.swept,
+            ],
+        )?;
+        Ok(())
+    }
+}

@@ -1,0 +1,200 @@
+//! What time alone changes of the scopes: bookings come near, visits grow old, a new policy applies. One process of the hub
+//! at a time goes through what is due, in small transactions, and tells a site what its cap keeps out.
+
+use std::time::Duration;
+
+use clinic::membership::MemberRule;
+use clinic::{Action, Channel, Writing, patient, site};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use sync_protocol::RecordId;
+use sync_protocol::hub::{HubError, HubLedger};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::db::{Db, DbError, LeaseOwner, Txn, random};
+
+/// Table `[scopes]`.
+#[derive(Clone, PartialEq, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// How often it is looked what time has changed.
+    pub sweep_secs: u64,
+    /// Patients that one transaction settles.
+    pub patients_at_once: usize,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            sweep_secs: 60,
+            patients_at_once: 50,
+        }
+    }
+}
+
+impl Config {
+    pub(crate) fn refuse_unsound(&self) -> Result<(), String> {
+        if self.sweep_secs == 0 || self.patients_at_once == 0 {
+            return Err("sweep_secs and patients_at_once must be at least 1".to_owned());
+        }
+        Ok(())
+    }
+}
+
+const LEASE: &[u8] = b"scopes";
+/// A process that goes through the scopes says so anew with every transaction; one that is gone is replaced after this.
+const LEASE_MS: u64 = 60_000;
+
+type SweepError = HubError<DbError>;
+
+/// Goes through what is due until told to stop.
+pub fn start(db: Db, config: Config, stop: CancellationToken) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let Ok(owner) = random() else { return };
+        let every = Duration::from_secs(config.sweep_secs);
+        loop {
+            if let Err(error) = sweep(&db, &config, owner, &stop).await {
+                tracing::warn!(%error, "the scopes could not be brought up to date; it is tried again");
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(every) => {}
+            }
+        }
+    })
+}
+
+/// One round: until nothing is due, or another process has the lease.
+async fn sweep(db: &Db, config: &Config, owner: LeaseOwner, stop: &CancellationToken) -> Result<(), SweepError> {
+    let at_once = config.patients_at_once;
+    while !stop.is_cancelled() {
+        let done = db
+            .write(move |txn| {
+                let until = txn.now_ms() + LEASE_MS;
+                if !txn.take_lease(LEASE, owner, until)? {
+                    return Ok::<_, SweepError>(Round::Another);
+                }
+                let settled = settle_due(txn, at_once)? + sweep_policy(txn, at_once)? + let_in(txn, at_once)?;
+                if settled > 0 {
+                    return Ok(Round::Settled(settled));
+                }
+                tell_sites(txn)?;
+                Ok(Round::Nothing)
+            })
+            .await?;
+        match done {
+            Round::Settled(patients) => tracing::debug!(patients, "scopes settled"),
+            Round::Nothing | Round::Another => return Ok(()),
+        }
+    }
+    Ok(())
+}
+
+enum Round {
+    Settled(usize),
+    Nothing,
+    /// Another process of the hub does it.
+    Another,
+}
+
+fn settle_due(txn: &mut Txn<'_>, at_most: usize) -> Result<usize, SweepError> {
+    let due = txn.members_due(txn.now_ms() as i64, at_most)?;
+    for patient in &due {
+        txn.settle_patient(*patient, None)?;
+    }
+    Ok(due.len())
+}
+
+/// Goes through every patient once for a new policy, a part at a time; where it was is kept in the store.
+fn sweep_policy(txn: &mut Txn<'_>, at_most: usize) -> Result<usize, SweepError> {
+    let mut in_force = txn.scope_policy()?;
+    if in_force.swept {
+        return Ok(0);
+    }
+    let patients = txn.records_after(patient::KIND, in_force.swept_after, at_most)?;
+    for one in &patients {
+        txn.settle_patient(*one, None)?;
+    }
+    match patients.last() {
+        Some(last) => in_force.swept_after = *last,
+        None => in_force.swept = true,
+    }
+    if in_force.swept {
+        tracing::info!(
+            version = in_force.version,
+            "every patient was gone through for the scope policy"
+        );
+    }
+    txn.set_scope_policy(&in_force)?;
+    Ok(patients.len())
+}
+
+/// Lets in those whom a cap kept out, where there is room again.
+fn let_in(txn: &mut Txn<'_>, at_most: usize) -> Result<usize, SweepError> {
+    let patients_max = u64::try_from(txn.scope_policy()?.policy.patients_max).unwrap_or(0);
+    let mut settled = 0;
+    for one in txn.sites()? {
+        let (held, kept_out) = txn.member_counts(one.scope)?;
+        let room = usize::try_from(patients_max.saturating_sub(held)).unwrap_or(usize::MAX);
+        if kept_out.is_empty() || room == 0 {
+            continue;
+        }
+        for patient in txn.members_kept_out(one.scope, room.min(at_most))? {
+            txn.settle_patient(patient, None)?;
+            settled += 1;
+        }
+    }
+    Ok(settled)
+}
+
+/// Says on a site's record what its cap keeps out and by which rule, and takes it back when it no longer does.
+fn tell_sites(txn: &mut Txn<'_>) -> Result<(), SweepError> {
+    let patients_max = txn.scope_policy()?.policy.patients_max;
+    for one in txn.sites()? {
+        let (_, kept_out) = txn.member_counts(one.scope)?;
+        let rules: Vec<MemberRule> = kept_out.iter().map(|(rule, _)| *rule).collect();
+        let notice = notice(&rules, patients_max);
+        let Some(record) = txn.state(RecordId(one.scope.0))? else {
+            continue;
+        };
+        if site::NOTICE.value(&record) == notice {
+            continue;
+        }
+        let shown = record.shown(site::NOTICE.id);
+        let now_ms = txn.now_ms() as i64;
+        let writing = Writing::new(
+            site::KIND,
+            record.record,
+            Action::Administer,
+            Channel::Rule.program(),
+            now_ms,
+        );
+        let writing = match &notice {
+            Some(text) => writing.replace(site::NOTICE, text, &shown),
+            None => writing.clear(site::NOTICE, &shown),
+        };
+        txn.author(&writing.done(), Some(one.scope))?;
+        match notice {
+            Some(_) => tracing::warn!(site = %one.scope, patients_max, "the cap keeps patients out of a site"),
+            None => tracing::info!(site = %one.scope, "the cap keeps nobody out of the site any more"),
+        }
+    }
+    Ok(())
+}
+
+fn notice(kept_out: &[MemberRule], patients_max: i64) -> Option<String> {
+    if kept_out.is_empty() {
+        return None;
+    }
+    let rules: Vec<&str> = kept_out.iter().map(|rule| rule.word()).collect();
+    Some(format!(
+        "This site has the {patients_max} patients that policy \"scope\" allows (patients_max). Kept out by it: patients of \
+         rule {}. Ask who runs the hub to raise it or to narrow the rule.",
+        rules.join(" and rule ")
+    ))
+}
+
+#[cfg(test)]
+#[path = "scopes/tests.rs"]
+mod tests;
