@@ -14,23 +14,29 @@ mod delimiters;
 mod error;
 mod fields;
 mod header;
+mod merge;
 mod message;
 mod patient;
 mod results;
+mod schedule;
 mod segments;
 mod telecom;
 mod visit;
 
 pub use charset::Charset;
 pub use coverage::{Allergy, Coverage};
-pub use datatypes::{Address, Clinician, Coded, Designator, PatientIdentifier, PatientLocation, PersonName, Sent};
+pub use datatypes::{
+    Address, Clinician, Coded, Designator, EntityIdentifier, PatientIdentifier, PatientLocation, PersonName, Sent,
+};
 pub use delimiters::Delimiters;
 pub use error::{ErrorCode, Hl7Error, Location, SegmentId};
 pub use fields::{Component, Field, Repetition, Segment};
 pub use header::{AckCondition, Header, MessageType};
+pub use merge::Merge;
 pub use message::Message;
 pub use patient::PatientSegment;
 pub use results::{Observation, PatientResults, Report};
+pub use schedule::{Booking, PersonBooked, PlaceBooked, ServiceBooked, Timing};
 pub use segments::Limits;
 pub use telecom::{Telecom, TelecomSystem, TelecomUse};
 pub use visit::{Event, Visit};

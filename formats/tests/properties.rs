@@ -8,12 +8,14 @@ use formats::hl7::{Designator, Limits, Message, SegmentId};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-const SAMPLES: [&[u8]; 5] = [
+const SAMPLES: [&[u8]; 7] = [
     include_bytes!("../samples/adt-a03.hl7"),
     include_bytes!("../samples/adt-a04.hl7"),
     include_bytes!("../samples/adt-a08.hl7"),
     include_bytes!("../samples/oru-r01.hl7"),
     include_bytes!("../samples/broken-birth-date.hl7"),
+    include_bytes!("../samples/siu-s12.hl7"),
+    include_bytes!("../samples/adt-a40.hl7"),
 ];
 
 /// Reads all there is to read, and answers it; every answer is itself a message.
@@ -39,6 +41,8 @@ fn read_everything(bytes: &[u8]) {
                 message.allergies(),
                 message.coverages(),
                 message.results(),
+                message.booking().map(|booking| booking.timings()),
+                message.merges(),
             );
             let envelope = Envelope::from(message.header());
             for code in envelope.wanted(Verdict::Accepted) {

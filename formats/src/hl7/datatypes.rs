@@ -1,4 +1,4 @@
-//! The data types that people and places are sent in: CX, XPN, XAD, XCN, HD, PL, CWE. Read narrowly, trimmed, and with
+//! The data types that people and places are sent in: CX, EI, XPN, XAD, XCN, HD, PL, CWE. Read narrowly, trimmed, and with
 //! what older versions put elsewhere.
 
 use std::borrow::Cow;
@@ -70,6 +70,13 @@ pub struct PatientIdentifier {
     pub type_code: Option<String>,
 }
 
+/// EI: the number of a booking or an order, and who assigned it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct EntityIdentifier {
+    pub value: String,
+    pub authority: Option<Designator>,
+}
+
 /// XPN: a person's name.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct PersonName {
@@ -103,6 +110,8 @@ pub struct Clinician {
     pub family: Option<String>,
     pub given: Option<String>,
     pub authority: Option<Designator>,
+    /// XCN.13, HL7 table 0203: NPI, DN, EI, …
+    pub type_code: Option<String>,
 }
 
 /// PL: where a patient is.
@@ -130,6 +139,7 @@ pub struct Coded {
 conceal_debug!(
     Designator,
     PatientIdentifier,
+    EntityIdentifier,
     PersonName,
     Address,
     Clinician,
@@ -172,6 +182,20 @@ impl PatientIdentifier {
             value: text(cx, 1)?,
             authority: Designator::of_component(&cx.component(4)),
             type_code: text(cx, 5),
+        })
+    }
+}
+
+impl EntityIdentifier {
+    pub(super) fn read(ei: &Repetition<'_>) -> Option<Self> {
+        let authority = Designator {
+            namespace: text(ei, 2),
+            universal_id: text(ei, 3),
+            universal_id_type: text(ei, 4),
+        };
+        Some(Self {
+            value: text(ei, 1)?,
+            authority: authority.named(),
         })
     }
 }
@@ -227,6 +251,7 @@ impl Clinician {
             family: tidy(xcn.component(2).subcomponent(1)),
             given: text(xcn, 3),
             authority: Designator::of_component(&xcn.component(9)),
+            type_code: text(xcn, 13),
         };
         (clinician.id.is_some() || clinician.family.is_some()).then_some(clinician)
     }

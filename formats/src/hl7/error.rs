@@ -7,10 +7,15 @@ use std::fmt;
 pub struct SegmentId([u8; 3]);
 
 impl SegmentId {
+    pub const AIG: Self = Self(*b"AIG");
+    pub const AIL: Self = Self(*b"AIL");
+    pub const AIP: Self = Self(*b"AIP");
+    pub const AIS: Self = Self(*b"AIS");
     pub const AL1: Self = Self(*b"AL1");
     pub const ERR: Self = Self(*b"ERR");
     pub const EVN: Self = Self(*b"EVN");
     pub const IN1: Self = Self(*b"IN1");
+    pub const MRG: Self = Self(*b"MRG");
     pub const MSA: Self = Self(*b"MSA");
     pub const MSH: Self = Self(*b"MSH");
     pub const NTE: Self = Self(*b"NTE");
@@ -20,6 +25,9 @@ impl SegmentId {
     pub const PID: Self = Self(*b"PID");
     pub const PV1: Self = Self(*b"PV1");
     pub const PV2: Self = Self(*b"PV2");
+    pub const RGS: Self = Self(*b"RGS");
+    pub const SCH: Self = Self(*b"SCH");
+    pub const TQ1: Self = Self(*b"TQ1");
 
     pub fn parse(text: &str) -> Option<Self> {
         Self::from_bytes(text.as_bytes())

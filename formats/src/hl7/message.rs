@@ -5,8 +5,10 @@ use super::delimiters::Delimiters;
 use super::error::{ErrorCode, Hl7Error, SegmentId};
 use super::fields::Segment;
 use super::header::Header;
+use super::merge::Merge;
 use super::patient::PatientSegment;
 use super::results::PatientResults;
+use super::schedule::Booking;
 use super::segments::{Limits, Segments};
 use super::visit::{Event, Visit};
 
@@ -99,5 +101,15 @@ impl Message {
     /// The results of an ORU R01, by patient.
     pub fn results(&self) -> Result<Vec<PatientResults>, Hl7Error> {
         PatientResults::read_all(self.segments.iter())
+    }
+
+    /// The booking of an SIU.
+    pub fn booking(&self) -> Result<Booking, Hl7Error> {
+        Booking::read(self.segments.iter())
+    }
+
+    /// The pairs of an ADT A40, at least one.
+    pub fn merges(&self) -> Result<Vec<Merge>, Hl7Error> {
+        Merge::read_all(self.segments.iter())
     }
 }
