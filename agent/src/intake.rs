@@ -5,13 +5,13 @@
 //! It refuses: to answer what is not kept as if it were; to put anything on a patient by a number alone; to let one
 //! sender hold up another, since each connection has its own task and limits.
 
-mod answer;
 mod connection;
 mod discharge;
-mod patients;
+mod merges;
 mod receipt;
 mod register;
 mod results;
+mod schedule;
 mod sources;
 mod visits;
 

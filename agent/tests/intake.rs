@@ -8,10 +8,14 @@
     reason = "a helper that fails fails its test, and one that had nothing to do says so"
 )]
 
+#[path = "intake/bookings.rs"]
+mod bookings;
 #[path = "intake/corpus.rs"]
 mod corpus;
 #[path = "intake/lines.rs"]
 mod lines;
+#[path = "intake/merges.rs"]
+mod merges;
 #[path = "intake/registrations.rs"]
 mod registrations;
 #[path = "intake/results.rs"]
@@ -288,6 +292,34 @@ impl Person {
             self.pid(),
             format!("OBR|1||{control}|2345-7^Glucose^LN|||20260102081500-0600"),
             format!("OBX|1|NM|2345-7^Glucose^LN||{value}|mg/dL|70-99|H|||F"),
+            String::new(),
+        ]
+        .join("\r")
+    }
+}
+
+impl Person {
+    /// A booking of this person, sent at a time, with segments of one's own after it.
+    fn siu(&self, event: &str, control: &str, sent: &str, more: &[&str]) -> String {
+        let mut segments = vec![
+            format!("MSH|^~\\&|SCHED|RIVERSIDE|MAINSTAY|HERE|{sent}||SIU^{event}^SIU_S12|{control}|P|2.5.1"),
+            format!("SCH|P-{0}^DESK|F-{0}^EHR^2.999.4^ISO", self.visit),
+            self.pid(),
+            "RGS|1".to_owned(),
+        ];
+        segments.extend(more.iter().map(|segment| (*segment).to_owned()));
+        segments.join("\r") + "\r"
+    }
+
+    /// Says that this person's number goes on and another one was merged into it.
+    fn a40(&self, control: &str, merged: &str) -> String {
+        let at = now();
+        let msh = format!("MSH|^~\\&|FRONTDESK|RIVERSIDE|MAINSTAY|HERE|{at}||ADT^A40^ADT_A39|{control}|P|2.5.1");
+        [
+            msh,
+            format!("EVN|A40|{at}"),
+            self.pid(),
+            format!("MRG|{merged}"),
             String::new(),
         ]
         .join("\r")

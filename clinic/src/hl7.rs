@@ -4,15 +4,24 @@
 //! It refuses to guess: a number counts only together with who assigned it, an empty field says nothing, and a value
 //! that the clinic has no word for is left in the original.
 
+mod answer;
+mod incoming;
+mod merging;
 mod person;
 mod results;
+mod scheduling;
 mod when;
 
-use formats::hl7::{Designator, ErrorCode, Header, Hl7Error, Message, MessageType, SegmentId, Sent};
+use formats::hl7::{Designator, ErrorCode, Header, Hl7Error, Message, SegmentId, Sent};
 use sync_protocol::Phi;
 
+pub use answer::{AnswerStamp, Answering};
+pub use incoming::{Incoming, Outcome, Reading, Receiver, Taken};
+pub use merging::MergeSaid;
 pub use person::{CoverageSaid, PatientSaid, agreement, carries, identity_of, person_numbers};
+pub(crate) use person::{same_number, wanted_numbers};
 pub use results::{PatientReports, ReportSaid};
+pub use scheduling::{ProviderSaid, Scheduling};
 pub use when::{EventTime, at_ms, event_time};
 
 pub use crate::following::{LastSaid, Noted, follow};
@@ -23,32 +32,6 @@ pub const LIST_MAX: usize = 200;
 
 /// Longest number that is taken for one; what is longer is no number of a person or visit.
 pub const NUMBER_MAX_BYTES: usize = 200;
-
-/// The messages that are taken.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Taken {
-    /// ADT A04: somebody is here.
-    Register,
-    /// ADT A08: what is known of somebody has changed.
-    Update,
-    /// ADT A03: a visit has ended.
-    Discharge,
-    /// ORU R01.
-    Results,
-}
-
-impl Taken {
-    /// Everything else is refused by its event (201), whatever its type: the sender learns that this kind is not taken.
-    pub fn of(kind: &MessageType) -> Result<Taken, Hl7Error> {
-        match (kind.code(), kind.event()) {
-            ("ADT", Some("A04")) => Ok(Taken::Register),
-            ("ADT", Some("A08")) => Ok(Taken::Update),
-            ("ADT", Some("A03")) => Ok(Taken::Discharge),
-            ("ORU", Some("R01")) => Ok(Taken::Results),
-            _ => Err(Hl7Error::unsupported_event()),
-        }
-    }
-}
 
 /// What a visit's message says of the visit.
 #[derive(Clone, Debug)]
@@ -68,6 +51,8 @@ pub struct Admission {
     pub coverages: Vec<CoverageSaid>,
     /// When it happened, as far as the message says: EVN-6, EVN-2, MSH-7.
     pub times: Vec<formats::date::Moment>,
+    /// By what the place may be known, nearest first: PV1-3 (facility, point of care), MSH-6.
+    pub places: Vec<String>,
 }
 
 impl Admission {
@@ -79,20 +64,28 @@ impl Admission {
         let coverages = message.coverages()?;
         within_limit(coverages.len(), SegmentId::IN1)?;
         let header = message.header();
-        let event = message.event()?;
-        let times = [
-            event.as_ref().and_then(|event| event.occurred.value().copied()),
-            event.as_ref().and_then(|event| event.recorded.value().copied()),
-            sent_at(message),
-        ];
+        let visit = message.visit()?;
+        let place = visit.as_ref().and_then(|visit| visit.location.value());
         Ok(Admission {
+            places: scheduling::places_of(place.as_slice(), header),
             person: PatientSaid::read(&patient, header),
             visit: read_visit(message)?,
             allergies: allergies.iter().filter_map(person::allergy).collect(),
             coverages: coverages.iter().filter_map(CoverageSaid::read).collect(),
-            times: times.into_iter().flatten().collect(),
+            times: event_times(message)?,
         })
     }
+}
+
+/// EVN-6, EVN-2, MSH-7, as far as they are sent.
+fn event_times(message: &Message) -> Result<Vec<formats::date::Moment>, Hl7Error> {
+    let event = message.event()?;
+    let times = [
+        event.as_ref().and_then(|event| event.occurred.value().copied()),
+        event.as_ref().and_then(|event| event.recorded.value().copied()),
+        sent_at(message),
+    ];
+    Ok(times.into_iter().flatten().collect())
 }
 
 fn read_visit(message: &Message) -> Result<VisitSaid, Hl7Error> {

@@ -69,6 +69,9 @@ pub fn index_of(state: &RecordState) -> Index {
         provider::KIND => {
             index
                 .terms
+                .extend(provider::NPI.value(state).map(|npi| identifier_term(&npi)));
+            index
+                .terms
                 .extend(provider::EHR_ID.value(state).map(|id| partner_term(&id)));
         }
         location::KIND => {

@@ -10,6 +10,7 @@ pub mod flow;
 pub mod following;
 pub mod hl7;
 pub mod index;
+pub mod keeping;
 pub mod linking;
 pub mod matching;
 pub mod membership;

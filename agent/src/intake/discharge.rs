@@ -2,9 +2,9 @@
 
 use clinic::flow::{self, VisitState};
 use clinic::hl7::Admission;
+use clinic::keeping::{self, Found};
 
-use super::patients::{self, Found};
-use super::receipt::{Effect, Incoming};
+use super::receipt::{Effect, Received};
 use super::register::{BY, happened};
 use super::visits::{self, FoundVisit};
 use crate::access::ActError;
@@ -17,14 +17,15 @@ const NO_VISIT: &str = "PV1-19: the patient has no such visit open here";
 const SEVERAL_VISITS: &str = "PV1-19: the patient has several open visits and no number tells which has ended";
 const ENDED_BEFORE: &str = "PV1-19: the visit has ended already";
 
-pub(super) fn discharge(tx: &mut WriteTx<'_>, incoming: &Incoming, admission: &Admission) -> Result<Effect, ActError> {
+pub(super) fn discharge(tx: &mut WriteTx<'_>, received: &Received, admission: &Admission) -> Result<Effect, ActError> {
     let person = &admission.person;
-    let patient = match patients::find(tx, &incoming.source, &person.identity(), &person.wanted_numbers())? {
-        Found::One(state) => state.record,
+    let found = keeping::find(&mut received.words(tx), &person.identity(), &person.wanted_numbers())?;
+    let (patient, members) = match found {
+        Found::One(state, members) => (state.record, members),
         Found::Nobody | Found::SomebodyElse | Found::Several => return Ok(Effect::unmatched(None, NO_PATIENT)),
     };
     let site = Site::of(tx)?.id;
-    let state = match visits::find(tx, site, patient, admission.visit.number.as_ref())? {
+    let state = match visits::find(tx, site, &members, admission.visit.number.as_ref())? {
         FoundVisit::Open(state) => state,
         FoundVisit::Ended(visit) => return Ok(Effect::accepted(Some(visit), Some(ENDED_BEFORE))),
         FoundVisit::None => return Ok(Effect::unmatched(Some(patient), NO_VISIT)),
@@ -34,7 +35,7 @@ pub(super) fn discharge(tx: &mut WriteTx<'_>, incoming: &Incoming, admission: &A
     if leads {
         let ended = Move {
             to: Some(VisitState::Discharged),
-            event_ms: happened(tx, incoming, admission)?.ms,
+            event_ms: happened(tx, received, admission)?.ms,
             ..Move::default()
         };
         move_visit(tx, BY, state.record, &ended)?;

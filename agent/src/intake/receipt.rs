@@ -4,17 +4,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use clinic::hl7::{Admission, PatientReports, Taken};
-use formats::hl7::{ErrorCode, Hl7Error, Limits, Message};
+use clinic::hl7::{AnswerStamp, Incoming, Outcome, Reading, Receiver};
+use formats::hl7::Limits;
 use formats::mllp::Broken;
 use sync_protocol::{Hash, RecordId};
 
-use super::answer::Answering;
-use super::{discharge, register, results};
+use super::sources::Words;
+use super::{discharge, merges, register, results, schedule};
 use crate::access::ActError;
 use crate::clock;
 use crate::config::MllpConfig;
-use crate::store::{MessageKey, NewMessage, Outcome, Priority, Store, TxError, WriteError, WriteTx, digest_of};
+use crate::store::{MessageKey, NewMessage, Priority, Store, TxError, WriteError, WriteTx, digest_of};
 
 /// As what the original is kept.
 const MEDIA: &str = "application/hl7-v2";
@@ -44,30 +44,13 @@ impl Frame {
     }
 }
 
-/// A message as received, and everything that it says: read before anything is written.
-pub(super) struct Incoming {
+/// A message as received, and everything that it says.
+pub(super) struct Received {
     bytes: Vec<u8>,
     pub(super) digest: Hash,
     pub(super) received_ms: i64,
     peer: String,
-    answering: Answering,
-    pub(super) source: String,
-    application: String,
-    facility: String,
-    control: String,
-    kind: String,
-    trigger: String,
-    reading: Result<Reading, Hl7Error>,
-}
-
-/// What a message asks for.
-enum Reading {
-    Register(Admission),
-    Update(Admission),
-    Discharge(Admission),
-    Results(Vec<PatientReports>),
-    /// An acknowledgement of something that was never sent; it is kept and, as every acknowledgement, not answered.
-    Acknowledgement,
+    said: Incoming,
 }
 
 /// What became of a message in the clinic.
@@ -81,92 +64,66 @@ pub(super) struct Effect {
 
 /// Takes in one frame; gives the bytes to answer with. `None` only for an acknowledgement.
 pub(super) async fn receive(store: &Store, config: &MllpConfig, peer: &str, frame: Frame) -> Option<Vec<u8>> {
-    let incoming = Arc::new(Incoming::read(frame, config, peer));
-    let taken = incoming.clone();
+    let received = Arc::new(Received::read(frame, config, peer));
+    let taken = received.clone();
     let write = store.write(Priority::Desk, move |tx| taken.take(tx));
     let answer = match tokio::time::timeout(KEPT_WITHIN, write).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(WriteError::Refused(error))) => {
             tracing::error!(%error, peer, "an HL7 message could not be used");
-            keep_unused(store, incoming).await
+            keep_unused(store, received).await
         }
-        Ok(Err(WriteError::Panicked)) => keep_unused(store, incoming).await,
+        Ok(Err(WriteError::Panicked)) => keep_unused(store, received).await,
         Ok(Err(error)) => {
             tracing::error!(%error, peer, "an HL7 message could not be kept and was answered so");
-            incoming.answering.not_kept()
+            received.said.answering.not_kept(clock::now_ms())
         }
         Err(_) => {
             tracing::error!(peer, "an HL7 message was not kept in time and was answered so");
-            incoming.answering.not_kept()
+            received.said.answering.not_kept(clock::now_ms())
         }
     };
     (!answer.is_empty()).then_some(answer)
 }
 
 /// Keeps a message that the clinic could not take, whatever was wrong, so that it is listed and not sent for ever.
-async fn keep_unused(store: &Store, incoming: Arc<Incoming>) -> Vec<u8> {
-    let kept = incoming.clone();
+async fn keep_unused(store: &Store, received: Arc<Received>) -> Vec<u8> {
+    let kept = received.clone();
     let write = store.write(Priority::Desk, move |tx| kept.keep_as_unused(tx));
     match tokio::time::timeout(KEPT_WITHIN / 4, write).await {
         Ok(Ok(answer)) => answer,
-        Ok(Err(_)) | Err(_) => incoming.answering.not_kept(),
+        Ok(Err(_)) | Err(_) => received.said.answering.not_kept(clock::now_ms()),
     }
 }
 
-impl Incoming {
-    fn read(frame: Frame, config: &MllpConfig, peer: &str) -> Incoming {
+impl Received {
+    fn read(frame: Frame, config: &MllpConfig, peer: &str) -> Received {
         let limits = Limits {
             message_max_bytes: config.message_max_bytes,
             ..Limits::default()
         };
-        let parsed = match frame.broken {
-            Some(broken) => Err(broken.refusal()),
-            None => Message::parse_within(&frame.bytes, &limits),
-        };
-        let received_ms = clock::now_ms();
-        let digest = digest_of(&frame.bytes);
-        let peer = peer.to_owned();
-        match parsed {
-            Ok(message) => {
-                let header = message.header();
-                let (application, facility) = clinic::hl7::sender(header);
-                Incoming {
-                    digest,
-                    received_ms,
-                    peer,
-                    answering: Answering::to(header),
-                    source: clinic::hl7::source(header),
-                    application,
-                    facility,
-                    control: header.control_id.clone(),
-                    kind: header.message_type.code().to_owned(),
-                    trigger: header.message_type.event().unwrap_or_default().to_owned(),
-                    reading: Reading::of(&message),
-                    bytes: frame.bytes,
-                }
-            }
-            Err(refusal) => Incoming {
-                digest,
-                received_ms,
-                peer,
-                answering: Answering::to_salvaged(&frame.bytes),
-                source: String::new(),
-                application: String::new(),
-                facility: String::new(),
-                control: String::new(),
-                kind: String::new(),
-                trigger: String::new(),
-                reading: Err(refusal),
-                bytes: frame.bytes,
-            },
+        Received {
+            digest: digest_of(&frame.bytes),
+            received_ms: clock::now_ms(),
+            peer: peer.to_owned(),
+            said: Incoming::read(&frame.bytes, frame.broken, &limits, Receiver::Site),
+            bytes: frame.bytes,
+        }
+    }
+
+    /// The sender's words, kept in this write.
+    pub(super) fn words<'a, 'tx>(&'a self, tx: &'a mut WriteTx<'tx>) -> Words<'a, 'tx> {
+        Words {
+            tx,
+            source: &self.said.source,
         }
     }
 
     fn key(&self) -> MessageKey {
         MessageKey {
-            application: self.application.clone(),
-            facility: self.facility.clone(),
-            control: self.control.clone(),
+            application: self.said.application.clone(),
+            facility: self.said.facility.clone(),
+            control: self.said.control.clone(),
             digest: self.digest,
         }
     }
@@ -177,20 +134,29 @@ impl Incoming {
             return Ok(earlier.message.ack);
         }
         tx.put_blob(MEDIA, &self.bytes)?;
-        let (answer, effect) = match &self.reading {
-            Ok(Reading::Acknowledgement) => (
-                Vec::new(),
-                Effect::of_refusal(Outcome::Rejected, NOTHING_SENT.to_owned()),
-            ),
-            Ok(Reading::Register(said)) => (self.answering.accepted(tx)?, register::register(tx, self, said)?),
-            Ok(Reading::Update(said)) => (self.answering.accepted(tx)?, register::update(tx, self, said)?),
-            Ok(Reading::Discharge(said)) => (self.answering.accepted(tx)?, discharge::discharge(tx, self, said)?),
-            Ok(Reading::Results(said)) => (self.answering.accepted(tx)?, results::take(tx, self, said)?),
-            Err(refusal) => {
-                let effect = Effect::of_refusal(outcome_of(refusal.code), refusal.to_string());
-                (self.answering.refused(tx, refusal)?, effect)
+        let answering = &self.said.answering;
+        let stamp = stamp(tx)?;
+        let effect = match &self.said.reading {
+            Ok(Reading::Acknowledgement) => {
+                let effect = Effect::of_refusal(Outcome::Rejected, NOTHING_SENT.to_owned());
+                self.keep(tx, &[], effect)?;
+                return Ok(Vec::new());
             }
+            Err(refusal) => {
+                let answer = answering.refused(stamp, refusal);
+                let effect = Effect::of_refusal(Outcome::of_refusal(refusal.code), refusal.to_string());
+                self.keep(tx, &answer, effect)?;
+                return Ok(answer);
+            }
+            Ok(Reading::Register(said)) => register::register(tx, self, said)?,
+            // Its event is not taken at a site; here it would say what an update says.
+            Ok(Reading::Update(said) | Reading::Person(said)) => register::update(tx, self, said)?,
+            Ok(Reading::Discharge(said)) => discharge::discharge(tx, self, said)?,
+            Ok(Reading::Merge(pairs)) => merges::take(tx, self, pairs)?,
+            Ok(Reading::Schedule(said)) => schedule::take(tx, self, said)?,
+            Ok(Reading::Results(said)) => results::take(tx, self, said)?,
         };
+        let answer = answering.accepted(stamp);
         self.keep(tx, &answer, effect)?;
         Ok(answer)
     }
@@ -200,7 +166,7 @@ impl Incoming {
             return Ok(earlier.message.ack);
         }
         tx.put_blob(MEDIA, &self.bytes)?;
-        let answer = self.answering.unused(tx)?;
+        let answer = self.said.answering.unused(stamp(tx)?);
         self.keep(tx, &answer, Effect::of_refusal(Outcome::Error, NOT_USED.to_owned()))?;
         Ok(answer)
     }
@@ -210,8 +176,8 @@ impl Incoming {
             key: self.key(),
             received_ms: self.received_ms.cast_unsigned(),
             peer: self.peer.clone(),
-            kind: self.kind.clone(),
-            trigger: self.trigger.clone(),
+            kind: self.said.kind.clone(),
+            trigger: self.said.trigger.clone(),
             outcome: effect.outcome,
             ack: answer.to_vec(),
             error: effect.note,
@@ -221,35 +187,11 @@ impl Incoming {
     }
 }
 
-/// What is of a type that is not taken is told apart from what cannot be read.
-fn outcome_of(code: ErrorCode) -> Outcome {
-    match code {
-        ErrorCode::UnsupportedMessageType | ErrorCode::UnsupportedEvent => Outcome::Rejected,
-        ErrorCode::SegmentSequence
-        | ErrorCode::RequiredFieldMissing
-        | ErrorCode::DataType
-        | ErrorCode::TableValueNotFound
-        | ErrorCode::UnsupportedProcessingId
-        | ErrorCode::UnsupportedVersion
-        | ErrorCode::UnknownKey
-        | ErrorCode::DuplicateKey
-        | ErrorCode::RecordLocked
-        | ErrorCode::Internal => Outcome::Error,
-    }
-}
-
-impl Reading {
-    fn of(message: &Message) -> Result<Reading, Hl7Error> {
-        if message.header().is_acknowledgement() {
-            return Ok(Reading::Acknowledgement);
-        }
-        match Taken::of(&message.header().message_type)? {
-            Taken::Register => Admission::read(message).map(Reading::Register),
-            Taken::Update => Admission::read(message).map(Reading::Update),
-            Taken::Discharge => Admission::read(message).map(Reading::Discharge),
-            Taken::Results => PatientReports::read_all(message).map(Reading::Results),
-        }
-    }
+fn stamp(tx: &WriteTx<'_>) -> Result<AnswerStamp, TxError> {
+    Ok(AnswerStamp {
+        now_ms: clock::now_ms(),
+        id: tx.new_record_id()?,
+    })
 }
 
 impl Effect {

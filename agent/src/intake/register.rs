@@ -3,24 +3,23 @@
 use clinic::catalogue::visit;
 use clinic::flow::{self, VisitState};
 use clinic::hl7::{Admission, EventTime, event_time};
+use clinic::keeping::{self, Following, Kept};
 use clinic::rules;
 use clinic::write::{Action, Channel, Writing};
 use formats::hl7::Sent;
 use jiff::tz::TimeZone;
 use sync_protocol::state::RecordState;
-use sync_protocol::{Phi, RecordId};
+use sync_protocol::{ChangeId, Phi, RecordId};
 
-use super::patients::{self, Kept};
-use super::receipt::{Effect, Incoming};
-use super::sources::Following;
+use super::receipt::{Effect, Received};
 use super::visits::{self, FoundVisit};
 use crate::access::site::Site;
 use crate::access::visits::{Move, cause_tasks, move_visit};
 use crate::access::{ActError, By};
 use crate::store::{ReadTx, WriteTx};
 
-const DISPUTED: &str = "PID-3: a number of this message is known under another person here; look at both";
-const TIME_REPLACED: &str = "the time of the event lies more than a day ahead or thirty days back; \
+pub(super) const DISPUTED: &str = "PID-3: a number of this message is known under another person here; look at both";
+pub(super) const TIME_REPLACED: &str = "the time of the event lies more than a day ahead or thirty days back; \
                              the time of receipt stands for it";
 const VISIT_ENDED: &str = "PV1-19: the visit of this number has ended; nothing was started again";
 const SEVERAL_VISITS: &str = "PV1-19: the patient has several open visits and no number tells which is meant";
@@ -28,19 +27,19 @@ const SEVERAL_VISITS: &str = "PV1-19: the patient has several open visits and no
 /// By what an interface acts.
 pub(super) const BY: By<'_> = By::Interface(Channel::Hl7);
 
-pub(super) fn happened(tx: &ReadTx<'_>, incoming: &Incoming, admission: &Admission) -> Result<EventTime, ActError> {
+pub(super) fn happened(tx: &ReadTx<'_>, received: &Received, admission: &Admission) -> Result<EventTime, ActError> {
     let zone = TimeZone::get(&Site::of(tx)?.zone).unwrap_or(TimeZone::UTC);
-    Ok(event_time(&admission.times, &zone, incoming.received_ms))
+    Ok(event_time(&admission.times, &zone, received.received_ms))
 }
 
 /// A04: the patient is here, so there is a visit, arrived at least.
-pub(super) fn register(tx: &mut WriteTx<'_>, incoming: &Incoming, admission: &Admission) -> Result<Effect, ActError> {
-    let at = happened(tx, incoming, admission)?;
-    let kept = keep_person(tx, incoming, admission, at.ms)?;
+pub(super) fn register(tx: &mut WriteTx<'_>, received: &Received, admission: &Admission) -> Result<Effect, ActError> {
+    let at = happened(tx, received, admission)?;
+    let kept = keep_person(tx, received, admission, at.ms)?;
     let site = Site::of(tx)?;
-    let note = match visits::find(tx, site.id, kept.id, admission.visit.number.as_ref())? {
+    let note = match visits::find(tx, site.id, &kept.members, admission.visit.number.as_ref())? {
         FoundVisit::Open(state) => {
-            follow_visit(tx, incoming, admission, &state, at.ms)?;
+            follow_visit(tx, received, admission, &state, at.ms)?;
             let expected = flow::standing(&state).is_some_and(|standing| standing.state == VisitState::Expected);
             if expected {
                 let arrived = Move {
@@ -53,7 +52,7 @@ pub(super) fn register(tx: &mut WriteTx<'_>, incoming: &Incoming, admission: &Ad
             None
         }
         FoundVisit::None => {
-            start_visit(tx, incoming, admission, &site, kept.id, at.ms)?;
+            start_visit(tx, received, admission, &site, kept.id, at.ms)?;
             None
         }
         FoundVisit::Ended(_) => Some(VISIT_ENDED),
@@ -63,13 +62,13 @@ pub(super) fn register(tx: &mut WriteTx<'_>, incoming: &Incoming, admission: &Ad
 }
 
 /// A08: the patient, and the visit if there is one. It starts none.
-pub(super) fn update(tx: &mut WriteTx<'_>, incoming: &Incoming, admission: &Admission) -> Result<Effect, ActError> {
-    let at = happened(tx, incoming, admission)?;
-    let kept = keep_person(tx, incoming, admission, at.ms)?;
+pub(super) fn update(tx: &mut WriteTx<'_>, received: &Received, admission: &Admission) -> Result<Effect, ActError> {
+    let at = happened(tx, received, admission)?;
+    let kept = keep_person(tx, received, admission, at.ms)?;
     let site = Site::of(tx)?.id;
-    let note = match visits::find(tx, site, kept.id, admission.visit.number.as_ref())? {
+    let note = match visits::find(tx, site, &kept.members, admission.visit.number.as_ref())? {
         FoundVisit::Open(state) => {
-            follow_visit(tx, incoming, admission, &state, at.ms)?;
+            follow_visit(tx, received, admission, &state, at.ms)?;
             None
         }
         FoundVisit::Several => Some(SEVERAL_VISITS),
@@ -91,20 +90,20 @@ fn effect(kept: &Kept, note: Option<&'static str>, at: EventTime) -> Effect {
 
 fn keep_person(
     tx: &mut WriteTx<'_>,
-    incoming: &Incoming,
+    received: &Received,
     admission: &Admission,
     event_ms: i64,
 ) -> Result<Kept, ActError> {
-    let source = &incoming.source;
-    let kept = patients::keep(tx, source, &admission.person, event_ms)?;
-    patients::keep_allergies(tx, source, kept.id, &admission.allergies, event_ms)?;
-    patients::keep_coverages(tx, source, kept.id, &admission.coverages, event_ms)?;
+    let words = &mut received.words(tx);
+    let kept = keeping::keep(words, &admission.person, event_ms)?;
+    keeping::keep_allergies(words, kept.id, &admission.allergies, event_ms)?;
+    keeping::keep_coverages(words, kept.id, &admission.coverages, event_ms)?;
     Ok(kept)
 }
 
 fn start_visit(
     tx: &mut WriteTx<'_>,
-    incoming: &Incoming,
+    received: &Received,
     admission: &Admission,
     site: &Site,
     patient: RecordId,
@@ -112,7 +111,7 @@ fn start_visit(
 ) -> Result<(), ActError> {
     let id = tx.new_record_id()?;
     let writing = rules::arrive(id, patient, site.id, BY.actor(), event_ms);
-    let cause = said_of_visit(tx, incoming, admission, id, None, writing)?.write(tx)?;
+    let cause = keep_visit(tx, received, admission, id, None, writing)?;
     match cause {
         Some(cause) => cause_tasks(tx, cause, id, None, event_ms),
         None => Ok(()),
@@ -121,29 +120,31 @@ fn start_visit(
 
 fn follow_visit(
     tx: &mut WriteTx<'_>,
-    incoming: &Incoming,
+    received: &Received,
     admission: &Admission,
     state: &RecordState,
     event_ms: i64,
 ) -> Result<(), ActError> {
     let writing = Writing::new(visit::KIND, state.record, Action::Message, BY.actor(), event_ms);
-    said_of_visit(tx, incoming, admission, state.record, Some(state), writing)?.write(tx)?;
+    keep_visit(tx, received, admission, state.record, Some(state), writing)?;
     Ok(())
 }
 
-fn said_of_visit<'a>(
-    tx: &ReadTx<'_>,
-    incoming: &'a Incoming,
+fn keep_visit(
+    tx: &mut WriteTx<'_>,
+    received: &Received,
     admission: &Admission,
     id: RecordId,
-    state: Option<&'a RecordState>,
+    state: Option<&RecordState>,
     writing: Writing,
-) -> Result<Following<'a>, ActError> {
+) -> Result<Option<ChangeId>, ActError> {
     let number = match &admission.visit.number {
         Some(number) => Sent::Value(Phi::new(number.clone())),
         None => Sent::Nothing,
     };
-    Ok(Following::new(&incoming.source, id, state, writing)
-        .say(tx, visit::REASON, &admission.visit.reason, |a, b| a == b)?
-        .say(tx, visit::NUMBER, &number, |a, b| a == b)?)
+    let words = &mut received.words(tx);
+    Following::new(id, state, writing)
+        .say(words, visit::REASON, &admission.visit.reason, |a, b| a == b)?
+        .say(words, visit::NUMBER, &number, |a, b| a == b)?
+        .write(words)
 }

@@ -3,14 +3,14 @@
 
 use clinic::catalogue::result;
 use clinic::hl7::{PatientReports, ReportSaid, at_ms, event_time};
+use clinic::keeping::{self, Found};
 use clinic::value::BlobDigest;
 use clinic::write::{Action, Channel, Writing};
 use jiff::tz::TimeZone;
 use sync_protocol::state::RecordState;
 use sync_protocol::{Phi, RecordId};
 
-use super::patients::{self, Found};
-use super::receipt::{Effect, Incoming};
+use super::receipt::{Effect, Received};
 use crate::access::ActError;
 use crate::access::site::Site;
 use crate::store::{ReadTx, TxError, WriteTx};
@@ -24,20 +24,20 @@ const NO_PATIENT: &str = "PID-3: no patient here carries one of these numbers wi
                           the result waits for a person";
 const NO_RESULT: &str = "OBR: the message holds no result";
 
-pub(super) fn take(tx: &mut WriteTx<'_>, incoming: &Incoming, patients: &[PatientReports]) -> Result<Effect, ActError> {
+pub(super) fn take(tx: &mut WriteTx<'_>, received: &Received, patients: &[PatientReports]) -> Result<Effect, ActError> {
     let site = Site::of(tx)?;
     let zone = TimeZone::get(&site.zone).unwrap_or(TimeZone::UTC);
     let mut first = None;
     let mut waits = false;
     for said in patients {
-        let found = patients::find(tx, &incoming.source, &said.identity(), &said.wanted_numbers())?;
+        let found = keeping::find(&mut received.words(tx), &said.identity(), &said.wanted_numbers())?;
         let patient = match found {
-            Found::One(state) => Some(state.record),
+            Found::One(state, _) => Some(state.record),
             Found::Nobody | Found::SomebodyElse | Found::Several => None,
         };
         for report in &said.reports {
-            let received = Received {
-                incoming,
+            let received = ForPatient {
+                message: received,
                 site: site.id,
                 zone: &zone,
                 patient,
@@ -54,8 +54,8 @@ pub(super) fn take(tx: &mut WriteTx<'_>, incoming: &Incoming, patients: &[Patien
     })
 }
 
-struct Received<'a> {
-    incoming: &'a Incoming,
+struct ForPatient<'a> {
+    message: &'a Received,
     site: RecordId,
     zone: &'a TimeZone,
     patient: Option<RecordId>,
@@ -63,11 +63,11 @@ struct Received<'a> {
 
 fn keep(
     tx: &mut WriteTx<'_>,
-    received: &Received<'_>,
+    received: &ForPatient<'_>,
     said: &PatientReports,
     report: &ReportSaid,
 ) -> Result<RecordId, ActError> {
-    let received_ms = received.incoming.received_ms;
+    let received_ms = received.message.received_ms;
     let stated = report.times.iter().find_map(|moment| at_ms(moment, received.zone));
     let observed_ms = stated.unwrap_or(received_ms);
     if let Some(earlier) = repeated(tx, received.patient, said, report, observed_ms)? {
@@ -90,7 +90,7 @@ fn keep(
     .set(result::SERVICE, &report.service)
     .set(result::OBSERVATIONS, &report.observations)
     .set(result::OBSERVED_MS, &observed_ms)
-    .set(result::ORIGINAL, &BlobDigest(received.incoming.digest.0))
+    .set(result::ORIGINAL, &BlobDigest(received.message.digest.0))
     .set_if(result::SAID_NAME, person.name.value())
     .set_if(result::SAID_BIRTH_DATE, person.birth_date.value())
     .set_if(result::SAID_IDENTIFIER, number.as_ref())

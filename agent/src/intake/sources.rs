@@ -1,98 +1,63 @@
-//! What a sender last said of a record's fields: read before a change is composed, kept when it is written.
+//! One sender's words in this site's store.
 
-use clinic::catalogue::Field;
-use clinic::hl7::{self, LastSaid, Noted};
-use clinic::value::Value;
-use clinic::write::Writing;
-use formats::hl7::Sent;
+use clinic::following::LastSaid;
+use clinic::index::Wanted;
+use clinic::keeping::SourceLedger;
+use sync_protocol::author::Draft;
 use sync_protocol::state::RecordState;
-use sync_protocol::{ChangeId, FieldId, RecordId};
+use sync_protocol::{ChangeId, FieldId, KindId, RecordId};
 
 use crate::access::ActError;
-use crate::store::{ReadTx, SourceValue, TxError, WriteTx};
+use crate::store::{SourceValue, WriteTx};
 
-/// One change of one record, as a sender's message has it.
-pub(super) struct Following<'a> {
-    source: &'a str,
-    record: RecordId,
-    state: Option<&'a RecordState>,
-    writing: Writing,
-    noted: Vec<Noted>,
+/// More records than this do not carry one number.
+const WITH_TERM_MAX: u32 = 10;
+
+/// A write, as what one sender says is kept in it.
+pub(super) struct Words<'a, 'tx> {
+    pub(super) tx: &'a mut WriteTx<'tx>,
+    pub(super) source: &'a str,
 }
 
-impl<'a> Following<'a> {
-    /// `state` is the record as shown; `None` when it is new.
-    pub(super) fn new(
-        source: &'a str,
-        record: RecordId,
-        state: Option<&'a RecordState>,
-        writing: Writing,
-    ) -> Following<'a> {
-        Following {
-            source,
-            record,
-            state,
-            writing,
-            noted: Vec::new(),
-        }
+impl SourceLedger for Words<'_, '_> {
+    type Error = ActError;
+
+    fn state(&mut self, record: RecordId) -> Result<Option<RecordState>, ActError> {
+        Ok(self.tx.state(record)?)
     }
 
-    /// Adds what is said of a field, as far as it is new; `same` tells values apart that are only written differently.
-    pub(super) fn say<T: Value>(
-        mut self,
-        tx: &ReadTx<'_>,
-        field: Field<T>,
-        sent: &Sent<T>,
-        same: fn(&T, &T) -> bool,
-    ) -> Result<Following<'a>, TxError> {
-        let last = last_said(tx, self.source, self.record, field.id)?;
-        let (writing, noted) = hl7::follow(self.writing, field, self.state, sent, last.as_ref(), same);
-        self.writing = writing;
-        self.noted.extend(noted);
-        Ok(self)
+    fn with_term(&mut self, kind: KindId, term: &str) -> Result<Vec<RecordState>, ActError> {
+        let exactly = Wanted::Exactly(term.to_owned());
+        let found = self.tx.search(&[vec![exactly]], kind, WITH_TERM_MAX)?;
+        Ok(found.into_iter().map(|stored| stored.state).collect())
     }
 
-    /// Adds what is written whoever says it.
-    pub(super) fn with(mut self, add: impl FnOnce(Writing) -> Writing) -> Following<'a> {
-        self.writing = add(self.writing);
-        self
+    fn linked(&mut self, target: RecordId, kind: KindId) -> Result<Vec<RecordState>, ActError> {
+        let found = self.tx.linked(target, kind)?;
+        Ok(found.into_iter().map(|stored| stored.state).collect())
     }
 
-    /// Writes it, if anything is new, and remembers what was said.
-    pub(super) fn write(self, tx: &mut WriteTx<'_>) -> Result<Option<ChangeId>, ActError> {
-        let change = if self.writing.is_empty() {
-            None
-        } else {
-            tx.author(&self.writing.done())?.map(|written| written.change)
+    fn last_said(&mut self, record: RecordId, field: FieldId) -> Result<Option<LastSaid>, ActError> {
+        let said = self.tx.source_value(self.source, record, field)?;
+        Ok(said.map(|said| LastSaid {
+            change: said.change,
+            value: said.value,
+        }))
+    }
+
+    fn remember(&mut self, record: RecordId, field: FieldId, said: LastSaid) -> Result<(), ActError> {
+        let value = SourceValue {
+            change: said.change,
+            value: said.value,
         };
-        for noted in self.noted {
-            let by = change.filter(|_| noted.written).unwrap_or(ChangeId::NIL);
-            remember(tx, self.source, self.record, noted.field, by, noted.value)?;
-        }
-        Ok(change)
+        Ok(self.tx.set_source_value(self.source, record, field, &value)?)
     }
-}
 
-pub(super) fn last_said(
-    tx: &ReadTx<'_>,
-    source: &str,
-    record: RecordId,
-    field: FieldId,
-) -> Result<Option<LastSaid>, TxError> {
-    let said = tx.source_value(source, record, field)?;
-    Ok(said.map(|said| LastSaid {
-        change: said.change,
-        value: said.value,
-    }))
-}
+    fn author(&mut self, draft: &Draft) -> Result<Option<ChangeId>, ActError> {
+        Ok(self.tx.author(draft)?.map(|written| written.change))
+    }
 
-pub(super) fn remember(
-    tx: &mut WriteTx<'_>,
-    source: &str,
-    record: RecordId,
-    field: FieldId,
-    change: ChangeId,
-    value: sync_protocol::cbor::Raw,
-) -> Result<(), TxError> {
-    tx.set_source_value(source, record, field, &SourceValue { change, value })
+    fn new_record(&mut self) -> Result<RecordId, ActError> {
+        Ok(self.tx.new_record_id()?)
+    }
 }

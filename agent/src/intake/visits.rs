@@ -1,5 +1,7 @@
 //! Which visit of a patient a message is about: by the sender's visit number, else the one that is open here.
 
+use std::collections::BTreeSet;
+
 use clinic::catalogue::visit;
 use clinic::flow;
 use clinic::value::Identifier;
@@ -17,15 +19,18 @@ pub(super) enum FoundVisit {
     Several,
 }
 
-/// An open visit that has another number of the same authority is another visit; one without a number, which somebody
+/// `patients` are all records of one person. An open visit that has another number of the same authority is another visit; one without a number, which somebody
 /// started at the desk, or with another authority's, is the one that is meant.
 pub(super) fn find(
     tx: &ReadTx<'_>,
     site: RecordId,
-    patient: RecordId,
+    patients: &BTreeSet<RecordId>,
     number: Option<&Identifier>,
 ) -> Result<FoundVisit, TxError> {
-    let all = tx.linked(patient, visit::KIND)?;
+    let mut all = Vec::new();
+    for patient in patients {
+        all.extend(tx.linked(*patient, visit::KIND)?);
+    }
     let here: Vec<RecordState> = all
         .into_iter()
         .map(|stored| stored.state)

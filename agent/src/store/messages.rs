@@ -1,6 +1,7 @@
 //! Messages that came in, and what was answered: a repeated message gets the stored answer and causes nothing new. The
 //! original is a blob under the same digest; nothing of its content stands here.
 
+pub use clinic::hl7::Outcome;
 use rusqlite::{Row, params};
 use sync_protocol::{Hash, RecordId};
 
@@ -60,23 +61,6 @@ pub struct NewMessage {
 pub struct Message {
     pub id: u64,
     pub message: NewMessage,
-}
-
-/// What became of a message.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-#[repr(u8)]
-pub enum Outcome {
-    Accepted = 0,
-    /// Of a type that is not taken.
-    Rejected = 1,
-    /// Not readable.
-    Error = 2,
-    /// Stored, but no patient was found to put it on.
-    Unmatched = 3,
-}
-
-impl Outcome {
-    pub const ALL: [Outcome; 4] = [Outcome::Accepted, Outcome::Rejected, Outcome::Error, Outcome::Unmatched];
 }
 
 const MESSAGE: &str =

@@ -9,19 +9,19 @@ use super::*;
 async fn another_type_is_rejected_by_its_event_kept_and_listed() {
     let site = Site::open().await;
 
-    let merge = site.send(&DOLORES.adt("A40", "1", &[])).await;
+    let cancelled = site.send(&DOLORES.adt("A11", "1", &[])).await;
     let vaccine = site
         .send(&DOLORES.adt("A04", "2", &[]).replace("ADT^A04", "VXU^V04"))
         .await;
 
-    for (answer, control) in [(merge, "1"), (vaccine, "2")] {
+    for (answer, control) in [(cancelled, "1"), (vaccine, "2")] {
         assert!(answer.is("AR", control));
         assert_eq!((answer.error.as_str(), answer.location.as_str()), ("201", "MSH^1^9"));
     }
     let listed = site.messages(Some(Outcome::Rejected)).await;
     assert_eq!(
         listed.iter().map(|m| m.trigger.as_str()).collect::<Vec<_>>(),
-        ["V04", "A40"]
+        ["V04", "A11"]
     );
     assert!(site.original(&listed[0]).await.is_some());
     assert_eq!(site.changes().await, 0);

@@ -78,7 +78,7 @@ pub fn identity_of(
     }
 }
 
-pub(super) fn wanted_numbers(identifiers: &[Identifier]) -> Vec<Identifier> {
+pub(crate) fn wanted_numbers(identifiers: &[Identifier]) -> Vec<Identifier> {
     let known = identifiers.iter().filter(|id| !id.system.is_empty()).cloned();
     let temp = identifiers.iter().filter_map(|id| {
         Some(Identifier {
@@ -92,9 +92,13 @@ pub(super) fn wanted_numbers(identifiers: &[Identifier]) -> Vec<Identifier> {
 
 /// The numbers of a person in PID-3; those of a visit or an account name nobody.
 pub fn person_numbers(patient: &PatientSegment, header: &Header) -> Vec<Identifier> {
+    kept_numbers(&patient.identifiers, header)
+}
+
+pub(super) fn kept_numbers(identifiers: &[PatientIdentifier], header: &Header) -> Vec<Identifier> {
     let of_person = |id: &&PatientIdentifier| !matches!(id.type_code.as_deref(), Some("VN" | "AN"));
     let mut numbers: Vec<Identifier> = Vec::new();
-    for id in patient.identifiers.iter().filter(of_person) {
+    for id in identifiers.iter().filter(of_person) {
         if let Some(number) = identifier(id, header)
             && !numbers.contains(&number)
             && numbers.len() < NUMBERS_MAX
@@ -110,11 +114,8 @@ const NUMBERS_MAX: usize = 20;
 
 /// A number and who assigned it. One without an assigning authority is the sender's own: MSH-4, else MSH-3.
 pub(super) fn identifier(id: &PatientIdentifier, header: &Header) -> Option<Identifier> {
-    let senders_own = || {
-        let named = |designator: &Designator| (!designator.is_empty()).then(|| system_of(designator)).flatten();
-        named(&header.sending_facility).or_else(|| named(&header.sending_application))
-    };
-    let system = id.authority.as_ref().and_then(system_of).or_else(senders_own);
+    let system = id.authority.as_ref().and_then(system_of);
+    let system = system.or_else(|| senders_own(header));
     let number = Identifier {
         system: system.unwrap_or_default(),
         value: id.value.clone(),
@@ -126,13 +127,19 @@ pub(super) fn identifier(id: &PatientIdentifier, header: &Header) -> Option<Iden
     fits.then_some(number)
 }
 
+/// Whose a number is that nobody is named for.
+pub(super) fn senders_own(header: &Header) -> Option<String> {
+    let named = |designator: &Designator| (!designator.is_empty()).then(|| system_of(designator)).flatten();
+    named(&header.sending_facility).or_else(|| named(&header.sending_application))
+}
+
 /// Whether a record carries a number of the same authority. The same number of another one is another number.
 pub fn carries(record: &RecordState, number: &Identifier) -> bool {
     let standing = patient::IDENTIFIER.standing(record);
     standing.iter().any(|said| same_number(said.value.expose(), number))
 }
 
-fn same_number(a: &Identifier, b: &Identifier) -> bool {
+pub(crate) fn same_number(a: &Identifier, b: &Identifier) -> bool {
     !a.system.is_empty() && a.system.eq_ignore_ascii_case(&b.system) && a.value == b.value
 }
 

@@ -10,7 +10,7 @@ use super::*;
 use crate::catalogue::{Field, patient};
 use crate::matching::{Identity, phone_key};
 use crate::numbering::{self, TEMP_SYSTEM};
-use crate::value::{BirthDate, PersonName, REPORT_MAX_BYTES, Value};
+use crate::value::{AppointmentStatus, BirthDate, PersonName, REPORT_MAX_BYTES, Value};
 use crate::write::{Action, Channel, Writing};
 
 fn message(segments: &[&str]) -> Message {
@@ -128,15 +128,28 @@ fn an_authority_is_named_by_its_universal_id() {
 
 #[test]
 fn what_is_not_taken_is_refused_by_its_event() {
-    let taken = |kind: &str| {
+    let taken = |kind: &str, receiver| {
         let msh = format!("MSH|^~\\&|A|B|C|D|2026||{kind}|1|P|2.5");
-        Taken::of(&message(&[&msh]).header().message_type)
+        Taken::of(&message(&[&msh]).header().message_type, receiver)
     };
 
-    assert_eq!(taken("ADT^A08^ADT_A01"), Ok(Taken::Update));
-    assert_eq!(taken("ORU^R01"), Ok(Taken::Results));
-    for kind in ["ADT^A40^ADT_A39", "VXU^V04", "ORU^R30", "ADT"] {
-        assert_eq!(taken(kind).unwrap_err().code.number(), 201, "{kind}");
+    for receiver in [Receiver::Site, Receiver::Hub] {
+        assert_eq!(taken("ADT^A08^ADT_A01", receiver), Ok(Taken::Update));
+        assert_eq!(taken("ADT^A40^ADT_A39", receiver), Ok(Taken::Merge));
+        assert_eq!(taken("SIU^S26", receiver), Ok(Taken::NoShow));
+        for kind in ["SIU^S16", "SIU^S17", "VXU^V04", "ORU^R30", "ADT"] {
+            assert_eq!(taken(kind, receiver).unwrap_err().code.number(), 201, "{kind}");
+        }
+    }
+    assert_eq!(taken("ORU^R01", Receiver::Site), Ok(Taken::Results));
+    assert_eq!(taken("ADT^A31", Receiver::Hub), Ok(Taken::Person));
+    for (kind, receiver) in [
+        ("ADT^A31", Receiver::Site),
+        ("ADT^A28", Receiver::Site),
+        ("ORU^R01", Receiver::Hub),
+        ("ADT^A03", Receiver::Hub),
+    ] {
+        assert_eq!(taken(kind, receiver).unwrap_err().code.number(), 201, "{kind}");
     }
 }
 
@@ -418,4 +431,105 @@ fn a_number_is_carried_only_with_its_authority() {
 
     assert!(carries(&record.state, &number("Riverside")));
     assert!(!carries(&record.state, &number("ELSEWHERE")) && !carries(&record.state, &number("")));
+}
+
+const SIU: &str = "MSH|^~\\&|SCHED|RIVERSIDE|MAINSTAY|NORTH|20260102083000-0600||SIU^S12^SIU_S12|1|P|2.5.1";
+
+fn scheduling(taken: Taken, segments: &[&str]) -> Result<Scheduling, Hl7Error> {
+    Scheduling::read(&message(&[&[SIU], segments].concat()), taken)
+}
+
+const PID: &str = "PID|1||740101^^^RIVERSIDE^MR||Li^Na||19990105";
+
+#[test]
+fn a_booking_in_the_clinics_words() {
+    let read = scheduling(
+        Taken::Book,
+        &[
+            "SCH|P1^DESK|F1^EHR^2.999.4^ISO|||||FU^Follow-up|||||||||||||||||Booked",
+            PID,
+            "PV1|1|O|WARD^^^WEST",
+            "RGS|1",
+            "AIS|1||99213^Office visit|20260105150000+0000|||20|min",
+            "AIL|1||EXAM^1^^NORTH CLINIC",
+            "AIP|1||1234567893^Okafor^Chidi^^^^^^^^^^NPI",
+        ],
+    )
+    .unwrap();
+    let said = read.said(&jiff::tz::TimeZone::UTC);
+
+    assert_eq!(number(&read.number), "urn:oid:2.999.4 F1 ");
+    assert_eq!(said.starts.value(), Some(&1_767_625_200_000));
+    assert_eq!(said.ends.value(), Some(&1_767_626_400_000));
+    assert_eq!(shown(&said.reason, String::clone), "Follow-up");
+    assert_eq!(said.status.value(), Some(&AppointmentStatus::Booked));
+    assert_eq!(read.places, ["NORTH CLINIC", "WEST", "EXAM", "WARD", "NORTH"]);
+    let provider = read.provider.unwrap();
+    assert_eq!((provider.id.as_str(), provider.is_npi), ("1234567893", true));
+}
+
+#[test]
+fn the_event_says_how_a_booking_stands_and_sch_25_what_the_event_leaves_open() {
+    let status = |taken, stated: &str| {
+        let sch = format!("SCH|P1||||||||||^^^20260105{}{stated}", "|".repeat(14));
+        scheduling(taken, &[&sch, PID]).unwrap().status
+    };
+
+    assert_eq!(status(Taken::Cancel, "Booked"), AppointmentStatus::Cancelled);
+    assert_eq!(status(Taken::NoShow, ""), AppointmentStatus::NoShow);
+    assert_eq!(status(Taken::Modify, "Complete"), AppointmentStatus::Fulfilled);
+    assert_eq!(status(Taken::Modify, "NOSHOW"), AppointmentStatus::NoShow);
+    assert_eq!(status(Taken::Reschedule, ""), AppointmentStatus::Booked);
+    assert_eq!(status(Taken::Book, "Pending"), AppointmentStatus::Booked);
+}
+
+#[test]
+fn notes_are_a_bookings_reason_where_nothing_better_is_sent_and_never_a_cancellations() {
+    let reason = |taken, segments: &[&str]| {
+        let segments = [
+            &["SCH|P1||||||||||^^^20260105", "NTE|1||Bring the films", PID],
+            segments,
+        ]
+        .concat();
+        shown(&scheduling(taken, &segments).unwrap().reason, String::clone)
+    };
+
+    assert_eq!(reason(Taken::Book, &[]), "Bring the films");
+    assert_eq!(reason(Taken::Book, &["AIS|1||X^X-ray"]), "X-ray");
+    assert_eq!(reason(Taken::Cancel, &[]), "-");
+}
+
+#[test]
+fn a_booking_that_cannot_be_kept_is_refused_by_name() {
+    let refused = |taken, segments: &[&str]| {
+        let error = scheduling(taken, segments).unwrap_err();
+        (error.code.number(), error.location.to_string())
+    };
+
+    assert_eq!(refused(Taken::Book, &["SCH|P1", PID]), (101, "SCH-11".to_owned()));
+    assert_eq!(refused(Taken::Cancel, &["SCH|", PID]), (101, "SCH-1".to_owned()));
+    assert_eq!(refused(Taken::Cancel, &["SCH|P1"]), (100, "PID".to_owned()));
+    assert!(scheduling(Taken::Cancel, &["SCH|P1", PID]).is_ok());
+}
+
+#[test]
+fn a_merge_of_a_number_into_itself_is_refused_by_mrg_1() {
+    let merges = |segments: &[&str]| {
+        let msh = "MSH|^~\\&|EHR|RIVERSIDE|||20260102083000||ADT^A40^ADT_A39|1|P|2.5.1";
+        merging::read_all(&message(&[&[msh], segments].concat()))
+    };
+
+    let refused = merges(&[PID, "MRG|740101^^^RIVERSIDE^MR"]).unwrap_err();
+    assert_eq!(
+        (refused.code.number(), refused.location.to_string()),
+        (205, "MRG-1".to_owned())
+    );
+    assert!(!refused.code.rejects());
+    let visits = merges(&[PID, "MRG|9^^^RIVERSIDE^VN"]).unwrap_err();
+    assert_eq!(visits.location.to_string(), "MRG-1");
+    let read = merges(&[PID, "MRG|740102^^^RIVERSIDE^MR~740101^^^RIVERSIDE^MR"]).unwrap();
+    assert_eq!(
+        read[0].merged.iter().map(number).collect::<Vec<_>>(),
+        ["RIVERSIDE 740102 MR"]
+    );
 }

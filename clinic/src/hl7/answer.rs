@@ -4,11 +4,19 @@
 use formats::hl7::ack::{AckCode, Envelope, Stamp, Verdict};
 use formats::hl7::{ErrorCode, Header, Hl7Error, SegmentId};
 use jiff::Timestamp;
+use sync_protocol::RecordId;
 
-use crate::clock;
-use crate::store::{TxError, WriteTx};
+/// What answers one message.
+#[derive(Clone)]
+pub struct Answering(Envelope);
 
-pub(super) struct Answering(Envelope);
+/// When an answer is made, and a random id for it.
+#[derive(Clone, Copy)]
+pub struct AnswerStamp {
+    /// Milliseconds since 1970.
+    pub now_ms: i64,
+    pub id: RecordId,
+}
 
 /// Told of the message as a whole: nothing of it is at fault that its sender could mend.
 fn whole(problem: &'static str) -> Hl7Error {
@@ -25,31 +33,42 @@ impl Answering {
         Answering(Envelope::salvage(bytes))
     }
 
-    pub(super) fn accepted(&self, tx: &WriteTx<'_>) -> Result<Vec<u8>, TxError> {
+    pub fn accepted(&self, stamp: AnswerStamp) -> Vec<u8> {
         let verdict = Verdict::Accepted;
-        Ok(self.text(AckCode::application(verdict), verdict, &control_id(tx)?))
+        self.text(AckCode::application(verdict), verdict, stamp)
     }
 
-    pub(super) fn refused(&self, tx: &WriteTx<'_>, refusal: &Hl7Error) -> Result<Vec<u8>, TxError> {
+    pub fn refused(&self, stamp: AnswerStamp, refusal: &Hl7Error) -> Vec<u8> {
         let verdict = Verdict::Refused(refusal);
-        Ok(self.text(AckCode::application(verdict), verdict, &control_id(tx)?))
+        self.text(AckCode::application(verdict), verdict, stamp)
     }
 
     /// AE 207: it is kept, could not be used, and would not be another time.
-    pub(super) fn unused(&self, tx: &WriteTx<'_>) -> Result<Vec<u8>, TxError> {
+    pub fn unused(&self, stamp: AnswerStamp) -> Vec<u8> {
         let refusal = whole("message is kept but could not be used here; somebody has to look");
-        Ok(self.text(AckCode::ApplicationError, Verdict::Refused(&refusal), &control_id(tx)?))
+        self.text(AckCode::ApplicationError, Verdict::Refused(&refusal), stamp)
     }
 
     /// AR 207: nothing of it was kept, for a reason that is not the message's; the sender is to try again.
-    pub(super) fn not_kept(&self) -> Vec<u8> {
+    pub fn not_kept(&self, now_ms: i64) -> Vec<u8> {
         let refusal = whole("message could not be kept here; send it again later");
-        let control = format!("N{}", clock::now_ms());
-        self.text(AckCode::ApplicationReject, Verdict::Refused(&refusal), &control)
+        self.named(
+            AckCode::ApplicationReject,
+            Verdict::Refused(&refusal),
+            now_ms,
+            &format!("N{now_ms}"),
+        )
     }
 
-    fn text(&self, code: AckCode, verdict: Verdict<'_>, control_id: &str) -> Vec<u8> {
-        let now = Timestamp::from_millisecond(clock::now_ms()).unwrap_or_default();
+    /// Its id has twenty characters, the longest that MSH-10 may be before v2.7.
+    fn text(&self, code: AckCode, verdict: Verdict<'_>, stamp: AnswerStamp) -> Vec<u8> {
+        let mut id = stamp.id.to_string();
+        id.truncate(20);
+        self.named(code, verdict, stamp.now_ms, &id)
+    }
+
+    fn named(&self, code: AckCode, verdict: Verdict<'_>, now_ms: i64, control_id: &str) -> Vec<u8> {
+        let now = Timestamp::from_millisecond(now_ms).unwrap_or_default();
         let time = now.strftime("%Y%m%d%H%M%S+0000").to_string();
         let stamp = Stamp {
             time: &time,
@@ -57,11 +76,4 @@ impl Answering {
         };
         self.0.acknowledgement(code, verdict, stamp)
     }
-}
-
-/// Twenty characters, the longest that MSH-10 may be before v2.7; random, so that no two answers share one.
-fn control_id(tx: &WriteTx<'_>) -> Result<String, TxError> {
-    let mut id = tx.new_record_id()?.to_string();
-    id.truncate(20);
-    Ok(id)
 }
