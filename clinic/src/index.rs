@@ -261,6 +261,11 @@ pub fn login_term(login: &str) -> String {
     format!("l:{}", login.trim().to_lowercase())
 }
 
+/// Whether a search may ask for the term by its beginning alone.
+pub fn is_found_by_beginning(term: &str) -> bool {
+    ["n:", "t:", "i:"].iter().any(|tag| term.starts_with(tag))
+}
+
 /// How one term of a search is compared with the index.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Wanted {

@@ -59,6 +59,10 @@ impl Config {
             .scopes
             .refuse_unsound()
             .map_err(|error| format!("table [scopes]: {error}"))?;
+        config
+            .store
+            .refuse_unsound()
+            .map_err(|error| format!("table [store]: {error}"))?;
         if let Some(ehr) = &config.ehr {
             ehr.refuse_unsound().map_err(|error| format!("table [ehr]: {error}"))?;
         }
@@ -99,7 +103,17 @@ mod tests {
             })
         );
         assert_eq!(
+            config.store.postgres.as_deref(),
+            Some("postgres://hub@127.0.0.1:5432/hub")
+        );
+        assert_eq!(
             Config {
+                store: db::Config {
+                    postgres: None,
+                    password_file: None,
+                    authority_file: None,
+                    ..config.store
+                },
                 server: server::Config {
                     public_url: None,
                     ..config.server
@@ -146,6 +160,8 @@ mod tests {
             ("[server]\npublic_url = \"ftp://hub\"", "public_url"),
             ("[server]\npage_max_bytes = 9999999", "page_max_bytes"),
             ("[ehr]\nbase_url = \"nothing\"", "base_url"),
+            ("[store]\nconnections = 0", "connections"),
+            ("[store]\npostgres = \"nowhere\"", "postgres"),
             ("[log]\nlevel = \"loud\"", "level"),
         ] {
             let error = Config::parse(text).unwrap_err();

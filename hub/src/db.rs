@@ -1,28 +1,29 @@
-//! The hub's store. One named thread writes, one transaction after the other; reads go to connections of their own and
-//! see one snapshot each. Listeners are woken only after a commit. SQL and `rusqlite` are nowhere else in the hub.
+//! The hub's store, on either of two engines: a file of its own, or PostgreSQL, which any number of hub processes share.
+//! Statements are one text for both. Each write and each read is a transaction of one organisation; listeners are woken
+//! only after a commit. SQL, `rusqlite` and `postgres` are nowhere else in the hub.
 //!
-//! A store that cannot be opened is left as it is and never made anew; one of a newer version is refused.
+//! A store that cannot be opened is left as it is and never made anew; one of a newer version, or of another key, is
+//! refused.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Instant;
 
-use rusqlite::{Connection, ErrorCode, TransactionBehavior};
-use schemars::JsonSchema;
-use serde::Deserialize;
+use rusqlite::ErrorCode;
 use sync_protocol::ids::BootId;
-use sync_protocol::proof::ProofKey;
-use sync_protocol::{ChangeId, EpochId, HybridClock, RecordId, ReplicaId, ScopeId, Stamp};
-use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
-use vault::DataKey;
-use vault::sqlite::{Mode, OpenError, Tuning};
+use sync_protocol::{ChangeId, EpochId, HybridClock, RecordId, ReplicaId, ScopeId};
+use tokio::sync::broadcast;
+use vault::sqlite::{Mode, OpenError};
+use vault::{DataKey, RowKeys, RowRoot};
 
+use self::engine::Engine;
 use self::sql::Sql;
 use self::wakes::Wakes;
 
+mod config;
+mod embedded;
+mod engine;
 mod enrolments;
 mod index;
 mod leases;
@@ -30,40 +31,61 @@ mod ledger;
 mod members;
 mod meta;
 mod migrations;
+mod pending;
+mod postgres;
 mod scoping;
+mod sealing;
 mod sites;
 mod sql;
 mod tasks;
+mod txn;
 mod wakes;
 mod writing;
 
+pub use config::Config;
 pub use enrolments::{Agent, Enrolment, TokenRow};
 pub use leases::LeaseOwner;
 pub use members::{Member, MemberStanding, PolicyInForce};
 pub use meta::Organisation;
 pub use sites::{Site, SiteFigures};
+pub use txn::Txn;
 pub use wakes::{Commit, Woken};
 pub use writing::Policy;
-
-/// Writes that may wait for the writer; beyond it a caller waits to be let in.
-const WRITES_MAX: usize = 256;
 
 #[derive(Debug, thiserror::Error)]
 pub enum DbError {
     #[error(transparent)]
     Open(#[from] OpenError),
+    #[error("table [store]: {0}")]
+    Settings(String),
     #[error(
         "the store was written by a newer version (tables {stored}, this one knows {known}): install that version or a newer one"
     )]
     Newer { stored: i64, known: usize },
     #[error("the store's tables could not be brought forward: {0}")]
     Migration(String),
+    #[error(
+        "the store belongs to another key than this home's: copy the folder keys of the hub that founded it, or correct [store] postgres"
+    )]
+    OtherKey,
+    #[error(
+        "the database holds no organisation, and this home was set up before: correct [store] postgres, or restore a backup"
+    )]
+    Empty,
     #[error("no space left for the store: free some on its disk")]
     NoSpace,
     #[error("the store holds {what} that cannot be read: restore a backup")]
     Damaged { what: &'static str },
     #[error("the store refused: {0}")]
     Sqlite(rusqlite::Error),
+    #[error("the store refused: {reason}")]
+    Refused { reason: String },
+    #[error("the store's PostgreSQL server cannot be reached ({reason}): try again; nothing was written")]
+    Away { reason: String },
+    #[error("the store is busy ({reason}): try again; nothing was written")]
+    Conflict { reason: String },
+    #[error("the store did not say whether it was written: try again, or look first")]
+    Unknown,
     #[error("a write ended in a fault of this program; it was undone")]
     Panicked,
     #[error("the store is closed")]
@@ -82,59 +104,11 @@ impl From<rusqlite::Error> for DbError {
     }
 }
 
-/// What one transaction works with: the store as one organisation sees it.
-pub struct Txn<'c> {
-    sql: Sql<'c>,
-    org: [u8; 16],
-    organisation: &'c Organisation,
-    policy: Policy,
-    clock: HybridClock,
-    boot: Boot,
-    now_ms: u64,
-    touched: BTreeSet<ScopeId>,
-    /// Patients of each scope as this transaction found them, and how many it entered.
-    held: BTreeMap<ScopeId, u64>,
-    entered: BTreeMap<ScopeId, u64>,
-}
-
 /// One start of the hub.
 #[derive(Clone, Copy)]
 struct Boot {
     id: BootId,
     started: Instant,
-}
-
-impl Txn<'_> {
-    /// When the transaction began, milliseconds since 1970.
-    pub fn now_ms(&self) -> u64 {
-        self.now_ms
-    }
-
-    pub fn organisation(&self) -> &Organisation {
-        self.organisation
-    }
-
-    /// Takes note of a time that a change from elsewhere carries.
-    pub fn observe(&mut self, at: sync_protocol::HybridTime) {
-        self.clock.observe(at, self.now_ms);
-    }
-
-    /// Keeps other processes from changing these records, or whatever else the ids name, until the commit. What decides a
-    /// write is read after this, in the same transaction.
-    pub fn lock(&mut self, _ids: &[[u8; 16]]) -> Result<(), DbError> {
-        Ok(())
-    }
-
-    /// Random bytes and time for a change of the hub's own.
-    pub fn stamp(&mut self) -> Result<Stamp, DbError> {
-        Ok(Stamp {
-            change: ChangeId(random()?),
-            salt: random()?,
-            at: self.clock.tick(self.now_ms),
-            boot: self.boot.id,
-            monotonic_ms: self.boot.started.elapsed().as_millis() as u64,
-        })
-    }
 }
 
 /// 16 random bytes, for an id or a salt.
@@ -144,264 +118,109 @@ pub fn random() -> Result<[u8; 16], DbError> {
     Ok(bytes)
 }
 
-/// Table `[store]`.
-#[derive(Clone, PartialEq, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Config {
-    /// Connections that read, beside the one that writes.
-    pub readers: usize,
-    /// Page cache of each connection.
-    pub cache_kib: u32,
-}
-
-impl Default for Config {
-    fn default() -> Config {
-        Config {
-            readers: 4,
-            cache_kib: 16 * 1024,
-        }
-    }
-}
-
 /// Where the store is and how it is opened.
 #[derive(Clone)]
 pub struct Place {
+    /// The embedded store's file; not used with PostgreSQL.
     pub file: PathBuf,
     pub config: Config,
 }
 
-impl Place {
-    fn tuning(&self) -> Tuning {
-        Tuning {
-            cache_kib: self.config.cache_kib,
-            ..Tuning::default()
-        }
-    }
+/// The open store, as one of its organisations uses it. Clones share it; [`Db::close`] ends it for all.
+#[derive(Clone)]
+pub struct Db {
+    store: Arc<Store>,
+    of: Arc<Tenant>,
 }
 
-/// The open store. Clones share it; [`Db::close`] ends it.
-#[derive(Clone)]
-pub struct Db(Arc<Shared>);
-
-struct Shared {
-    writes: Mutex<Option<mpsc::Sender<Job>>>,
-    writer: Mutex<Option<JoinHandle<()>>>,
-    readers: Mutex<Vec<Connection>>,
-    free_readers: Arc<Semaphore>,
-    wakes: Arc<Wakes>,
-    organisation: Organisation,
+/// What all organisations share.
+struct Store {
+    engine: Engine,
+    tenants: Mutex<BTreeMap<[u8; 16], Arc<Tenant>>>,
+    root: RowRoot,
     policy: Policy,
     boot: Boot,
 }
 
-type Job = Box<dyn FnOnce(&mut Writer) + Send>;
+/// One organisation of the store.
+struct Tenant {
+    organisation: Organisation,
+    keys: RowKeys,
+    wakes: Arc<Wakes>,
+    clock: Mutex<HybridClock>,
+}
+
+impl Tenant {
+    fn new(organisation: Organisation, root: &RowRoot) -> Tenant {
+        Tenant {
+            keys: root.keys_of(organisation.org),
+            organisation,
+            wakes: Arc::new(Wakes::new()),
+            clock: Mutex::default(),
+        }
+    }
+
+    fn clock(&self) -> HybridClock {
+        *self.clock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A commit has taken the clock on.
+    fn set_clock(&self, clock: HybridClock) {
+        let mut kept = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.last = kept.last.max(clock.last);
+    }
+}
 
 impl Db {
-    /// Makes a new store for a new organisation; refuses a file that is there.
+    /// Makes the store for a new organisation. A file that is there is refused; a PostgreSQL store that another process
+    /// has founded with the same key is joined.
     pub fn create(place: &Place, key: &DataKey, policy: Policy) -> Result<Db, DbError> {
-        let mut connection = vault::sqlite::open(&place.file, key, Mode::Create, &place.tuning())?;
-        migrations::bring_forward(&mut connection)?;
-        Organisation::found(&mut Sql::Embedded(&connection))?;
-        Db::start(connection, place, key, policy)
+        Store::open(place, key, policy, Mode::Create)
     }
 
     /// Opens the store that is there; brings its tables forward.
     pub fn open(place: &Place, key: &DataKey, policy: Policy) -> Result<Db, DbError> {
-        let mut connection = vault::sqlite::open(&place.file, key, Mode::Existing, &place.tuning())?;
-        migrations::bring_forward(&mut connection)?;
-        if Organisation::load(&mut Sql::Embedded(&connection))?.is_none() {
-            // The first start was cut off between making the file and its first row.
-            Organisation::found(&mut Sql::Embedded(&connection))?;
-        }
-        Db::start(connection, place, key, policy)
+        Store::open(place, key, policy, Mode::Existing)
     }
 
-    fn start(connection: Connection, place: &Place, key: &DataKey, policy: Policy) -> Result<Db, DbError> {
-        connection.set_prepared_statement_cache_capacity(sql::STATEMENTS_MAX);
-        let organisation = Organisation::load(&mut Sql::Embedded(&connection))?.ok_or(DbError::Damaged {
-            what: "an organisation",
-        })?;
-        let boot = Boot {
-            id: BootId(random()?),
-            started: Instant::now(),
-        };
-        let readers = (0..place.config.readers.max(1))
-            .map(|_| {
-                let reader = vault::sqlite::open_reader(&place.file, key, &place.tuning())?;
-                reader.set_prepared_statement_cache_capacity(sql::STATEMENTS_MAX);
-                Ok(reader)
-            })
-            .collect::<Result<Vec<_>, DbError>>()?;
-        let (writes, jobs) = mpsc::channel(WRITES_MAX);
-        let wakes = Arc::new(Wakes::new());
-        let clock = HybridClock {
-            last: meta::last_time(&mut Sql::Embedded(&connection), &organisation)?,
-        };
-        let writer = Writer {
-            connection,
-            organisation: organisation.clone(),
-            policy,
-            clock,
-            boot,
-            wakes: wakes.clone(),
-        };
-        let writer = std::thread::Builder::new()
-            .name("store writer".to_owned())
-            .spawn(move || write_all(writer, jobs))
-            .map_err(|_| DbError::Closed)?;
-        Ok(Db(Arc::new(Shared {
-            writes: Mutex::new(Some(writes)),
-            writer: Mutex::new(Some(writer)),
-            free_readers: Arc::new(Semaphore::new(readers.len())),
-            readers: Mutex::new(readers),
-            wakes,
-            organisation,
-            policy,
-            boot,
-        })))
-    }
-
+    /// Whose store this handle uses.
     pub fn organisation(&self) -> &Organisation {
-        &self.0.organisation
+        &self.of.organisation
     }
 
-    /// Hears of every commit from now on.
+    /// The same store as another of its organisations uses it, by the organisation's id.
+    pub fn of(&self, org: [u8; 16]) -> Option<Db> {
+        let tenant = self.store.tenants().get(&org).cloned()?;
+        Some(Db {
+            store: self.store.clone(),
+            of: tenant,
+        })
+    }
+
+    /// Hears of every commit of the organisation from now on.
     pub fn commits(&self) -> broadcast::Receiver<Commit> {
-        self.0.wakes.commits()
+        self.of.wakes.commits()
     }
 
     /// Waits for commits that touch any of these scopes.
     pub fn woken(&self, scopes: &[ScopeId]) -> Woken {
-        self.0.wakes.wait_for(scopes)
+        self.of.wakes.wait_for(scopes)
     }
 
-    /// Runs `steps` in a write transaction: committed when they answer `Ok`, undone otherwise. The caller is answered
-    /// after the commit, and may go away without stopping it.
-    ///
-    /// Where other processes write too, a conflict with one of them undoes the transaction, and `steps` are run again:
-    /// they have no effect outside of it.
-    pub async fn write<T, E>(
-        &self,
-        mut steps: impl FnMut(&mut Txn<'_>) -> Result<T, E> + Send + 'static,
-    ) -> Result<T, E>
-    where
-        T: Send + 'static,
-        E: From<DbError> + Send + 'static,
-    {
-        let writes = self.0.writes.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let writes = writes.ok_or(DbError::Closed)?;
-        let (answer, answered) = oneshot::channel();
-        let job: Job = Box::new(move |writer| {
-            let _ = answer.send(writer.run(&mut steps));
-        });
-        writes.send(job).await.map_err(|_| DbError::Closed)?;
-        answered.await.map_err(|_| DbError::Closed)?
-    }
-
-    /// Runs `steps` against one snapshot.
-    pub async fn read<T, E>(&self, steps: impl FnOnce(&mut Txn<'_>) -> Result<T, E> + Send + 'static) -> Result<T, E>
-    where
-        T: Send + 'static,
-        E: From<DbError> + Send + 'static,
-    {
-        let permit = self
-            .0
-            .free_readers
-            .clone()
-            .acquire_owned()
-            .await
-            .map_err(|_| DbError::Closed)?;
-        let shared = self.0.clone();
-        let done = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            shared.read(steps)
-        });
-        done.await.map_err(|_| DbError::Panicked)?
-    }
-
-    /// Ends the writer after what it was given, and closes the file. Further calls are refused.
-    pub fn close(&self) {
-        // The writer goes last: the last connection to close writes the log back into the file.
-        self.0.free_readers.close();
-        self.0.readers.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        self.0.writes.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(writer) = self.0.writer.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            let _ = writer.join();
+    /// Where the store is, for people: no secret is in it.
+    pub fn shown(&self) -> String {
+        match &self.store.engine {
+            Engine::Embedded(_) => "a file of this hub".to_owned(),
+            Engine::Postgres(engine) => format!("PostgreSQL {}", engine.server.shown),
         }
     }
-}
 
-impl Shared {
-    fn read<T, E: From<DbError>>(&self, steps: impl FnOnce(&mut Txn<'_>) -> Result<T, E>) -> Result<T, E> {
-        let taken = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut connection = taken.ok_or(DbError::Closed)?;
-        let result = catch_unwind(AssertUnwindSafe(|| {
-            let snapshot = connection.transaction().map_err(DbError::from)?;
-            let mut txn = Txn {
-                sql: Sql::Embedded(&snapshot),
-                org: self.organisation.org,
-                organisation: &self.organisation,
-                policy: self.policy,
-                clock: HybridClock::default(),
-                boot: self.boot,
-                now_ms: now_ms(),
-                touched: BTreeSet::new(),
-                held: BTreeMap::new(),
-                entered: BTreeMap::new(),
-            };
-            steps(&mut txn)
-        }));
-        self.readers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(connection);
-        result.unwrap_or_else(|_| Err(DbError::Panicked.into()))
-    }
-}
-
-/// What only the writer's thread has.
-struct Writer {
-    connection: Connection,
-    organisation: Organisation,
-    policy: Policy,
-    clock: HybridClock,
-    boot: Boot,
-    wakes: Arc<Wakes>,
-}
-
-fn write_all(mut writer: Writer, mut jobs: mpsc::Receiver<Job>) {
-    while let Some(job) = jobs.blocking_recv() {
-        job(&mut writer);
-    }
-}
-
-impl Writer {
-    fn run<T, E: From<DbError>>(&mut self, steps: &mut impl FnMut(&mut Txn<'_>) -> Result<T, E>) -> Result<T, E> {
-        let transaction = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(DbError::from)?;
-        let mut txn = Txn {
-            sql: Sql::Embedded(&transaction),
-            org: self.organisation.org,
-            organisation: &self.organisation,
-            policy: self.policy,
-            clock: self.clock,
-            boot: self.boot,
-            now_ms: now_ms(),
-            touched: BTreeSet::new(),
-            held: BTreeMap::new(),
-            entered: BTreeMap::new(),
-        };
-        let value =
-            catch_unwind(AssertUnwindSafe(|| steps(&mut txn))).unwrap_or_else(|_| Err(DbError::Panicked.into()))?;
-        let (clock, touched) = (txn.clock, std::mem::take(&mut txn.touched));
-        transaction.commit().map_err(DbError::from)?;
-        self.clock = clock;
-        if !touched.is_empty() {
-            self.wakes.wake(Commit::Scopes(Arc::new(touched)));
+    /// Whether the store's server did not let itself be reached when it was last tried.
+    pub fn is_away(&self) -> bool {
+        match &self.store.engine {
+            Engine::Embedded(_) => false,
+            Engine::Postgres(engine) => engine.server.is_away(),
         }
-        Ok(value)
     }
 }
 

@@ -20,6 +20,7 @@ pub enum Exit {
     PortTaken = 5,
     StoreNotOpened = 6,
     NoSpace = 7,
+    StoreAway = 8,
     NotRunning = 12,
     /// Only at the console: the account's role does not allow it.
     NotAllowed = 13,
@@ -50,9 +51,17 @@ impl From<DbError> for Failure {
     fn from(error: DbError) -> Failure {
         let exit = match &error {
             DbError::Open(open) => exit_of_open(open),
-            DbError::Newer { .. } | DbError::Migration(_) | DbError::Damaged { .. } => Exit::StoreNotOpened,
+            DbError::Newer { .. }
+            | DbError::Migration(_)
+            | DbError::Damaged { .. }
+            | DbError::OtherKey
+            | DbError::Empty => Exit::StoreNotOpened,
+            DbError::Settings(_) => Exit::Config,
             DbError::NoSpace => Exit::NoSpace,
-            DbError::Sqlite(_) | DbError::Panicked | DbError::Closed | DbError::Random => Exit::Failed,
+            DbError::Away { .. } | DbError::Conflict { .. } | DbError::Unknown => Exit::StoreAway,
+            DbError::Refused { .. } | DbError::Sqlite(_) | DbError::Panicked | DbError::Closed | DbError::Random => {
+                Exit::Failed
+            }
         };
         Failure::new(exit, error.to_string())
     }

@@ -1,7 +1,8 @@
 //! The hub's folder: where store, keys, logs and socket are, who may use it, and opening what is in it.
 //!
 //! Keys lie beside the data folder, never inside. What is there is never made anew: a home that was once set up and
-//! now lacks its store or its key is refused.
+//! now lacks its store or its key is refused. With PostgreSQL several homes use one store, each with a copy of the same
+//! keys; a home whose keys do not fit the store is refused.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
@@ -111,7 +112,8 @@ impl Home {
             file: self.store(),
             config: config.store.clone(),
         };
-        let untouched = !self.key_file().exists() && !self.store().exists() && !self.authority_key().exists();
+        let has_store = config.store.postgres.is_none() && self.store().exists();
+        let untouched = !self.key_file().exists() && !has_store && !self.authority_key().exists();
         if untouched && !self.setting_up().exists() {
             private_file::create_private(&self.setting_up(), b"the first set-up of this hub has not ended\n")?;
         }
@@ -133,7 +135,7 @@ impl Home {
             true => self.load_authority(&key)?,
             false => self.create_authority(&key)?,
         };
-        let db = match self.store().exists() {
+        let db = match has_store {
             true => Db::open(&place, &key, Policy::CATALOGUE)?,
             false => Db::create(&place, &key, Policy::CATALOGUE)?,
         };

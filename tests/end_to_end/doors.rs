@@ -57,6 +57,11 @@ fn sqlite_is_opened_and_spoken_to_behind_three_doors() -> Result<()> {
 }
 
 #[test]
+fn postgresql_is_spoken_to_behind_one_door() -> Result<()> {
+    only_in("postgres::", &CRATES, &["hub/src/db"])
+}
+
+#[test]
 fn http_is_asked_for_behind_few_doors() -> Result<()> {
     let doors = ["agent/src/hub_client.rs", "agent/src/local.rs", "hub/src/connectors"];
     only_in("reqwest", &CRATES, &doors)

@@ -9,6 +9,7 @@ pub mod house;
 pub mod line;
 pub mod page;
 pub mod people;
+pub mod postgres;
 pub mod process;
 pub mod raw_pages;
 pub mod simulation;

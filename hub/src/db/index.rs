@@ -1,97 +1,77 @@
 //! What the clinic's index says of records, in tables that know no clinic: links, search terms, facets. Kept in the
-//! transaction that stores the record's state.
-
-use std::collections::BTreeMap;
+//! transaction that stores the record's state. Terms are blind: they narrow a search down, and what is found is compared
+//! in clear.
 
 use clinic::index::{Facet, Wanted};
-use sync_protocol::{FieldId, KindId, RecordState};
+use sync_protocol::{KindId, RecordState};
 
-use super::ledger::state_from;
+use super::sealing::{TERM, blind_beginning, blind_terms};
 use super::sql::{Row, Value, values};
 use super::*;
 
 /// More than this a search does not answer.
 const FOUND_MAX: usize = 200;
+/// More than this a search does not look at.
+const CANDIDATES_MAX: usize = 1_000;
 
 impl Txn<'_> {
-    /// Makes the index tables say what the policy says of this state; rows that stay the same are not touched.
-    pub(super) fn put_index(&mut self, state: &RecordState) -> Result<(), DbError> {
-        let index = (self.policy.index)(state);
-        self.put_links(state, index.links)?;
-        self.put_terms(state, index.terms)?;
-        self.put_facets(state, &index.facets, index.order_ms)
+    /// Makes the index tables say what the policy says of these states; rows that stay the same are not touched. Of a
+    /// record that was not stored before there are no rows.
+    pub(super) fn put_index(&mut self, states: &[(RecordId, RecordState, bool)]) -> Result<(), DbError> {
+        let (mut links, mut terms, mut facets) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        for (record, state, _) in states {
+            let (record, kind, index) = (record.0, state.kind.0, (self.policy.index)(state));
+            for (field, target) in index.links {
+                links.insert(values![record, target.0, kind, field.0].to_vec());
+            }
+            for term in index.terms {
+                let blind = blind_terms(self.keys, &term, (self.policy.by_beginning)(&term));
+                terms.extend(blind.into_iter().map(|term| values![record, term, kind].to_vec()));
+            }
+            for facet in index.facets {
+                facets.insert(values![record, facet.0, kind, index.order_ms].to_vec());
+            }
+        }
+        let stored: Vec<Value> = states
+            .iter()
+            .filter(|(_, _, is_stored)| *is_stored)
+            .map(|(record, ..)| Value::from(record.0))
+            .collect();
+        self.put_rows("links", &["record", "target", "kind", "field"], &stored, &links)?;
+        self.put_rows("terms", &["record", "term", "kind"], &stored, &terms)?;
+        self.put_rows("facets", &["record", "facet", "kind", "order_ms"], &stored, &facets)
     }
 
-    fn put_links(&mut self, state: &RecordState, links: Vec<(FieldId, RecordId)>) -> Result<(), DbError> {
-        let wanted: BTreeSet<(u16, [u8; 16])> = links.into_iter().map(|(field, target)| (field.0, target.0)).collect();
-        let rows = self.sql.rows(
-            "SELECT field, target FROM links WHERE org = ?1 AND record = ?2",
-            values![self.org, state.record.0],
+    fn put_rows(
+        &mut self,
+        table: &str,
+        columns: &[&str],
+        stored: &[Value],
+        wanted: &BTreeSet<Vec<Value>>,
+    ) -> Result<(), DbError> {
+        let named = columns.join(", ");
+        let before = format!("SELECT {named} FROM {table} WHERE org = ?1 AND record IN");
+        let rows = self.sql.rows_of(&before, self.org, stored)?;
+        let present: BTreeSet<Vec<Value>> = rows.into_iter().map(|row| row.0).collect();
+        let gone: Vec<Vec<Value>> = present.difference(wanted).cloned().collect();
+        self.sql.rows_of_keys(
+            &format!("DELETE FROM {table} WHERE org = ?1 AND"),
+            self.org,
+            columns,
+            &gone,
         )?;
-        let rows = rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?)));
-        let present = rows.collect::<Result<BTreeSet<(u16, [u8; 16])>, DbError>>()?;
-        for (field, target) in present.difference(&wanted) {
-            self.sql.run(
-                "DELETE FROM links WHERE org = ?1 AND target = ?2 AND kind = ?3 AND field = ?4 AND record = ?5",
-                values![self.org, target, state.kind.0, *field, state.record.0],
-            )?;
-        }
         let new: Vec<Vec<Value>> = wanted
             .difference(&present)
-            .map(|(field, target)| values![self.org, target, state.kind.0, *field, state.record.0].to_vec())
+            .map(|row| [values![self.org], row].concat())
             .collect();
         self.sql
-            .run_many("INSERT INTO links (org, target, kind, field, record) VALUES ", &new, "")
-    }
-
-    fn put_terms(&mut self, state: &RecordState, terms: Vec<String>) -> Result<(), DbError> {
-        let wanted: BTreeSet<Vec<u8>> = terms.into_iter().map(String::into_bytes).collect();
-        let rows = self.sql.rows(
-            "SELECT term FROM terms WHERE org = ?1 AND record = ?2",
-            values![self.org, state.record.0],
-        )?;
-        let rows = rows.iter().map(|row| row.get(0));
-        let present = rows.collect::<Result<BTreeSet<Vec<u8>>, DbError>>()?;
-        for term in present.difference(&wanted) {
-            self.sql.run(
-                "DELETE FROM terms WHERE org = ?1 AND term = ?2 AND kind = ?3 AND record = ?4",
-                values![self.org, term.as_slice(), state.kind.0, state.record.0],
-            )?;
-        }
-        let new: Vec<Vec<Value>> = wanted
-            .difference(&present)
-            .map(|term| values![self.org, term.as_slice(), state.kind.0, state.record.0].to_vec())
-            .collect();
-        self.sql
-            .run_many("INSERT INTO terms (org, term, kind, record) VALUES ", &new, "")
-    }
-
-    fn put_facets(&mut self, state: &RecordState, facets: &[Facet], order_ms: i64) -> Result<(), DbError> {
-        let wanted: BTreeMap<u16, i64> = facets.iter().map(|facet| (facet.0, order_ms)).collect();
-        let rows = self.sql.rows(
-            "SELECT facet, order_ms FROM facets WHERE org = ?1 AND record = ?2",
-            values![self.org, state.record.0],
-        )?;
-        let rows = rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?)));
-        let present = rows.collect::<Result<BTreeMap<u16, i64>, DbError>>()?;
-        for facet in present.keys().filter(|facet| !wanted.contains_key(facet)) {
-            self.sql.run(
-                "DELETE FROM facets WHERE org = ?1 AND facet = ?2 AND record = ?3",
-                values![self.org, *facet, state.record.0],
-            )?;
-        }
-        for (facet, order_ms) in wanted.iter().filter(|(facet, order)| present.get(facet) != Some(order)) {
-            self.sql.run(
-                "INSERT INTO facets (org, facet, record, kind, order_ms) VALUES (?1, ?2, ?3, ?4, ?5) \
-                 ON CONFLICT (org, facet, record) DO UPDATE SET order_ms = excluded.order_ms",
-                values![self.org, *facet, state.record.0, state.kind.0, *order_ms],
-            )?;
-        }
+            .put_all(&format!("INSERT INTO {table} (org, {named})"), &new, "")?;
         Ok(())
     }
 
     /// Records with this facet, earliest first.
     pub fn with_facet(&mut self, facet: Facet, at_most: usize) -> Result<Vec<RecordState>, DbError> {
+        self.flush_records()?;
         let rows = self.sql.rows(
             "SELECT record FROM facets WHERE org = ?1 AND facet = ?2 ORDER BY order_ms, record LIMIT ?3",
             values![self.org, facet.0, at_most],
@@ -100,6 +80,7 @@ impl Txn<'_> {
     }
 
     pub fn count_with_facet(&mut self, facet: Facet) -> Result<u64, DbError> {
+        self.flush_records()?;
         let row = self.sql.one(
             "SELECT count(*) FROM facets WHERE org = ?1 AND facet = ?2",
             values![self.org, facet.0],
@@ -109,6 +90,7 @@ impl Txn<'_> {
 
     /// Records of a kind that link to this one.
     pub fn linked_to(&mut self, target: RecordId, kind: KindId) -> Result<Vec<RecordState>, DbError> {
+        self.flush_records()?;
         let rows = self.sql.rows(
             "SELECT DISTINCT record FROM links WHERE org = ?1 AND target = ?2 AND kind = ?3 ORDER BY record",
             values![self.org, target.0, kind.0],
@@ -117,43 +99,52 @@ impl Txn<'_> {
     }
 
     /// Records of a kind of which, for every word, one of the word's alternatives meets a term. At most
-    /// [`FOUND_MAX`]; none when no word is given.
+    /// [`FOUND_MAX`]; none when no word is given, or none that can be looked up.
     pub fn search(&mut self, kind: KindId, words: &[Vec<Wanted>]) -> Result<Vec<RecordState>, DbError> {
-        if words.is_empty() || words.iter().any(Vec::is_empty) {
-            return Ok(Vec::new());
-        }
         let mut values = values![self.org, kind.0].to_vec();
         let sets: Vec<String> = words
             .iter()
-            .map(|alternatives| {
-                let any: Vec<String> = alternatives
-                    .iter()
-                    .map(|wanted| condition(wanted, &mut values))
-                    .collect();
-                format!(
-                    "SELECT DISTINCT record FROM terms WHERE org = ?1 AND kind = ?2 AND ({})",
-                    any.join(" OR ")
-                )
+            .filter_map(|word| self.candidates(word, &mut values))
+            .collect();
+        if sets.is_empty() || words.iter().any(Vec::is_empty) {
+            return Ok(Vec::new());
+        }
+        self.flush_records()?;
+        let text = format!("{} ORDER BY record LIMIT {CANDIDATES_MAX}", sets.join(" INTERSECT "));
+        let rows = self.sql.rows(&text, &values)?;
+        let mut found = self.states_of(records(&rows)?)?;
+        // The index only narrows down: it knows no beginning beyond a length, and one blind word may stand for two.
+        found.retain(|state| is_meant(&(self.policy.index)(state).terms, words));
+        found.truncate(FOUND_MAX);
+        Ok(found)
+    }
+
+    /// The question for the records that may meet one of a word's alternatives; what it compares with goes to the end of
+    /// `values`. `None` where an alternative is too short to be looked up.
+    fn candidates(&self, alternatives: &[Wanted], values: &mut Vec<Value>) -> Option<String> {
+        let blind = alternatives.iter().map(|wanted| match wanted {
+            Wanted::Exactly(term) => Some(self.keys.blind(TERM, term.as_bytes())),
+            Wanted::StartingWith(start) => blind_beginning(self.keys, start),
+        });
+        let blind = blind.collect::<Option<Vec<_>>>()?;
+        let places: Vec<String> = blind
+            .into_iter()
+            .map(|term| {
+                values.push(Value::from(term));
+                format!("?{}", values.len())
             })
             .collect();
-        let text = format!("{} ORDER BY record LIMIT {FOUND_MAX}", sets.join(" INTERSECT "));
-        let rows = self.sql.rows(&text, &values)?;
-        self.states_of(records(&rows)?)
+        Some(format!(
+            "SELECT DISTINCT record FROM terms WHERE org = ?1 AND kind = ?2 AND term IN ({})",
+            places.join(", ")
+        ))
     }
 
     fn states_of(&mut self, records: Vec<RecordId>) -> Result<Vec<RecordState>, DbError> {
-        let keys: Vec<Value> = records.iter().map(|record| Value::from(record.0)).collect();
-        let rows = self.sql.rows_of(
-            "SELECT record, state FROM states WHERE org = ?1 AND record IN",
-            self.org,
-            &keys,
-        )?;
-        let mut states = BTreeMap::new();
-        for row in &rows {
-            states.insert(RecordId(row.get(0)?), state_from(&row.get::<Vec<u8>>(1)?)?);
-        }
+        self.fetch_states(&records.iter().copied().collect())?;
         let states = records.into_iter().map(|record| {
-            states.remove(&record).ok_or(DbError::Damaged {
+            let kept = self.pending.states.get(&record).and_then(|kept| kept.state.clone());
+            kept.ok_or(DbError::Damaged {
                 what: "an index row of no record",
             })
         });
@@ -161,22 +152,15 @@ impl Txn<'_> {
     }
 }
 
-fn records(rows: &[Row]) -> Result<Vec<RecordId>, DbError> {
-    rows.iter().map(|row| row.get(0).map(RecordId)).collect()
+/// Whether every word has an alternative that one of the terms meets.
+fn is_meant(terms: &[String], words: &[Vec<Wanted>]) -> bool {
+    let meets = |wanted: &Wanted| match wanted {
+        Wanted::Exactly(term) => terms.contains(term),
+        Wanted::StartingWith(start) => terms.iter().any(|term| term.starts_with(start)),
+    };
+    words.iter().all(|alternatives| alternatives.iter().any(meets))
 }
 
-/// The comparison of one alternative; what it compares with goes to the end of `values`.
-fn condition(wanted: &Wanted, values: &mut Vec<Value>) -> String {
-    match wanted {
-        Wanted::Exactly(term) => {
-            values.push(Value::from(term.as_bytes()));
-            format!("term = ?{}", values.len())
-        }
-        Wanted::StartingWith(prefix) => {
-            values.push(Value::from(prefix.as_bytes()));
-            // No UTF-8 holds this byte, so it comes after whatever begins with the prefix.
-            values.push(Value::from([prefix.as_bytes(), &[0xff]].concat()));
-            format!("(term >= ?{} AND term < ?{})", values.len() - 1, values.len())
-        }
-    }
+fn records(rows: &[Row]) -> Result<Vec<RecordId>, DbError> {
+    rows.iter().map(|row| row.get(0).map(RecordId)).collect()
 }

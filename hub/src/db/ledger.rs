@@ -2,10 +2,12 @@
 
 use sync_protocol::hub::{ChainHead, HubLedger, KeptChange, RowStanding, Standing};
 use sync_protocol::proof::Sum;
-use sync_protocol::wire::{self, Told};
-use sync_protocol::{Change, Dot, Hash, Header, Lane, RecordState};
+use sync_protocol::wire::{self, PushRequest, Told};
+use sync_protocol::{Dot, Hash, Header, Lane, RecordState};
 
-use super::sql::{Row, values};
+use super::pending::{KeptChain, NewChange};
+use super::sealing::{unseal_change, unseal_state};
+use super::sql::{Row, Value, values};
 use super::*;
 
 /// Rows of one page; the wire allows twice as many.
@@ -17,7 +19,7 @@ const APPLIED: i64 = 0;
 const SET_ASIDE: i64 = 1;
 const ALIAS: i64 = 2;
 
-fn standing_columns(standing: Standing) -> (i64, Option<i64>) {
+pub(super) fn standing_columns(standing: Standing) -> (i64, Option<i64>) {
     match standing {
         Standing::Applied => (APPLIED, None),
         Standing::Quarantined(reason) => (SET_ASIDE, Some(i64::from(reason))),
@@ -37,31 +39,76 @@ fn read_standing(standing: i64, reason: Option<i64>) -> Result<Standing, DbError
     }
 }
 
-const KEPT_COLUMNS: &str = "replica, counter, header, salt, payload, hash, standing, reason";
-
-fn kept_change(row: &Row) -> Result<KeptChange, DbError> {
-    let change = Change {
-        header: row.get(2)?,
-        salt: row.get(3)?,
-        payload: row.get(4)?,
-    };
-    Ok(KeptChange {
-        dot: Dot {
+impl Txn<'_> {
+    fn kept_change(&self, row: &Row) -> Result<KeptChange, DbError> {
+        let dot = Dot {
             replica: ReplicaId(row.get(0)?),
             counter: row.get(1)?,
-        },
-        header: change.parse_header().ok(),
-        change,
-        hash: Hash(row.get(5)?),
-        standing: read_standing(row.get(6)?, row.get(7)?)?,
-    })
+        };
+        let change = unseal_change(self.keys, dot, &row.get::<Vec<u8>>(2)?)?;
+        Ok(KeptChange {
+            dot,
+            header: change.parse_header().ok(),
+            change,
+            hash: Hash(row.get(3)?),
+            standing: read_standing(row.get(4)?, row.get(5)?)?,
+        })
+    }
+
+    /// Fetches changes that were not asked for yet.
+    fn fetch_changes(&mut self, changes: &BTreeSet<ChangeId>) -> Result<(), DbError> {
+        let missing: Vec<ChangeId> = changes
+            .iter()
+            .filter(|id| !self.pending.found.contains_key(*id) && !self.pending.new_ids.contains_key(*id))
+            .copied()
+            .collect();
+        let keys: Vec<Value> = missing.iter().map(|change| Value::from(change.0)).collect();
+        let rows = self.sql.rows_of(
+            "SELECT replica, counter, sealed, hash, standing, reason, change_id FROM changes \
+             WHERE org = ?1 AND first_dot = 1 AND change_id IN",
+            self.org,
+            &keys,
+        )?;
+        for change in missing {
+            self.pending.found.insert(change, None);
+        }
+        for row in &rows {
+            let kept = self.kept_change(row)?;
+            self.pending.found.insert(ChangeId(row.get(6)?), Some(kept));
+        }
+        Ok(())
+    }
+
+    /// Locks what a push is about, and fetches what the engine will ask for: one way for all its changes.
+    pub(super) fn make_ready(&mut self, request: &PushRequest) -> Result<(), DbError> {
+        let headers: Vec<Header> = request
+            .changes
+            .iter()
+            .filter_map(|change| change.parse_header().ok())
+            .collect();
+        let records: BTreeSet<RecordId> = headers.iter().map(|header| header.record).collect();
+        let mut locks: Vec<[u8; 16]> = records.iter().map(|record| record.0).collect();
+        locks.push(request.replica.0);
+        self.lock(&locks)?;
+        let named = headers
+            .iter()
+            .flat_map(|header| header.names.iter().flat_map(|names| names.ids.iter().copied()));
+        let changes = named.chain(headers.iter().map(|header| header.change)).collect();
+        self.fetch_changes(&changes)?;
+        self.fetch_states(&records)?;
+        self.fetch_rows(&records)
+    }
 }
 
-pub(super) fn state_from(bytes: &[u8]) -> Result<RecordState, DbError> {
-    RecordState::parse(bytes).map_err(|_| DbError::Damaged { what: "a record" })
+/// One row of a feed, with the state of its record and how many bytes that is.
+struct FeedRow {
+    sequence: u64,
+    state: RecordState,
+    bytes: u64,
+    standing: RowStanding,
 }
 
-fn row_standing(number: i64) -> Result<RowStanding, DbError> {
+pub(super) fn row_standing(number: i64) -> Result<RowStanding, DbError> {
     let all = [RowStanding::Live, RowStanding::Offered, RowStanding::Gone];
     let found = all.into_iter().find(|standing| *standing as i64 == number);
     found.ok_or(DbError::Damaged {
@@ -94,28 +141,45 @@ impl HubLedger for Txn<'_> {
     }
 
     fn chain(&mut self, replica: ReplicaId) -> Result<Option<ChainHead>, DbError> {
+        if let Some(chain) = self.pending.chains.get(&replica) {
+            return Ok(chain.head);
+        }
         let row = self.sql.row(
             "SELECT counter, hash, scope FROM chains WHERE org = ?1 AND replica = ?2",
             values![self.org, replica.0],
         )?;
-        let Some(row) = row else { return Ok(None) };
-        Ok(Some(ChainHead {
-            counter: row.get(0)?,
-            hash: Hash(row.get(1)?),
-            scope: ScopeId(row.get(2)?),
-        }))
+        let head = match row {
+            Some(row) => Some(ChainHead {
+                counter: row.get(0)?,
+                hash: Hash(row.get(1)?),
+                scope: ScopeId(row.get(2)?),
+            }),
+            None => None,
+        };
+        let chain = KeptChain {
+            head,
+            is_written: false,
+        };
+        self.pending.chains.insert(replica, chain);
+        Ok(head)
     }
 
     fn set_chain(&mut self, replica: ReplicaId, head: &ChainHead) -> Result<(), DbError> {
-        self.sql.run(
-            "INSERT INTO chains (org, replica, counter, hash, scope) VALUES (?1, ?2, ?3, ?4, ?5) \
-             ON CONFLICT (org, replica) DO UPDATE SET counter = excluded.counter, hash = excluded.hash",
-            values![self.org, replica.0, head.counter, head.hash.0, head.scope.0],
-        )?;
+        let chain = KeptChain {
+            head: Some(*head),
+            is_written: true,
+        };
+        self.pending.chains.insert(replica, chain);
         Ok(())
     }
 
     fn hash_at(&mut self, replica: ReplicaId, counter: u64) -> Result<Option<Hash>, DbError> {
+        if let Some(head) = self.chain(replica)?.filter(|head| head.counter == counter) {
+            return Ok(Some(head.hash));
+        }
+        if let Some(new) = self.pending.changes.get(&(replica, counter)) {
+            return Ok(Some(new.kept.hash));
+        }
         let row = self.sql.row(
             "SELECT hash FROM changes WHERE org = ?1 AND replica = ?2 AND counter = ?3",
             values![self.org, replica.0, counter],
@@ -124,87 +188,75 @@ impl HubLedger for Txn<'_> {
     }
 
     fn keep(&mut self, kept: &KeptChange) -> Result<(), DbError> {
-        let (standing, reason) = standing_columns(kept.standing);
-        let first_dot = match &kept.header {
-            Some(header) => self.find(header.change)?.is_none(),
+        let id = kept.header.as_ref().map(|header| header.change);
+        let is_first = match id {
+            Some(id) => self.find(id)?.is_none(),
             None => false,
         };
-        self.sql.run(
-            "INSERT INTO changes (org, replica, counter, change_id, record, header, salt, payload, hash, standing, \
-             reason, first_dot, received_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
-            values![
-                self.org,
-                kept.dot.replica.0,
-                kept.dot.counter,
-                kept.header.as_ref().map(|header| header.change.0),
-                kept.header.as_ref().map(|header| header.record.0),
-                kept.change.header.as_slice(),
-                kept.change.salt,
-                kept.change.payload.as_slice(),
-                kept.hash.0,
-                standing,
-                reason,
-                first_dot,
-                self.now_ms,
-            ],
-        )?;
+        let dot = (kept.dot.replica, kept.dot.counter);
+        if let Some(id) = id.filter(|_| is_first) {
+            self.pending.new_ids.insert(id, dot);
+        }
+        let kept = kept.clone();
+        self.pending.changes.insert(dot, NewChange { kept, is_first });
         Ok(())
     }
 
     fn find(&mut self, change: ChangeId) -> Result<Option<KeptChange>, DbError> {
-        let row = self.sql.row(
-            &format!("SELECT {KEPT_COLUMNS} FROM changes WHERE org = ?1 AND change_id = ?2 AND first_dot = 1"),
-            values![self.org, change.0],
-        )?;
-        row.as_ref().map(kept_change).transpose()
+        if let Some(new) = self.pending.new_ids.get(&change) {
+            return Ok(self.pending.changes.get(new).map(|new| new.kept.clone()));
+        }
+        self.fetch_changes(&BTreeSet::from([change]))?;
+        Ok(self.pending.found.get(&change).cloned().flatten())
     }
 
     fn set_standing(&mut self, dot: Dot, standing: Standing) -> Result<(), DbError> {
-        let (standing, reason) = standing_columns(standing);
+        self.flush_records()?;
+        let (number, reason) = standing_columns(standing);
         self.sql.run(
             "UPDATE changes SET standing = ?4, reason = ?5 WHERE org = ?1 AND replica = ?2 AND counter = ?3",
-            values![self.org, dot.replica.0, dot.counter, standing, reason],
+            values![self.org, dot.replica.0, dot.counter, number, reason],
         )?;
+        for kept in self.pending.found.values_mut().flatten().filter(|kept| kept.dot == dot) {
+            kept.standing = standing;
+        }
         Ok(())
     }
 
     fn state(&mut self, record: RecordId) -> Result<Option<RecordState>, DbError> {
-        let row = self.sql.row(
-            "SELECT state FROM states WHERE org = ?1 AND record = ?2",
-            values![self.org, record.0],
-        )?;
-        row.map(|row| state_from(&row.get::<Vec<u8>>(0)?)).transpose()
+        self.fetch_states(&BTreeSet::from([record]))?;
+        Ok(self.pending.states.get(&record).and_then(|kept| kept.state.clone()))
     }
 
     fn put_state(&mut self, state: &RecordState) -> Result<(), DbError> {
-        self.sql.run(
-            "INSERT INTO states (org, record, kind, state) VALUES (?1, ?2, ?3, ?4) \
-             ON CONFLICT (org, record) DO UPDATE SET kind = excluded.kind, state = excluded.state",
-            values![self.org, state.record.0, state.kind.0, state.to_bytes()],
-        )?;
-        self.put_index(state)
+        self.fetch_states(&BTreeSet::from([state.record]))?;
+        if let Some(kept) = self.pending.states.get_mut(&state.record) {
+            kept.state = Some(state.clone());
+            kept.is_written = true;
+        }
+        Ok(())
     }
 
     fn rows_of(&mut self, record: RecordId) -> Result<Vec<(ScopeId, RowStanding)>, DbError> {
-        let rows = self.sql.rows(
-            "SELECT scope, standing FROM feed WHERE org = ?1 AND record = ?2 ORDER BY scope",
-            values![self.org, record.0],
-        )?;
-        let row = |row: &Row| Ok((ScopeId(row.get(0)?), row_standing(row.get(1)?)?));
-        rows.iter().map(row).collect()
+        self.fetch_rows(&BTreeSet::from([record]))?;
+        let stored = self.pending.rows.get(&record).into_iter().flatten();
+        let mut rows: BTreeMap<ScopeId, RowStanding> =
+            stored.map(|((scope, _), (_, standing))| (*scope, *standing)).collect();
+        rows.extend(self.pending.moved(record));
+        Ok(rows.into_iter().collect())
     }
 
     fn row(&mut self, scope: ScopeId, lane: Lane, record: RecordId) -> Result<Option<(u64, RowStanding)>, DbError> {
-        let found = self.sql.row(
-            "SELECT sequence, standing FROM feed WHERE org = ?1 AND scope = ?2 AND lane = ?3 AND record = ?4",
-            values![self.org, scope.0, lane as i64, record.0],
-        )?;
-        found
-            .map(|row| Ok((row.get(0)?, row_standing(row.get(1)?)?)))
-            .transpose()
+        if self.pending.moved(record).any(|(moved_in, _)| moved_in == scope) {
+            self.flush_feed()?;
+        }
+        self.fetch_rows(&BTreeSet::from([record]))?;
+        let rows = self.pending.rows.get(&record);
+        Ok(rows.and_then(|rows| rows.get(&(scope, lane as u8)).copied()))
     }
 
     fn has_quarantined(&mut self, site: ScopeId, record: RecordId) -> Result<bool, DbError> {
+        self.flush_records()?;
         let row = self.sql.row(
             "SELECT 1 FROM changes JOIN chains ON chains.org = changes.org AND chains.replica = changes.replica \
              WHERE changes.org = ?1 AND changes.record = ?2 AND changes.standing = 1 AND chains.scope = ?3 LIMIT 1",
@@ -220,24 +272,13 @@ impl HubLedger for Txn<'_> {
         record: RecordId,
         standing: RowStanding,
     ) -> Result<(), DbError> {
-        // The head row is locked until the commit, so sequences have no gap and follow the order of commits.
-        let head = self.sql.one(
-            "INSERT INTO feed_heads (org, scope, lane, sequence, generation) VALUES (?1, ?2, ?3, 1, 0) \
-             ON CONFLICT (org, scope, lane) DO UPDATE SET sequence = feed_heads.sequence + 1 RETURNING sequence",
-            values![self.org, scope.0, lane as i64],
-        )?;
-        let sequence: u64 = head.get(0)?;
-        self.sql.run(
-            "INSERT INTO feed (org, scope, lane, record, sequence, standing) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
-             ON CONFLICT (org, scope, lane, record) \
-             DO UPDATE SET sequence = excluded.sequence, standing = excluded.standing",
-            values![self.org, scope.0, lane as i64, record.0, sequence, standing as i64],
-        )?;
+        self.pending.move_to_tail(scope, lane, record, standing);
         self.touched.insert(scope);
         Ok(())
     }
 
     fn feed_head(&mut self, scope: ScopeId, lane: Lane) -> Result<(u64, u64), DbError> {
+        self.flush_feed()?;
         let row = self.sql.row(
             "SELECT sequence, generation FROM feed_heads WHERE org = ?1 AND scope = ?2 AND lane = ?3",
             values![self.org, scope.0, lane as i64],
@@ -253,29 +294,24 @@ impl HubLedger for Txn<'_> {
         sequence: u64,
         bytes_max: u64,
     ) -> Result<Vec<wire::Row>, DbError> {
+        self.flush()?;
         let (mut rows, mut total, mut after) = (Vec::<wire::Row>::new(), 0, sequence);
         while rows.len() < PAGE_ROWS_MAX {
-            let found = self.sql.rows(
-                "SELECT feed.sequence, states.state, feed.standing FROM feed \
-                 JOIN states ON states.org = feed.org AND states.record = feed.record \
-                 WHERE feed.org = ?1 AND feed.scope = ?2 AND feed.lane = ?3 AND feed.sequence > ?4 \
-                 ORDER BY feed.sequence LIMIT ?5",
-                values![self.org, scope.0, lane as i64, after, ROWS_AT_ONCE],
-            )?;
-            for row in &found {
-                after = row.get(0)?;
-                let bytes: Vec<u8> = row.get(1)?;
-                total += bytes.len() as u64;
+            let found = self.rows_of_feed(scope, lane, after)?;
+            let is_last = found.len() < ROWS_AT_ONCE;
+            for row in found {
+                after = row.sequence;
+                total += row.bytes;
                 if total > bytes_max && !rows.is_empty() {
                     return Ok(rows);
                 }
                 rows.push(wire::Row {
-                    sequence: after,
-                    told: told(state_from(&bytes)?, row_standing(row.get(2)?)?),
-                    bytes: bytes.len() as u64,
+                    sequence: row.sequence,
+                    told: told(row.state, row.standing),
+                    bytes: row.bytes,
                 });
             }
-            if found.len() < ROWS_AT_ONCE {
+            if is_last {
                 break;
             }
         }
@@ -283,24 +319,12 @@ impl HubLedger for Txn<'_> {
     }
 
     fn add_to_bucket(&mut self, scope: ScopeId, lane: Lane, bucket: u8, plus: Sum, minus: Sum) -> Result<(), DbError> {
-        let row = self.sql.row(
-            "SELECT leaves FROM buckets WHERE org = ?1 AND scope = ?2 AND lane = ?3 AND bucket = ?4",
-            values![self.org, scope.0, lane as i64, bucket],
-        )?;
-        let before = match row {
-            Some(row) => Sum::from_bytes(&row.get(0)?),
-            None => Sum::default(),
-        };
-        let after = before.plus(plus).minus(minus).to_bytes();
-        self.sql.run(
-            "INSERT INTO buckets (org, scope, lane, bucket, leaves) VALUES (?1, ?2, ?3, ?4, ?5) \
-             ON CONFLICT (org, scope, lane, bucket) DO UPDATE SET leaves = excluded.leaves",
-            values![self.org, scope.0, lane as i64, bucket, after],
-        )?;
+        self.pending.add_to_bucket(scope, lane, bucket, plus, minus);
         Ok(())
     }
 
     fn bucket_sums(&mut self, scope: ScopeId, lane: Lane) -> Result<Vec<(u8, Sum)>, DbError> {
+        self.flush_feed()?;
         let rows = self.sql.rows(
             "SELECT bucket, leaves FROM buckets WHERE org = ?1 AND scope = ?2 AND lane = ?3",
             values![self.org, scope.0, lane as i64],
@@ -320,23 +344,42 @@ impl Txn<'_> {
             .collect())
     }
 
+    /// Some rows of a lane after a sequence.
+    fn rows_of_feed(&mut self, scope: ScopeId, lane: Lane, after: u64) -> Result<Vec<FeedRow>, DbError> {
+        let found = self.sql.rows(
+            "SELECT feed.sequence, states.record, states.state, feed.standing FROM feed \
+             JOIN states ON states.org = feed.org AND states.record = feed.record \
+             WHERE feed.org = ?1 AND feed.scope = ?2 AND feed.lane = ?3 AND feed.sequence > ?4 \
+             ORDER BY feed.sequence LIMIT ?5",
+            values![self.org, scope.0, lane as i64, after, ROWS_AT_ONCE],
+        )?;
+        let row = |row: &Row| {
+            let (state, bytes) = unseal_state(self.keys, RecordId(row.get(1)?), &row.get::<Vec<u8>>(2)?)?;
+            Ok(FeedRow {
+                sequence: row.get(0)?,
+                state,
+                bytes,
+                standing: row_standing(row.get(3)?)?,
+            })
+        };
+        found.iter().map(row).collect()
+    }
+
     /// The bucket sums of a lane as its rows say, not as they were kept; equal unless something rotted.
     pub fn recomputed_sums(&mut self, scope: ScopeId, lane: Lane) -> Result<Vec<(u8, Sum)>, DbError> {
+        self.flush()?;
         let mut sums = BTreeMap::<u8, Sum>::new();
         let mut after = 0u64;
         loop {
-            let found = self.sql.rows(
-                "SELECT feed.sequence, states.state FROM feed \
-                 JOIN states ON states.org = feed.org AND states.record = feed.record \
-                 WHERE feed.org = ?1 AND feed.scope = ?2 AND feed.lane = ?3 AND feed.sequence > ?4 \
-                 AND feed.standing <> 2 ORDER BY feed.sequence LIMIT ?5",
-                values![self.org, scope.0, lane as i64, after, ROWS_AT_ONCE],
-            )?;
+            let found = self.rows_of_feed(scope, lane, after)?;
             for row in &found {
-                after = row.get(0)?;
-                let state = state_from(&row.get::<Vec<u8>>(1)?)?;
-                let sum = sums.entry(sync_protocol::proof::bucket_of(state.record)).or_default();
-                *sum = sum.plus(self.organisation.proof_key.leaf(&state));
+                after = row.sequence;
+                if row.standing.is_in_scope() {
+                    let sum = sums
+                        .entry(sync_protocol::proof::bucket_of(row.state.record))
+                        .or_default();
+                    *sum = sum.plus(self.organisation.proof_key.leaf(&row.state));
+                }
             }
             if found.len() < ROWS_AT_ONCE {
                 return Ok(sums.into_iter().collect());
@@ -346,12 +389,17 @@ impl Txn<'_> {
 
     /// Changes that are set aside, with the header that names them; those without one can never be used.
     pub fn set_aside(&mut self) -> Result<Vec<Header>, DbError> {
+        self.flush_records()?;
         let rows = self.sql.rows(
-            "SELECT header FROM changes WHERE org = ?1 AND standing = 1 AND first_dot = 1 ORDER BY replica, counter",
+            "SELECT replica, counter, sealed, hash, standing, reason FROM changes \
+             WHERE org = ?1 AND standing = 1 AND first_dot = 1 ORDER BY replica, counter",
             values![self.org],
         )?;
-        let header =
-            |row: &Row| Header::parse(&row.get::<Vec<u8>>(0)?).map_err(|_| DbError::Damaged { what: "a change" });
+        let header = |row: &Row| {
+            self.kept_change(row)?
+                .header
+                .ok_or(DbError::Damaged { what: "a change" })
+        };
         rows.iter().map(header).collect()
     }
 }

@@ -151,6 +151,7 @@ impl Txn<'_> {
 
     /// Every record that links to this one, with its kind.
     pub fn linking_to(&mut self, target: RecordId) -> Result<Vec<(RecordId, KindId)>, DbError> {
+        self.flush_records()?;
         let rows = self.sql.rows(
             "SELECT DISTINCT record, kind FROM links WHERE org = ?1 AND target = ?2 ORDER BY record",
             values![self.org, target.0],
@@ -162,6 +163,7 @@ impl Txn<'_> {
 
     /// Records of a kind after an id, in the order of their ids.
     pub fn records_after(&mut self, kind: KindId, after: RecordId, at_most: usize) -> Result<Vec<RecordId>, DbError> {
+        self.flush_records()?;
         let rows = self.sql.rows(
             "SELECT record FROM states WHERE org = ?1 AND kind = ?2 AND record > ?3 ORDER BY record LIMIT ?4",
             values![self.org, kind.0, after.0, at_most],

@@ -1,9 +1,15 @@
-//! The organisation that a store belongs to: its ids and the key of its proofs.
+//! The organisations of a store: their ids, the replica that the hub writes as, and the key of their proofs. The proof key
+//! lies sealed in the row, so that a home with another store's key is refused before it reads or writes anything.
 
-use super::sql::values;
-use super::*;
+use sync_protocol::proof::ProofKey;
+use sync_protocol::{EpochId, ReplicaId, ScopeId};
+use vault::{RowKeys, RowRoot};
 
-/// Whose store this is. Drawn once, when the store is made.
+use super::sealing::{seal, unseal};
+use super::sql::{Sql, values};
+use super::{DbError, Txn, now_ms, random};
+
+/// Whose records these are. Drawn once, when the organisation is founded.
 #[derive(Clone)]
 pub struct Organisation {
     pub org: [u8; 16],
@@ -20,45 +26,59 @@ impl Organisation {
         ScopeId(self.org)
     }
 
-    pub(super) fn found(sql: &mut Sql<'_>) -> Result<(), DbError> {
-        let mut proof_key = [0; 32];
-        proof_key[..16].copy_from_slice(&random()?);
-        proof_key[16..].copy_from_slice(&random()?);
-        sql.run(
-            "INSERT INTO organisations (org, epoch, hub_replica, proof_key, catalogue) VALUES (?1, ?2, ?3, ?4, ?5)",
-            values![random()?, random()?, random()?, proof_key, clinic::catalogue::VERSION],
-        )?;
-        Ok(())
-    }
-
-    /// The one organisation of an embedded store.
-    pub(super) fn load(sql: &mut Sql<'_>) -> Result<Option<Organisation>, DbError> {
-        let row = sql.row("SELECT org, epoch, hub_replica, proof_key FROM organisations", &[])?;
-        let Some(row) = row else { return Ok(None) };
-        let proof_key_bytes: [u8; 32] = row.get(3)?;
-        Ok(Some(Organisation {
-            org: row.get(0)?,
-            epoch: EpochId(row.get(1)?),
-            hub_replica: ReplicaId(row.get(2)?),
+    pub(super) fn found(sql: &mut Sql<'_>, root: &RowRoot) -> Result<Organisation, DbError> {
+        let org = random()?;
+        let mut proof_key_bytes = [0; 32];
+        proof_key_bytes[..16].copy_from_slice(&random()?);
+        proof_key_bytes[16..].copy_from_slice(&random()?);
+        let organisation = Organisation {
+            org,
+            epoch: EpochId(random()?),
+            hub_replica: ReplicaId(random()?),
             proof_key_bytes,
             proof_key: ProofKey::new(&proof_key_bytes),
-        }))
+        };
+        sql.run(
+            "INSERT INTO organisations (org, epoch, hub_replica, proof_key, catalogue, founded_ms) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            values![
+                org,
+                organisation.epoch.0,
+                organisation.hub_replica.0,
+                seal_proof_key(&root.keys_of(org), &proof_key_bytes)?,
+                clinic::catalogue::VERSION,
+                now_ms()
+            ],
+        )?;
+        Ok(organisation)
+    }
+
+    /// All organisations of the store, the oldest first.
+    pub(super) fn all(sql: &mut Sql<'_>, root: &RowRoot) -> Result<Vec<Organisation>, DbError> {
+        let rows = sql.rows(
+            "SELECT org, epoch, hub_replica, proof_key FROM organisations ORDER BY founded_ms, org",
+            &[],
+        )?;
+        let organisation = |row: &super::sql::Row| {
+            let org = row.get(0)?;
+            let sealed: Vec<u8> = row.get(3)?;
+            let opened = unseal(&root.keys_of(org), "organisations", &[b"proof_key"], &sealed);
+            let proof_key_bytes = opened.map_err(|_| DbError::OtherKey)?.try_into();
+            let proof_key_bytes: [u8; 32] = proof_key_bytes.map_err(|_| DbError::Damaged { what: "a proof key" })?;
+            Ok(Organisation {
+                org,
+                epoch: EpochId(row.get(1)?),
+                hub_replica: ReplicaId(row.get(2)?),
+                proof_key_bytes,
+                proof_key: ProofKey::new(&proof_key_bytes),
+            })
+        };
+        rows.iter().map(organisation).collect()
     }
 }
 
-/// The time of the last change that the hub wrote itself, after which it goes on.
-pub(super) fn last_time(sql: &mut Sql<'_>, organisation: &Organisation) -> Result<sync_protocol::HybridTime, DbError> {
-    let row = sql.row(
-        "SELECT header FROM changes WHERE org = ?1 AND replica = ?2 ORDER BY counter DESC LIMIT 1",
-        values![organisation.org, organisation.hub_replica.0],
-    )?;
-    let Some(row) = row else {
-        return Ok(sync_protocol::HybridTime::default());
-    };
-    let header = sync_protocol::Header::parse(&row.get::<Vec<u8>>(0)?).map_err(|_| DbError::Damaged {
-        what: "a change of the hub's own",
-    })?;
-    Ok(header.at)
+pub(super) fn seal_proof_key(keys: &RowKeys, proof_key: &[u8; 32]) -> Result<Vec<u8>, DbError> {
+    seal(keys, "organisations", &[b"proof_key"], proof_key)
 }
 
 impl Txn<'_> {

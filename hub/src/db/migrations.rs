@@ -1,85 +1,83 @@
-//! Bringing a store forward to this version's tables. It never goes back: a store of a newer version is refused and
-//! left as it is.
-
-use rusqlite::Connection;
-use rusqlite_migration::{M, Migrations};
+//! Bringing a store forward to this version's tables, the same steps on either engine. It never goes back: a store of a
+//! newer version is refused and left as it is.
 
 use super::DbError;
+use super::sql::{Sql, values};
+use vault::RowRoot;
 
-const STEPS: &[M<'static>] = &[
-    M::up(include_str!("schema_1.sql")),
-    M::up(include_str!("schema_2.sql")),
-    M::up(include_str!("schema_3.sql")),
+mod sealing_rows;
+
+/// One part of a step.
+enum Part {
+    Tables(&'static str),
+    /// What no statement can do: rows are read, changed and written.
+    Rows(fn(&mut Sql<'_>, &RowRoot) -> Result<(), DbError>),
+}
+
+/// Each step is one transaction. Steps that were released are never changed.
+const STEPS: &[&[Part]] = &[
+    &[Part::Tables(include_str!("schema_1.sql"))],
+    &[
+        Part::Tables(include_str!("schema_2.sql")),
+        Part::Rows(sealing_rows::seal_everything),
+        Part::Tables("DROP TABLE changes_in_clear; DROP TABLE terms_in_clear;"),
+    ],
+    &[Part::Tables(include_str!("schema_3.sql"))],
 ];
 
-pub(super) fn bring_forward(connection: &mut Connection) -> Result<(), DbError> {
-    let stored: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+pub(super) fn bring_forward(sql: &mut Sql<'_>, root: &RowRoot) -> Result<(), DbError> {
+    let stored = version(sql)?;
     if stored > STEPS.len() as i64 {
         return Err(DbError::Newer {
             stored,
             known: STEPS.len(),
         });
     }
-    Migrations::from_slice(STEPS).to_latest(connection).map_err(|error| {
-        if let rusqlite_migration::Error::RusqliteError { err, .. } = error {
-            DbError::from(err)
-        } else {
-            DbError::Migration(error.to_string())
+    for (step, number) in STEPS.iter().zip(1i64..).skip(stored as usize) {
+        sql.plain("BEGIN")?;
+        let taken = take(sql, root, step, number);
+        let ended = sql.plain(if taken.is_ok() { "COMMIT" } else { "ROLLBACK" });
+        taken.and(ended).map_err(|error| {
+            if matches!(
+                error,
+                DbError::NoSpace | DbError::Away { .. } | DbError::Conflict { .. }
+            ) {
+                error
+            } else {
+                DbError::Migration(format!("step {number}: {error}"))
+            }
+        })?;
+    }
+    Ok(())
+}
+
+fn take(sql: &mut Sql<'_>, root: &RowRoot, step: &[Part], number: i64) -> Result<(), DbError> {
+    for part in step {
+        match part {
+            Part::Tables(text) => sql.plain(text)?,
+            Part::Rows(change) => change(sql, root)?,
         }
-    })
+    }
+    match sql {
+        Sql::Embedded(connection) => Ok(connection.pragma_update(None, "user_version", number)?),
+        Sql::Postgres(_) => {
+            sql.run("DELETE FROM store_version", &[])?;
+            sql.run("INSERT INTO store_version (version) VALUES (?1)", values![number])?;
+            Ok(())
+        }
+    }
+}
+
+fn version(sql: &mut Sql<'_>) -> Result<i64, DbError> {
+    match sql {
+        Sql::Embedded(_) => sql.one("PRAGMA user_version", &[])?.get(0),
+        Sql::Postgres(_) => {
+            sql.plain("CREATE TABLE IF NOT EXISTS store_version (version BIGINT NOT NULL)")?;
+            let row = sql.row("SELECT version FROM store_version", &[])?;
+            row.map_or(Ok(0), |row| row.get(0))
+        }
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_step_applies_to_an_empty_store() {
-        let mut connection = Connection::open_in_memory().unwrap();
-
-        bring_forward(&mut connection).unwrap();
-        bring_forward(&mut connection).unwrap();
-    }
-
-    #[test]
-    fn a_store_of_a_newer_version_is_refused_untouched() {
-        let mut connection = Connection::open_in_memory().unwrap();
-        connection
-            .pragma_update(None, "user_version", STEPS.len() as i64 + 1)
-            .unwrap();
-
-        let refused = bring_forward(&mut connection);
-
-        assert!(matches!(refused, Err(DbError::Newer { .. })));
-        let tables: i64 = connection
-            .query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0))
-            .unwrap();
-        assert_eq!(tables, 0);
-    }
-
-    #[test]
-    fn every_key_and_unique_index_starts_with_the_organisation() {
-        let mut connection = Connection::open_in_memory().unwrap();
-        bring_forward(&mut connection).unwrap();
-        let mut indexes = connection
-            .prepare("SELECT name FROM sqlite_master WHERE type = 'index'")
-            .unwrap();
-        let names: Vec<String> = indexes
-            .query_map([], |row| row.get(0))
-            .unwrap()
-            .map(Result::unwrap)
-            .collect();
-
-        assert!(names.len() > 20);
-        for name in names {
-            let first: String = connection
-                .query_row(
-                    "SELECT name FROM pragma_index_info(?1) WHERE seqno = 0",
-                    [&name],
-                    |row| row.get(0),
-                )
-                .unwrap();
-            assert_eq!(first, "org", "{name}");
-        }
-    }
-}
+mod tests;

@@ -6,6 +6,9 @@ use sync_protocol::{Hash, Lane, proof};
 use super::sql::{Row, values};
 use super::*;
 
+/// Whoever gives out the next series holds this.
+const SERIES_LOCK: [u8; 16] = *b"series of number";
+
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Site {
     /// Also the id of the site's record.
@@ -72,14 +75,12 @@ impl Txn<'_> {
 
     /// Notes that an agent of the site was heard of now.
     pub fn note_seen(&mut self, scope: ScopeId) -> Result<(), DbError> {
-        self.sql.run(
-            "UPDATE sites SET seen_ms = ?3 WHERE org = ?1 AND scope = ?2",
-            values![self.org, scope.0, self.now_ms],
-        )?;
+        self.pending.seen.insert(scope);
         Ok(())
     }
 
     pub fn site_figures(&mut self, scope: ScopeId) -> Result<SiteFigures, DbError> {
+        self.flush()?;
         let accepted = self.sql.one(
             "SELECT CAST(COALESCE(SUM(counter), 0) AS BIGINT) FROM chains WHERE org = ?1 AND scope = ?2",
             values![self.org, scope.0],
@@ -111,6 +112,7 @@ impl Txn<'_> {
 
     /// Gives an incarnation its series, once; a number that was given is never given to another.
     pub fn allot_series(&mut self, replica: ReplicaId, scope: ScopeId) -> Result<u32, DbError> {
+        self.lock(&[SERIES_LOCK])?;
         if let Some(series) = self.series(replica)? {
             return Ok(series);
         }

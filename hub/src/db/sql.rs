@@ -6,11 +6,14 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, params_from_iter};
 
 use super::DbError;
+use super::postgres::Session;
 
 /// Statements that each connection keeps prepared.
 pub(super) const STATEMENTS_MAX: usize = 256;
 /// Rows that one statement writes or asks for at once, largest first: a few fixed sizes, so that few texts are prepared.
-const ROWS_AT_ONCE: [usize; 4] = [64, 16, 4, 1];
+const ROWS_AT_ONCE: [usize; 5] = [512, 64, 16, 4, 1];
+/// Parameters of one statement; SQLite takes 32,766 and PostgreSQL 65,535.
+const PARAMETERS_MAX: usize = 16_384;
 
 /// What goes into a statement and comes out of a column.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -197,7 +200,7 @@ impl<T: Column> Column for Option<T> {
 }
 
 /// One row of an answer.
-pub(super) struct Row(Vec<Value>);
+pub(super) struct Row(pub(super) Vec<Value>);
 
 impl Row {
     /// A column by its place in the statement, counted from 0.
@@ -212,6 +215,7 @@ impl Row {
 /// A store in a transaction.
 pub(super) enum Sql<'c> {
     Embedded(&'c Connection),
+    Postgres(&'c mut Session),
 }
 
 impl Sql<'_> {
@@ -229,6 +233,7 @@ impl Sql<'_> {
                 }
                 Ok(rows)
             }
+            Sql::Postgres(session) => session.rows(text, values),
         }
     }
 
@@ -248,39 +253,90 @@ impl Sql<'_> {
     pub(super) fn run(&mut self, text: &str, values: &[Value]) -> Result<u64, DbError> {
         match self {
             Sql::Embedded(connection) => Ok(connection.prepare_cached(text)?.execute(params_from_iter(values))? as u64),
+            Sql::Postgres(session) => session.run(text, values),
         }
     }
 
-    /// Writes many rows of equal width by as few statements as can be: `before`, lists of values, `after`.
-    pub(super) fn run_many(&mut self, before: &str, rows: &[Vec<Value>], after: &str) -> Result<(), DbError> {
-        let width = rows.first().map_or(0, Vec::len);
-        for part in parts(rows) {
-            let text = format!("{before}{}{after}", lists(part.len(), width));
-            self.run(&text, &part.concat())?;
+    /// Runs several statements that have no parameters.
+    pub(super) fn plain(&mut self, text: &str) -> Result<(), DbError> {
+        match self {
+            Sql::Embedded(connection) => Ok(connection.execute_batch(text)?),
+            Sql::Postgres(session) => session.plain(text),
         }
-        Ok(())
+    }
+
+    /// Writes many rows of equal width by as few statements as can be: `before`, lists of values, `after`. Answers what
+    /// the statements return.
+    pub(super) fn put_all(&mut self, before: &str, rows: &[Vec<Value>], after: &str) -> Result<Vec<Row>, DbError> {
+        let width = rows.first().map_or(1, Vec::len);
+        let mut returned = Vec::new();
+        for part in parts(rows, width) {
+            let text = format!("{before} VALUES {} {after}", lists(part.len(), width));
+            returned.extend(self.rows(&text, &part.concat())?);
+        }
+        Ok(returned)
     }
 
     /// Asks for many keys by as few statements as can be: `before`, the keys in parentheses. The organisation is `?1` in
     /// every one.
     pub(super) fn rows_of(&mut self, before: &str, org: [u8; 16], keys: &[Value]) -> Result<Vec<Row>, DbError> {
         let mut rows = Vec::new();
-        for part in parts(keys) {
+        for part in filled_parts(keys) {
             let places: Vec<String> = (2..part.len() + 2).map(|number| format!("?{number}")).collect();
             let text = format!("{before} ({})", places.join(", "));
-            rows.extend(self.rows(&text, &[values![org], part].concat())?);
+            rows.extend(self.rows(&text, &[values![org], &part].concat())?);
+        }
+        Ok(rows)
+    }
+
+    /// As [`Sql::rows_of`] for keys of several columns: `before`, then alternatives that compare all of them. What a
+    /// deletion removed is not answered.
+    pub(super) fn rows_of_keys(
+        &mut self,
+        before: &str,
+        org: [u8; 16],
+        columns: &[&str],
+        keys: &[Vec<Value>],
+    ) -> Result<Vec<Row>, DbError> {
+        let mut rows = Vec::new();
+        for part in filled_parts(keys) {
+            let mut number = 1;
+            let mut alternative = || {
+                let compared = columns.iter().map(|column| {
+                    number += 1;
+                    format!("{column} = ?{number}")
+                });
+                format!("({})", compared.collect::<Vec<_>>().join(" AND "))
+            };
+            let alternatives: Vec<String> = part.iter().map(|_| alternative()).collect();
+            let text = format!("{before} ({})", alternatives.join(" OR "));
+            rows.extend(self.rows(&text, &[values![org].to_vec(), part.concat()].concat())?);
         }
         Ok(rows)
     }
 }
 
 /// Cuts a list into the fixed sizes.
-fn parts<T>(mut all: &[T]) -> impl Iterator<Item = &[T]> {
+fn parts<T>(mut all: &[T], width: usize) -> impl Iterator<Item = &[T]> {
     std::iter::from_fn(move || {
-        let size = ROWS_AT_ONCE.into_iter().find(|size| *size <= all.len())?;
+        let fits = |size: &usize| *size <= all.len() && size * width <= PARAMETERS_MAX;
+        let size = ROWS_AT_ONCE.into_iter().find(fits)?;
         let (part, rest) = all.split_at(size);
         all = rest;
         Some(part)
+    })
+}
+
+/// Cuts a list of keys to be asked for into the fixed sizes; the last part is filled up with its own last key. Beyond 64
+/// at once the planning costs more than the way.
+fn filled_parts<T: Clone>(all: &[T]) -> impl Iterator<Item = Vec<T>> {
+    const AT_ONCE: usize = 64;
+    all.chunks(AT_ONCE).map(|chunk| {
+        let sizes = ROWS_AT_ONCE.into_iter().rev();
+        let size = sizes.into_iter().find(|size| *size >= chunk.len()).unwrap_or(AT_ONCE);
+        let mut part = chunk.to_vec();
+        part.extend(std::iter::repeat_n(chunk.last().cloned(), size - chunk.len()).flatten());
+        part
     })
 }
 
@@ -323,11 +379,15 @@ mod tests {
 
     #[test]
     fn a_list_is_cut_into_few_fixed_sizes() {
-        let sizes = |count: usize| parts(&vec![0; count]).map(<[i32]>::len).collect::<Vec<_>>();
+        let sizes = |count: usize, width: usize| parts(&vec![0; count], width).map(<[i32]>::len).collect::<Vec<_>>();
+        let filled = |count: usize| filled_parts(&vec![7; count]).map(|part| part.len()).collect::<Vec<_>>();
 
-        assert_eq!(sizes(0), [] as [usize; 0]);
-        assert_eq!(sizes(7), [4, 1, 1, 1]);
-        assert_eq!(sizes(150), [64, 64, 16, 4, 1, 1]);
+        assert_eq!(sizes(0, 1), [] as [usize; 0]);
+        assert_eq!(sizes(7, 1), [4, 1, 1, 1]);
+        assert_eq!(sizes(150, 3), [64, 64, 16, 4, 1, 1]);
+        assert_eq!(sizes(600, 13)[0], 512);
+        assert_eq!(sizes(600, 40)[0], 64);
+        assert_eq!((filled(0), filled(3), filled(70)), (vec![], vec![4], vec![64, 16]));
         assert_eq!(lists(2, 2), "(?1, ?2), (?3, ?4)");
     }
 

@@ -29,6 +29,7 @@ impl Txn<'_> {
         kind: KindId,
         field: FieldId,
     ) -> Result<BTreeSet<RecordId>, DbError> {
+        self.flush_records()?;
         let rows = self.sql.rows(
             "SELECT DISTINCT links.target FROM facets \
              JOIN links ON links.org = facets.org AND links.record = facets.record \
@@ -47,6 +48,7 @@ impl Txn<'_> {
         kind: KindId,
         field: FieldId,
     ) -> Result<Touched, DbError> {
+        self.flush()?;
         let rows = self.sql.rows(
             "SELECT feed.sequence, COALESCE(links.target, feed.record) FROM feed \
              LEFT JOIN links ON links.org = feed.org AND links.record = feed.record \

@@ -15,6 +15,8 @@ pub struct Policy {
     pub admit: fn(&Header, &Payload) -> Result<(), u16>,
     pub lane: fn(KindId) -> Lane,
     pub index: fn(&RecordState) -> Index,
+    /// Whether a search may ask for the term by its beginning.
+    pub by_beginning: fn(&str) -> bool,
 }
 
 impl Policy {
@@ -22,6 +24,7 @@ impl Policy {
         admit: clinic::catalogue::admit,
         lane: clinic::catalogue::lane,
         index: clinic::index::index_of,
+        by_beginning: clinic::index::is_found_by_beginning,
     };
 }
 
@@ -68,6 +71,7 @@ impl Txn<'_> {
         for header in request.changes.iter().filter_map(|change| change.parse_header().ok()) {
             self.observe(header.at);
         }
+        self.make_ready(request)?;
         let pushed = self.with_rules_for_sites(|txn, rules| hub::handle_push(txn, rules, site, request))?;
         self.settle_scopes(&pushed.touched, Some(site))?;
         Ok(pushed)
@@ -101,6 +105,7 @@ impl Txn<'_> {
 
     /// Writes a change of the hub's own, entering the record into a scope if one is given. `None`: it says nothing new.
     pub fn author(&mut self, draft: &Draft, scope: Option<ScopeId>) -> Outcome<Option<Written>> {
+        self.lock_to_author(draft.record)?;
         let stamp = self.stamp()?;
         let shared = (!enters_site(draft.kind)).then(|| self.organisation.scope());
         let written = self.with_rules(|txn, rules| {
@@ -130,6 +135,7 @@ impl Txn<'_> {
         }
         let mut released = 0;
         for header in self.set_aside()? {
+            self.lock(&[header.record.0])?;
             released += usize::from(self.with_rules_for_sites(|txn, rules| hub::release(txn, rules, header.change))?);
         }
         self.set_catalogue_tried(catalogue)?;

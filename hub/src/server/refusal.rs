@@ -14,6 +14,7 @@ use crate::db::DbError;
 
 /// Until when an overloaded or stopping hub asks to be left alone.
 const RETRY_AFTER_SECS: &str = "5";
+const RETRY_AFTER_AWAY_SECS: &str = "5";
 const RETRY_AFTER_NO_SPACE_SECS: &str = "30";
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -34,6 +35,7 @@ pub(crate) enum Refusal {
     TooLarge { max_bytes: usize },
     NoSuchRoute,
     Busy,
+    StoreAway,
     NoSpace,
     Failed,
 }
@@ -114,6 +116,11 @@ impl Refusal {
                 "busy",
                 "the hub is stopping: try again",
             ),
+            Refusal::StoreAway => fixed(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "store_away",
+                "the hub's store does not answer in time: try again",
+            ),
             Refusal::NoSpace => fixed(
                 StatusCode::INSUFFICIENT_STORAGE,
                 "no_space",
@@ -139,6 +146,7 @@ impl Refusal {
     fn retry_after(&self) -> Option<&'static str> {
         match self {
             Refusal::Busy => Some(RETRY_AFTER_SECS),
+            Refusal::StoreAway => Some(RETRY_AFTER_AWAY_SECS),
             Refusal::NoSpace => Some(RETRY_AFTER_NO_SPACE_SECS),
             Refusal::BadRequest(_)
             | Refusal::OtherProtocol(_)
@@ -182,11 +190,19 @@ impl From<DbError> for Refusal {
     fn from(error: DbError) -> Refusal {
         match error {
             DbError::Closed => Refusal::Busy,
+            DbError::Away { .. } | DbError::Conflict { .. } | DbError::Unknown => {
+                tracing::warn!(%error, "a request was sent away for a while");
+                Refusal::StoreAway
+            }
             DbError::NoSpace => {
                 tracing::warn!("the disk is full: a request was refused");
                 Refusal::NoSpace
             }
             DbError::Open(_)
+            | DbError::Settings(_)
+            | DbError::OtherKey
+            | DbError::Empty
+            | DbError::Refused { .. }
             | DbError::Newer { .. }
             | DbError::Migration(_)
             | DbError::Damaged { .. }

@@ -1,0 +1,93 @@
+//! Table `[store]`: where the store is, and how long anything about it may take.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use vault::sqlite::Tuning;
+
+/// Table `[store]`.
+#[derive(Clone, PartialEq, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Connections that read, beside those that write.
+    pub readers: usize,
+    /// Page cache of each connection to the store in this folder.
+    pub cache_kib: u32,
+    /// The PostgreSQL database that is the store instead, as "postgres://user@host:port/database". No password stands here.
+    pub postgres: Option<String>,
+    /// A file of this user's alone whose first line is the database user's password.
+    pub password_file: Option<PathBuf>,
+    /// The authority of the database server's certificate, PEM. Without it only a server on this machine is spoken to.
+    pub authority_file: Option<PathBuf>,
+    /// Connections to PostgreSQL that write.
+    pub connections: usize,
+    /// How long connecting to PostgreSQL may take.
+    pub connect_timeout_secs: u64,
+    /// How long one statement may take.
+    pub statement_timeout_secs: u64,
+    /// How long a transaction waits for what another one holds.
+    pub lock_timeout_secs: u64,
+    /// How long a process that holds something in PostgreSQL may be silent before the server takes it away.
+    pub idle_in_transaction_timeout_secs: u64,
+    /// How long whoever asked waits for PostgreSQL in all before being told to come again.
+    pub answer_timeout_secs: u64,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            readers: 4,
+            cache_kib: 16 * 1024,
+            postgres: None,
+            password_file: None,
+            authority_file: None,
+            connections: 8,
+            connect_timeout_secs: 5,
+            statement_timeout_secs: 30,
+            lock_timeout_secs: 10,
+            idle_in_transaction_timeout_secs: 10,
+            answer_timeout_secs: 45,
+        }
+    }
+}
+
+impl Config {
+    pub(crate) fn refuse_unsound(&self) -> Result<(), String> {
+        let at_least_one = [
+            ("readers", self.readers as u64),
+            ("connections", self.connections as u64),
+            ("connect_timeout_secs", self.connect_timeout_secs),
+            ("statement_timeout_secs", self.statement_timeout_secs),
+            ("lock_timeout_secs", self.lock_timeout_secs),
+            (
+                "idle_in_transaction_timeout_secs",
+                self.idle_in_transaction_timeout_secs,
+            ),
+            ("answer_timeout_secs", self.answer_timeout_secs),
+        ];
+        if let Some((name, _)) = at_least_one.iter().find(|(_, value)| *value == 0) {
+            return Err(format!("{name} must be at least 1"));
+        }
+        let Some(address) = &self.postgres else {
+            return match (&self.password_file, &self.authority_file) {
+                (None, None) => Ok(()),
+                (Some(_), _) => Err("password_file needs postgres".to_owned()),
+                (None, Some(_)) => Err("authority_file needs postgres".to_owned()),
+            };
+        };
+        super::postgres::refuse_unsound(address, self.authority_file.is_some())
+    }
+
+    pub(super) fn tuning(&self) -> Tuning {
+        Tuning {
+            cache_kib: self.cache_kib,
+            ..Tuning::default()
+        }
+    }
+
+    pub(super) fn answer_timeout(&self) -> Duration {
+        Duration::from_secs(self.answer_timeout_secs)
+    }
+}

@@ -1,0 +1,307 @@
+//! The engine's storage, driven by the engine.
+
+use super::*;
+
+pub(super) async fn two_replicas_that_did_not_see_each_other_both_stand(on: On) {
+    let store = Store::new(on, Policy::CATALOGUE);
+    let (mut one, mut two) = (Author::new(&store, 1), Author::new(&store, 2));
+    let record = RecordId([40; 16]);
+    one.write(11, &name(record, "Vance", &[]), None);
+    two.write(21, &name(record, "Vanze", &[]), None);
+
+    let first = store.push(SITE, one.push_after(0)).await;
+    let second = store.push(SITE, two.push_after(0)).await;
+
+    assert_eq!((first.accepted, first.hash, second.accepted), (1, one.hash, 1));
+    let state = store.state(record).await.unwrap();
+    assert_eq!(state.register(patient::NAME.id).unwrap().values.len(), 2);
+    store.assert_sums_hold(SITE).await;
+}
+
+pub(super) async fn a_run_that_is_sent_again_changes_nothing(on: On) {
+    let store = Store::new(on, Policy::CATALOGUE);
+    let mut one = Author::new(&store, 1);
+    let record = RecordId([40; 16]);
+    one.write(11, &name(record, "Vance", &[]), None);
+    one.write(12, &name(record, "Vancer", &[ChangeId([11; 16])]), None);
+
+    store.push(SITE, one.push_after(0)).await;
+    let before = (store.state(record).await, store.pull(one.replica, [0; 4]).await);
+    let again = store.push(SITE, one.push_after(0)).await;
+
+    assert_eq!(again.accepted, 2);
+    assert_eq!(
+        (store.state(record).await, store.pull(one.replica, [0; 4]).await),
+        before
+    );
+}
+
+pub(super) async fn a_forked_chain_counts_for_nothing_and_hears_the_end_that_is_held(on: On) {
+    let store = Store::new(on, Policy::CATALOGUE);
+    let (mut one, mut twin) = (Author::new(&store, 1), Author::new(&store, 1));
+    one.write(11, &name(RecordId([40; 16]), "Vance", &[]), None);
+    twin.write(12, &name(RecordId([41; 16]), "Reyes", &[]), None);
+    store.push(SITE, one.push_after(0)).await;
+
+    let reply = store.push(SITE, twin.push_after(0)).await;
+
+    assert_eq!((reply.accepted, reply.hash), (1, one.hash));
+    assert_eq!(store.state(RecordId([41; 16])).await, None);
+}
+
+pub(super) async fn what_the_hub_owns_is_set_aside_when_a_site_writes_it(on: On) {
+    let store = Store::new(on, Policy::CATALOGUE);
+    let mut one = Author::new(&store, 1);
+    let record = RecordId([40; 16]);
+    let promotes = Writing::new(staff::KIND, record, Action::Edit, Channel::Page.program(), 1)
+        .set(staff::LOGIN, &"vance".to_owned())
+        .done();
+    one.write(11, &promotes, None);
+
+    let reply = store.push(SITE, one.push_after(0)).await;
+
+    assert_eq!(reply.quarantined, [(1, clinic::catalogue::reason::NOT_THE_SITES)]);
+    assert!(store.state(record).await.unwrap().register(staff::LOGIN.id).is_none());
+}
+
+pub(super) async fn a_reborn_replicas_change_is_an_alias_and_takes_effect_once(on: On) {
+    let store = Store::new(on, Policy::CATALOGUE);
+    let (mut one, mut reborn) = (Author::new(&store, 1), Author::new(&store, 2));
+    let record = RecordId([40; 16]);
+    let change = one.write(11, &name(record, "Vance", &[]), None);
+    reborn.write(11, &name(record, "Vance", &[]), None);
+    store.push(SITE, one.push_after(0)).await;
+
+    let reply = store.push(SITE, reborn.push_after(0)).await;
+
+    assert_eq!((reply.accepted, reply.quarantined.len()), (1, 0));
+    let state = store.state(record).await.unwrap();
+    assert_eq!(state.register(patient::NAME.id).unwrap().values.len(), 1);
+    assert!(state.vector.contains(Dot {
+        replica: reborn.replica,
+        counter: 1
+    }));
+    let kept = store.write(move |txn| Ok(txn.find(change)?)).await.unwrap();
+    assert_eq!((kept.dot.replica, kept.standing), (one.replica, Standing::Applied));
+    store.assert_sums_hold(SITE).await;
+}
+
+pub(super) async fn an_id_that_names_another_content_is_set_aside(on: On) {
+    let store = Store::new(on, Policy::CATALOGUE);
+    let (mut one, mut two) = (Author::new(&store, 1), Author::new(&store, 2));
+    one.write(11, &name(RecordId([40; 16]), "Vance", &[]), None);
+    two.write(11, &name(RecordId([40; 16]), "Reyes", &[]), None);
+    store.push(SITE, one.push_after(0)).await;
+
+    let reply = store.push(SITE, two.push_after(0)).await;
+
+    assert_eq!(reply.quarantined, [(1, reason::ID_REUSED)]);
+}
+
+pub(super) async fn what_is_set_aside_delays_nothing_and_is_applied_by_a_later_version(on: On) {
+    let store = Store::new(on, WITHOUT_VISITS);
+    let mut one = Author::new(&store, 1);
+    let (arrived, record) = (RecordId([50; 16]), RecordId([40; 16]));
+    one.write(11, &arrival(arrived), None);
+    one.write(12, &name(record, "Vance", &[]), None);
+
+    let reply = store.push(SITE, one.push_after(0)).await;
+
+    assert_eq!((reply.accepted, reply.quarantined), (2, vec![(1, 900)]));
+    assert!(store.state(record).await.is_some());
+    let first = Dot {
+        replica: one.replica,
+        counter: 1,
+    };
+    assert!(store.state(arrived).await.unwrap().vector.is_exception(first));
+    assert_eq!(store.write(|txn| Ok(txn.site_figures(SITE)?)).await.quarantined, 1);
+
+    let store = store.reopened(Policy::CATALOGUE);
+    assert_eq!(
+        store.write(|txn| txn.retry_set_aside(clinic::catalogue::VERSION)).await,
+        0
+    );
+    assert_eq!(
+        store
+            .write(|txn| txn.retry_set_aside(clinic::catalogue::VERSION + 1))
+            .await,
+        1
+    );
+
+    let state = store.state(arrived).await.unwrap();
+    assert!(state.vector.contains(first) && state.elements(visit::TRANSITION.id).count() == 1);
+    assert_eq!(
+        store.write(|txn| Ok(txn.with_facet(Facet::VISIT_OPEN, 10)?)).await,
+        [state]
+    );
+    assert_eq!(store.write(|txn| Ok(txn.site_figures(SITE)?)).await.quarantined, 0);
+    store.assert_sums_hold(SITE).await;
+}
+
+pub(super) async fn a_change_without_a_readable_header_is_kept_and_counted(on: On) {
+    let store = Store::new(on, Policy::CATALOGUE);
+    let mut one = Author::new(&store, 1);
+    one.append(Change {
+        header: vec![0xff, 0x00],
+        salt: [0; 16],
+        payload: vec![1],
+    });
+    one.write(12, &name(RecordId([40; 16]), "Vance", &[]), None);
+
+    let reply = store.push(SITE, one.push_after(0)).await;
+
+    assert_eq!((reply.accepted, reply.quarantined), (2, vec![(1, reason::UNREADABLE)]));
+    assert_eq!(store.push(SITE, one.push_after(0)).await.accepted, 2);
+    assert_eq!(store.write(|txn| Ok(txn.set_aside()?.len())).await, 0);
+}
+
+pub(super) async fn another_sites_replica_and_scope_are_refused(on: On) {
+    let store = Store::new(on, Policy::CATALOGUE);
+    let mut one = Author::new(&store, 1);
+    one.write(11, &name(RecordId([40; 16]), "Vance", &[]), None);
+    store.push(SITE, one.push_after(0)).await;
+    let (push, epoch, replica) = (one.push_after(1), one.epoch, one.replica);
+
+    let pushed = store.db.write(move |txn| txn.push(OTHER_SITE, &push)).await;
+    let cursor = Cursor {
+        scope: SITE,
+        lane: Lane::Flow,
+        generation: 0,
+        sequence: 0,
+    };
+    let request = PullRequest {
+        willing: Vec::new(),
+        epoch,
+        replica: ReplicaId([3; 16]),
+        cursors: vec![cursor],
+        bytes_max: 1000,
+        wait_ms: 0,
+    };
+    let own = PullRequest {
+        willing: Vec::new(),
+        replica,
+        cursors: Vec::new(),
+        ..request.clone()
+    };
+    let scope = store.db.read(move |txn| txn.pull(OTHER_SITE, &request)).await;
+    let chain = store.db.read(move |txn| txn.pull(OTHER_SITE, &own)).await;
+
+    assert!(matches!(pushed, Err(HubError::ForeignReplica)));
+    assert!(matches!(scope, Err(HubError::ForeignScope)));
+    assert!(matches!(chain, Err(HubError::ForeignReplica)));
+}
+
+pub(super) async fn the_feed_has_no_gap_and_pages_go_on_where_the_last_ended(on: On) {
+    let store = Store::new(on, Policy::CATALOGUE);
+    let mut one = Author::new(&store, 1);
+    for number in 0..20u8 {
+        one.write(100 + number, &name(RecordId([number + 1; 16]), "Vance", &[]), None);
+    }
+    store.push(SITE, one.push_after(0)).await;
+    one.write(140, &name(RecordId([1; 16]), "Reyes", &[ChangeId([100; 16])]), None);
+    store.push(SITE, one.push_after(20)).await;
+
+    let whole = store.pull(one.replica, [0; 4]).await;
+    let flow = whole.iter().find(|page| page.lane == Lane::Flow).unwrap();
+    let sequences: Vec<u64> = flow.rows.iter().map(|row| row.sequence).collect();
+
+    // The first record's row moved from the head to the tail.
+    assert_eq!(sequences, (2..=21).collect::<Vec<_>>());
+    assert_eq!((flow.head, flow.to, flow.accepted), (21, 21, 21));
+    let sums = store.write(|txn| Ok(txn.recomputed_sums(SITE, Lane::Flow)?)).await;
+    assert_eq!(flow.root, Some(proof::root(SITE, Lane::Flow, sums)));
+
+    let rest = store.pull(one.replica, [0, 15, 0, 0]).await;
+    let flow = rest.iter().find(|page| page.lane == Lane::Flow).unwrap();
+    assert_eq!(
+        flow.rows.iter().map(|row| row.sequence).collect::<Vec<_>>(),
+        (16..=21).collect::<Vec<_>>()
+    );
+}
+
+pub(super) async fn a_page_keeps_its_budget_but_always_moves_on(on: On) {
+    let store = Store::new(on, Policy::CATALOGUE);
+    let mut one = Author::new(&store, 1);
+    for number in 0..10u8 {
+        one.write(100 + number, &name(RecordId([number + 1; 16]), "Vance", &[]), None);
+    }
+    store.push(SITE, one.push_after(0)).await;
+
+    let (some, least) = store
+        .write(|txn| {
+            Ok((
+                txn.rows_after(SITE, Lane::Flow, 0, 400)?,
+                txn.rows_after(SITE, Lane::Flow, 0, 1)?,
+            ))
+        })
+        .await;
+
+    assert!(some.len() > 1 && some.iter().map(|row| row.bytes).sum::<u64>() <= 400);
+    assert_eq!(least.len(), 1);
+}
+
+pub(super) async fn the_hubs_own_changes_go_on_in_one_chain_after_a_restart(on: On) {
+    let store = Store::new(on, Policy::CATALOGUE);
+    let record = RecordId(SITE.0);
+    let draft = |name: &str| {
+        Writing::new(site::KIND, record, Action::Administer, Channel::Cli.program(), 1)
+            .set(site::NAME, &name.to_owned())
+            .done()
+    };
+    let first = draft("Riverside");
+    let written = store.write(move |txn| txn.author(&first, Some(SITE))).await.unwrap();
+    let store = store.reopened(Policy::CATALOGUE);
+
+    let second = draft("Riverside Clinic");
+    let next = store.write(move |txn| txn.author(&second, Some(SITE))).await.unwrap();
+
+    assert_eq!((written.dot.counter, next.dot.counter), (1, 2));
+    assert_eq!(written.dot.replica, store.db.organisation().hub_replica);
+    let state = store.state(record).await.unwrap();
+    let times: Vec<_> = state
+        .register(site::NAME.id)
+        .unwrap()
+        .values
+        .values()
+        .map(|live| live.origin.at)
+        .collect();
+    assert_eq!(times.len(), 2);
+    assert_ne!(times[0], times[1]);
+    store.assert_sums_hold(SITE).await;
+}
+
+pub(super) async fn a_record_enters_a_scope_once_and_then_follows_it(on: On) {
+    let store = Store::new(on, Policy::CATALOGUE);
+    let mut one = Author::new(&store, 1);
+    let record = RecordId([40; 16]);
+    one.write(11, &name(record, "Vance", &[]), None);
+    store.push(SITE, one.push_after(0)).await;
+
+    store
+        .write(move |txn| {
+            txn.enter(OTHER_SITE, record)?;
+            txn.enter(OTHER_SITE, record)
+        })
+        .await;
+    let edit = name(record, "Reyes", &[ChangeId([11; 16])]);
+    store.write(move |txn| txn.author(&edit, None)).await.unwrap();
+
+    let heads = store
+        .write(|txn| Ok((txn.feed_head(SITE, Lane::Flow)?, txn.feed_head(OTHER_SITE, Lane::Flow)?)))
+        .await;
+    assert_eq!(heads, ((2, 0), (2, 0)));
+    store.assert_sums_hold(SITE).await;
+    store.assert_sums_hold(OTHER_SITE).await;
+}
+
+pub(super) async fn a_kind_nobody_knows_is_kept_for_a_later_version(on: On) {
+    let store = Store::new(on, Policy::CATALOGUE);
+    let mut one = Author::new(&store, 1);
+    let mut draft = name(RecordId([40; 16]), "Vance", &[]);
+    draft.kind = KindId(999);
+    one.write(11, &draft, None);
+
+    let reply = store.push(SITE, one.push_after(0)).await;
+
+    assert_eq!(reply.quarantined, [(1, clinic::catalogue::reason::UNKNOWN_KIND)]);
+}
