@@ -17,6 +17,7 @@ pub mod local;
 pub mod log;
 pub mod open;
 pub mod pages;
+pub mod policies;
 pub mod service;
 pub mod status;
 pub mod store;

@@ -6,13 +6,14 @@ use std::collections::BTreeMap;
 use clinic::index::Facet;
 use clinic::task::TaskState;
 use serde::Serialize;
-use sync_protocol::Lane;
 use sync_protocol::replica::Lost;
 use vault::Custody;
 
 use crate::access::site::Site;
 use crate::app::App;
+use crate::enrolment::Enrolment;
 use crate::line::{Line, LineState};
+use crate::policies::{self, Policy};
 use crate::store::{Outcome, ReadError, ReadTx, TxError};
 use crate::verified::{self, lane_word};
 
@@ -48,6 +49,8 @@ pub struct Status {
     pub queue: BTreeMap<&'static str, u64>,
     pub roots: BTreeMap<&'static str, Root>,
     pub rebirths: Vec<Rebirth>,
+    /// The organisation's policies that hold here, with their versions.
+    pub policies: BTreeMap<String, i64>,
     pub warnings: Vec<Warning>,
 }
 
@@ -72,6 +75,9 @@ pub struct Warning {
     pub text: String,
 }
 
+/// The lane of the scope that every site of the organisation has.
+const ORGANISATION: &str = "organisation";
+
 /// A clock that differs by more is worth a warning.
 const CLOCK_WARNING_MS: i64 = 60_000;
 
@@ -79,41 +85,38 @@ pub async fn gather(app: &App) -> Result<Status, ReadError> {
     let line = app.line.now();
     let custody = app.custody.clone();
     let enrolment = app.enrolment.clone();
-    app.store
-        .read(move |tx| read(tx, &line, &custody, &enrolment.hub_url, enrolment.scope))
-        .await
+    app.store.read(move |tx| read(tx, &line, &custody, &enrolment)).await
 }
 
-fn read(
-    tx: &ReadTx<'_>,
-    line: &Line,
-    custody: &Custody,
-    hub: &str,
-    scope: sync_protocol::ScopeId,
-) -> Result<Status, TxError> {
+fn read(tx: &ReadTx<'_>, line: &Line, custody: &Custody, enrolment: &Enrolment) -> Result<Status, TxError> {
+    let scope = enrolment.scope;
     let site = Site::of(tx)?;
     let head = tx.head()?;
     let counts = tx.counts()?;
     let mut roots = BTreeMap::new();
-    for lane in Lane::ALL {
-        let ours = tx.root(scope, lane)?;
-        let last = verified::of(tx, lane)?;
+    for cursor in tx.cursors()? {
+        let (of, lane) = (cursor.scope, cursor.lane);
+        let ours = tx.root(of, lane)?;
+        let last = verified::of(tx, of, lane)?;
         let root = Root {
             agent: ours.to_string(),
             hub: last.map(|last| last.hub.to_string()),
             equal: last.is_some_and(|last| last.hub == ours),
             verified_ms: last.filter(|last| last.equal).map(|last| last.at_ms),
         };
-        roots.insert(lane_word(lane), root);
+        let word = if of == scope { lane_word(lane) } else { ORGANISATION };
+        roots.insert(word, root);
     }
     let rebirths: Vec<Rebirth> = verified::rebirths(tx)?.iter().map(rebirth).collect();
-    let warnings = warnings(line, custody, counts.quarantined, &roots, &rebirths);
+    let policies = policies::all(tx, enrolment)?;
+    let notice = site.notice.as_deref();
+    let warnings = warnings(line, custody, counts.quarantined, &roots, &rebirths, notice, &policies);
     Ok(Status {
         version: env!("CARGO_PKG_VERSION"),
         site: site.id.to_string(),
         name: site.name.clone(),
         zone: site.zone.clone(),
-        hub: hub.to_owned(),
+        hub: enrolment.hub_url.clone(),
         line: line.state,
         since_ms: line.since_ms,
         trouble: line.trouble.as_ref().map(|trouble| trouble.words()),
@@ -141,6 +144,11 @@ fn read(
         queue: queue(tx)?,
         roots,
         rebirths,
+        policies: policies
+            .iter()
+            .filter(|policy| policy.is_genuine)
+            .map(|policy| (policy.name.clone(), policy.version))
+            .collect(),
         warnings,
     })
 }
@@ -170,6 +178,8 @@ fn warnings(
     quarantined: u64,
     roots: &BTreeMap<&'static str, Root>,
     rebirths: &[Rebirth],
+    notice: Option<&str>,
+    policies: &[Policy],
 ) -> Vec<Warning> {
     let mut warnings = Vec::new();
     let mut warn = |severity, text: String| warnings.push(Warning { severity, text });
@@ -183,6 +193,18 @@ fn warnings(
             format!(
                 "this machine's clock is {} {direction} the hub's; set it",
                 span(ahead.unsigned_abs())
+            ),
+        );
+    }
+    if let Some(notice) = notice {
+        warn("warning", notice.to_owned());
+    }
+    for policy in policies.iter().filter(|policy| !policy.is_genuine) {
+        warn(
+            "critical",
+            format!(
+                "policy \"{}\" is not signed by this organisation's hub: it is not obeyed",
+                policy.name
             ),
         );
     }

@@ -194,7 +194,7 @@ impl Exchange {
             if let PageOutcome::Applied(applied) = &outcome {
                 tx.observe(applied.latest)?;
                 if let (Some(equal), Some(root)) = (applied.verified, page.root) {
-                    verified::note(tx, page.lane, root, equal, clock::now_ms())?;
+                    verified::note(tx, (page.scope, page.lane), root, equal, clock::now_ms())?;
                 }
             }
             Ok::<_, ReplicaError<TxError>>(outcome)

@@ -2,7 +2,7 @@
 //! and every identity taken.
 
 use sync_protocol::replica::Lost;
-use sync_protocol::{Hash, Lane};
+use sync_protocol::{Hash, Lane, ScopeId};
 
 use crate::store::{ReadTx, TxError, WriteTx};
 
@@ -14,8 +14,8 @@ pub struct Verified {
     pub at_ms: i64,
 }
 
-fn name(lane: Lane) -> String {
-    format!("verified_{}", lane as u8)
+fn name(scope: ScopeId, lane: Lane) -> String {
+    format!("verified_{scope}_{}", lane as u8)
 }
 
 /// The word for a lane.
@@ -28,15 +28,21 @@ pub fn lane_word(lane: Lane) -> &'static str {
     }
 }
 
-pub fn note(tx: &mut WriteTx<'_>, lane: Lane, hub: Hash, equal: bool, at_ms: i64) -> Result<(), TxError> {
+pub fn note(
+    tx: &mut WriteTx<'_>,
+    (scope, lane): (ScopeId, Lane),
+    hub: Hash,
+    equal: bool,
+    at_ms: i64,
+) -> Result<(), TxError> {
     let mut bytes = hub.0.to_vec();
     bytes.push(u8::from(equal));
     bytes.extend_from_slice(&at_ms.to_be_bytes());
-    tx.set_meta(&name(lane), &bytes)
+    tx.set_meta(&name(scope, lane), &bytes)
 }
 
-pub fn of(tx: &ReadTx<'_>, lane: Lane) -> Result<Option<Verified>, TxError> {
-    let Some(bytes) = tx.meta(&name(lane))? else {
+pub fn of(tx: &ReadTx<'_>, scope: ScopeId, lane: Lane) -> Result<Option<Verified>, TxError> {
+    let Some(bytes) = tx.meta(&name(scope, lane))? else {
         return Ok(None);
     };
     let hub = bytes.get(..32).and_then(|b| b.try_into().ok()).map(Hash);

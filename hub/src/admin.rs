@@ -16,12 +16,14 @@ use crate::exit::{Exit, Failure};
 
 mod by;
 mod patient;
+mod policy;
 mod site;
 mod staff;
 mod status;
 
 pub use by::{AdminRole, By};
 pub use patient::{Edit, FoundPatient, PatientCommand, PatientReply};
+pub use policy::{PolicyCommand, PolicyReply, ShownPolicy};
 pub use site::{SiteCommand, SiteReply};
 pub use staff::{NewStaff, StaffCommand, StaffReply};
 pub use status::{SiteStatus, Status};
@@ -33,6 +35,7 @@ pub enum Command {
     Site(SiteCommand),
     Staff(StaffCommand),
     Patient(PatientCommand),
+    Policy(PolicyCommand),
     Status,
 }
 
@@ -43,6 +46,7 @@ pub enum Reply {
     Site(SiteReply),
     Staff(StaffReply),
     Patient(PatientReply),
+    Policy(PolicyReply),
     Status(Status),
 }
 
@@ -64,6 +68,7 @@ impl Command {
             Command::Site(command) => command.changes(),
             Command::Staff(command) => command.changes(),
             Command::Patient(command) => command.changes(),
+            Command::Policy(command) => command.changes(),
             Command::Status => false,
         }
     }
@@ -95,6 +100,7 @@ impl Admin {
             Command::Site(command) => Reply::Site(self.about_sites(by, command).await?),
             Command::Staff(command) => Reply::Staff(self.about_staff(by, command).await?),
             Command::Patient(command) => Reply::Patient(self.about_patients(by, command).await?),
+            Command::Policy(command) => Reply::Policy(self.about_policies(by, command).await?),
             Command::Status => Reply::Status(self.status().await?),
         })
     }

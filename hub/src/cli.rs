@@ -17,6 +17,7 @@ use crate::{log, service};
 mod local;
 mod passphrase;
 mod patient;
+mod policy;
 mod show;
 mod site;
 mod staff;
@@ -68,6 +69,9 @@ enum Verb {
     /// Patients, as the hub holds them.
     #[command(subcommand)]
     Patient(patient::PatientVerb),
+    /// Policies: what the organisation has decided for its sites.
+    #[command(subcommand)]
+    Policy(policy::PolicyVerb),
     /// Show the sites, how far the hub has each, and what waits for the EHR.
     Status,
     /// Print the JSON schema of hub.toml, for editors that check as you type.
@@ -106,6 +110,7 @@ fn act(cli: Cli) -> Result<(), Failure> {
         Verb::Revoke(arguments) => arguments.command(),
         Verb::Staff(verb) => verb.command()?,
         Verb::Patient(verb) => verb.command(),
+        Verb::Policy(verb) => verb.command()?,
         Verb::Status => Command::Status,
     };
     let reply = runtime()?.block_on(send(&home, command))?;

@@ -7,9 +7,12 @@ use rcgen::{
     BasicConstraints, Certificate, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType, SerialNumber,
 };
+use ring::rand::SystemRandom;
+use ring::signature::{ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, UnparsedPublicKey};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer};
 use time::OffsetDateTime;
+use x509_parser::prelude::{FromDer, X509Certificate};
 use zeroize::Zeroizing;
 
 use crate::fingerprint::{Fingerprint, fingerprint};
@@ -46,6 +49,8 @@ pub enum AuthorityError {
     TimeOutOfRange(i64),
     #[error("the certificate was not made: {0}")]
     NotMade(#[from] rcgen::Error),
+    #[error("the bytes were not signed: the authority's key is not usable")]
+    NotSigned,
     #[error(transparent)]
     Random(#[from] RandomFailed),
 }
@@ -133,14 +138,23 @@ impl Authority {
             return Err(AuthorityError::RequestRefused);
         }
         let mut params = dated(now_unix_secs, CERTIFICATE_VALID_DAYS)?;
-        // Site first, agent second: `peer_identity` reads them in this order.
-        params.subject_alt_names = [peer.site, peer.agent]
+        // In the order in which `peer_identity` reads them.
+        params.subject_alt_names = [peer.organisation, peer.site, peer.agent]
             .into_iter()
             .map(|uuid| Ok(SanType::URI(format!("urn:uuid:{uuid}").try_into()?)))
             .collect::<Result<_, rcgen::Error>>()?;
         params.distinguished_name = common_name("mainstay agent");
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         Ok(self.sign(params, &request.public_key)?.into())
+    }
+
+    /// Signs what sites are to obey: ECDSA on P-256 with SHA-256, r and s (FIPS 186-5).
+    pub fn sign_bytes(&self, bytes: &[u8]) -> Result<[u8; 64], AuthorityError> {
+        let random = SystemRandom::new();
+        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &self.key_pkcs8(), &random)
+            .map_err(|_| AuthorityError::NotSigned)?;
+        let signature = key.sign(&random, bytes).map_err(|_| AuthorityError::NotSigned)?;
+        signature.as_ref().try_into().map_err(|_| AuthorityError::NotSigned)
     }
 
     fn sign(
@@ -154,6 +168,17 @@ impl Authority {
         let issuer = Issuer::from_ca_cert_der(&self.certificate, &self.key)?;
         Ok(params.signed_by(key, &issuer)?)
     }
+}
+
+/// Whether the authority of this certificate signed these bytes.
+pub fn is_signed_by(certificate_der: &[u8], bytes: &[u8], signature: &[u8]) -> bool {
+    let Ok((_, certificate)) = X509Certificate::from_der(certificate_der) else {
+        return false;
+    };
+    let key = certificate.public_key().subject_public_key.data.as_ref();
+    UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, key)
+        .verify(bytes, signature)
+        .is_ok()
 }
 
 /// Reads the first certificate in a PEM text.
@@ -222,6 +247,7 @@ mod tests {
 
     fn peer() -> PeerId {
         PeerId {
+            organisation: Uuid::from_u128(3),
             site: Uuid::from_bytes([1; 16]),
             agent: Uuid::from_bytes([2; 16]),
         }
@@ -239,6 +265,21 @@ mod tests {
         assert_eq!(peer_identity(&certificate), Some(peer()));
         let identity = key.into_identity(vec![certificate.clone()]).unwrap();
         assert_eq!(identity.chain(), [certificate]);
+    }
+
+    #[test]
+    fn a_signature_is_of_one_authority_and_of_these_bytes() {
+        let (authority, other) = (
+            Authority::create("Northside", NOW).unwrap(),
+            Authority::create("Northside", NOW).unwrap(),
+        );
+
+        let signature = authority.sign_bytes(b"policy").unwrap();
+
+        assert!(is_signed_by(authority.certificate(), b"policy", &signature));
+        assert!(!is_signed_by(authority.certificate(), b"police", &signature));
+        assert!(!is_signed_by(other.certificate(), b"policy", &signature));
+        assert!(!is_signed_by(b"nothing", b"policy", &signature));
     }
 
     #[test]

@@ -21,9 +21,10 @@ pub enum IdentityError {
     OtherKey,
 }
 
-/// A site and the agent there, as the hub's authority wrote them into a client certificate.
+/// An organisation, its site and the agent there, as the hub's authority wrote them into a client certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PeerId {
+    pub organisation: Uuid,
     pub site: Uuid,
     pub agent: Uuid,
 }
@@ -110,9 +111,13 @@ pub fn peer_identity(certificate_der: &[u8]) -> Option<PeerId> {
         };
         uri.strip_prefix("urn:uuid:")?.parse().ok()
     });
-    match (uuids.next(), uuids.next(), uuids.next()) {
-        (Some(Some(site)), Some(Some(agent)), None) => Some(PeerId { site, agent }),
-        (_, _, _) => None,
+    match (uuids.next(), uuids.next(), uuids.next(), uuids.next()) {
+        (Some(Some(organisation)), Some(Some(site)), Some(Some(agent)), None) => Some(PeerId {
+            organisation,
+            site,
+            agent,
+        }),
+        (_, _, _, _) => None,
     }
 }
 

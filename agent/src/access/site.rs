@@ -23,6 +23,8 @@ pub struct Site {
     /// Declarations of downtime that stand: the reason, who and when.
     pub downtime: Vec<Said<String>>,
     pub held: Vec<Said<String>>,
+    /// What of the scope policy could not be kept for this site.
+    pub notice: Option<String>,
 }
 
 impl Site {
@@ -44,6 +46,7 @@ impl Site {
                 .unwrap_or(Target::Machine),
             downtime: state.map(|state| site::DOWNTIME.standing(state)).unwrap_or_default(),
             held: state.map(|state| site::HOLD.standing(state)).unwrap_or_default(),
+            notice: state.and_then(|state| site::NOTICE.value(state)),
         })
     }
 

@@ -15,10 +15,12 @@ use super::reading::Reading;
 use super::refusal::{Built, Refusal};
 use super::sent::Sent;
 use super::views::{
-    ConnectionDetail, ConnectionView, HoldState, LaneDetail, Notice, PartDetail, PendingCount, RootState, Tab, Tone,
+    ConnectionDetail, ConnectionView, HoldState, LaneDetail, Notice, PartDetail, PendingCount, PolicyDetail, RootState,
+    Tab, Tone,
 };
 use crate::access::site::{Standing, declare, end};
 use crate::line::{Line, LineState};
+use crate::policies;
 use crate::status::{self, Status};
 use crate::store::TxError;
 use crate::verified;
@@ -69,6 +71,7 @@ fn detail(reading: &Reading<'_, '_>, status: &Status) -> Result<ConnectionDetail
         certificate: certificate(reading),
         replica: in_fours(&status.incarnation),
         lanes: lanes(reading)?,
+        policies: policies(reading)?,
         pending: pending(reading, status)?,
         hold: match held(reading)? {
             Some(held) => HoldState::Held(held),
@@ -172,19 +175,19 @@ fn in_fours(id: &str) -> String {
 }
 
 fn lanes(reading: &Reading<'_, '_>) -> Result<Vec<LaneDetail>, TxError> {
-    let scope = reading.asked.web.app.enrolment.scope;
+    let own = reading.asked.web.app.enrolment.scope;
     let mut all = Vec::new();
     for Cursor {
+        scope,
         lane,
         generation,
         sequence,
-        ..
     } in reading.tx.cursors()?
     {
-        let compared = verified::of(reading.tx, lane)?;
+        let compared = verified::of(reading.tx, scope, lane)?;
         let ours = reading.tx.root(scope, lane)?;
         all.push(LaneDetail {
-            name: lane_name(lane).to_owned(),
+            name: if scope == own { lane_name(lane) } else { "Organisation" }.to_owned(),
             cursor: format!("generation {generation}, sequence {sequence}"),
             as_of: reading
                 .line
@@ -205,6 +208,51 @@ fn lanes(reading: &Reading<'_, '_>) -> Result<Vec<LaneDetail>, TxError> {
         });
     }
     Ok(all)
+}
+
+fn policies(reading: &Reading<'_, '_>) -> Result<Vec<PolicyDetail>, TxError> {
+    let enrolment = &reading.asked.web.app.enrolment;
+    let mut shown: Vec<PolicyDetail> = policies::all(reading.tx, enrolment)?
+        .into_iter()
+        .map(|policy| PolicyDetail {
+            says: policy_words(&policy.name, &policy.body),
+            state: format!(
+                "version {}, since {}",
+                policy.version,
+                reading.clock.day(policy.signed_ms)
+            ),
+            is_genuine: policy.is_genuine,
+            name: policy.name,
+        })
+        .collect();
+    for name in clinic::policies::NAMES {
+        if !shown.iter().any(|policy| policy.name == name) {
+            shown.push(PolicyDetail {
+                name: name.to_owned(),
+                says: policy_words(name, ""),
+                state: "the defaults hold".to_owned(),
+                is_genuine: true,
+            });
+        }
+    }
+    Ok(shown)
+}
+
+fn policy_words(name: &str, body: &str) -> String {
+    match name {
+        clinic::policies::SCOPE => clinic::policies::ScopePolicy::parse(body)
+            .map(|policy| policies::scope_words(&policy))
+            .unwrap_or_default(),
+        clinic::policies::REFERENCE => clinic::policies::ReferencePolicy::parse(body)
+            .map(|policy| {
+                format!(
+                    "lists older than {} h and code sets older than {} days are marked",
+                    policy.stale_after_hours, policy.code_set_stale_after_days
+                )
+            })
+            .unwrap_or_default(),
+        _ => String::new(),
+    }
 }
 
 fn lane_name(lane: Lane) -> &'static str {

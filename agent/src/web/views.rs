@@ -92,7 +92,9 @@ pub use board::{
     UnknownAct, VisitAct,
 };
 pub use conflict::{Conflict, OtherValue, Side, Until};
-pub use connection::{ConnectionDetail, ConnectionView, HoldState, LaneDetail, PartDetail, PendingCount, RootState};
+pub use connection::{
+    ConnectionDetail, ConnectionView, HoldState, LaneDetail, PartDetail, PendingCount, PolicyDetail, RootState,
+};
 pub use downtime::{DowntimeState, DowntimeView, OpenCount};
 pub use find::{FindHit, FindView, Found};
 pub use message::{MessageView, Way};

@@ -3,7 +3,7 @@
 
 use zeroize::Zeroizing;
 
-use super::{patient, site, staff, status};
+use super::{patient, policy, site, staff, status};
 use crate::admin::Reply;
 use crate::exit::Failure;
 
@@ -27,6 +27,7 @@ pub(super) fn text(reply: &Reply) -> Zeroizing<String> {
         Reply::Site(reply) => site::text(reply),
         Reply::Staff(reply) => staff::text(reply),
         Reply::Patient(reply) => patient::text(reply),
+        Reply::Policy(reply) => policy::text(reply),
         Reply::Status(status) => status::text(status),
     })
 }

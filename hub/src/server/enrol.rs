@@ -84,6 +84,7 @@ fn enrol_in(txn: &mut Txn<'_>, authority: &Authority, token: &EnrolmentToken, cs
         None => db::random()?,
     };
     let peer = PeerId {
+        organisation: Uuid::from_bytes(txn.organisation().org),
         site: Uuid::from_bytes(site.scope.0),
         agent: Uuid::from_bytes(agent),
     };

@@ -26,6 +26,9 @@ impl Certificate {
 
     /// The scope of the agent's site.
     pub(crate) fn site(&self, txn: &mut Txn<'_>) -> Result<ScopeId, Refusal> {
+        if txn.organisation().org != self.names.organisation.into_bytes() {
+            return Err(Refusal::UnknownAgent);
+        }
         let enrolment = txn
             .enrolment(self.names.agent.into_bytes())?
             .ok_or(Refusal::UnknownAgent)?;

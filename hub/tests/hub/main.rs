@@ -4,5 +4,6 @@
 mod command_line;
 mod enrolment;
 mod exchange;
+mod policies;
 mod program;
 mod site;

@@ -97,6 +97,7 @@ pub(crate) async fn enrol(hub: &Running, token: &str, key: &ClientKey) -> Answer
 
 /// An enrolled agent and the chain of its one incarnation.
 pub(crate) struct Agent {
+    pub(crate) authority: rustls::pki_types::CertificateDer<'static>,
     pub(crate) config: ClientConfig,
     pub(crate) scope: ScopeId,
     pub(crate) epoch: EpochId,
@@ -121,6 +122,7 @@ impl Agent {
         let replica = ReplicaId(uuid::Uuid::new_v4().into_bytes());
         Agent {
             config: tls::client_config(&authority, Some(&identity)).unwrap(),
+            authority,
             scope: ScopeId::parse(text("scope")).unwrap(),
             epoch: EpochId::parse(text("epoch")).unwrap(),
             replica,

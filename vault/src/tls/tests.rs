@@ -32,6 +32,7 @@ fn server(authority: &Authority, issued_at: i64) -> ServerConfig {
 
 fn peer() -> PeerId {
     PeerId {
+        organisation: Uuid::from_u128(3),
         site: Uuid::from_bytes([3; 16]),
         agent: Uuid::from_bytes([4; 16]),
     }

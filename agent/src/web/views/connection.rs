@@ -40,6 +40,7 @@ pub struct ConnectionDetail {
     pub certificate: String,
     pub replica: String,
     pub lanes: Vec<LaneDetail>,
+    pub policies: Vec<PolicyDetail>,
     /// Changes saved here, tasks, quarantined changes.
     pub pending: Vec<PendingCount>,
     pub hold: HoldState,
@@ -85,6 +86,18 @@ pub struct LaneDetail {
     /// "11:37"
     pub as_of: String,
     pub roots: RootState,
+}
+
+/// A policy of the organisation, as it holds here.
+pub struct PolicyDetail {
+    /// "scope"
+    pub name: String,
+    /// "open visits; bookings of today and the next 3 days"
+    pub says: String,
+    /// "version 3, since 4 Nov"
+    pub state: String,
+    /// Signed by this organisation's hub.
+    pub is_genuine: bool,
 }
 
 pub enum RootState {

@@ -207,6 +207,12 @@ pub(in crate::web::views) fn connection() -> ConnectionView {
             clock_is_wrong: false,
             certificate: "5 Jan 2027, 61 days left".into(),
             replica: "9f1c 2ab4 77d0 41e3".into(),
+            policies: vec![PolicyDetail {
+                name: "scope".into(),
+                says: "open visits; bookings of today and the next 3 days; visits of the last 30 days".into(),
+                state: "version 3, since 4 Nov".into(),
+                is_genuine: true,
+            }],
             lanes: vec![
                 lane(
                     "Safety",
