@@ -8,13 +8,14 @@ use sync_protocol::state::RecordState;
 use sync_protocol::{FieldId, RecordId};
 
 use crate::catalogue::{
-    allergy, appointment, coverage, link as link_record, location, patient, provider, result, room, staff, task, visit,
+    allergy, appointment, coverage, form, link as link_record, location, patient, provider, reference_set, result,
+    room, staff, task, visit,
 };
 use crate::flow;
 use crate::matching::{fold, phone_key};
 use crate::numbering;
 use crate::task::{TaskState, state_of};
-use crate::value::{AppointmentStatus, BirthDate, LinkStanding};
+use crate::value::{AppointmentStatus, BirthDate, BlobDigest, LinkStanding};
 
 /// A list that a record is on.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -73,6 +74,14 @@ pub fn index_of(state: &RecordState) -> Index {
             index
                 .terms
                 .extend(provider::EHR_ID.value(state).map(|id| partner_term(&id)));
+        }
+        form::KIND => {
+            let content = form::CONTENT.value(state);
+            index.terms.extend(content.map(|digest| content_term(&digest)));
+        }
+        reference_set::KIND => {
+            let content = reference_set::CONTENT.value(state);
+            index.terms.extend(content.map(|digest| content_term(&digest)));
         }
         location::KIND => {
             link(&mut index, location::SITE, state);
@@ -255,6 +264,12 @@ pub fn identifier_term(value: &str) -> String {
 /// The EHR's own id of something that is not a patient.
 pub fn partner_term(id: &str) -> String {
     format!("e:{id}")
+}
+
+/// A content that a record names.
+pub fn content_term(digest: &BlobDigest) -> String {
+    let digits: Vec<String> = digest.0.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("b:{}", digits.concat())
 }
 
 pub fn login_term(login: &str) -> String {

@@ -17,6 +17,7 @@ use crate::exit::{Exit, Failure};
 mod by;
 mod patient;
 mod policy;
+mod reference;
 mod site;
 mod staff;
 mod status;
@@ -24,6 +25,7 @@ mod status;
 pub use by::{AdminRole, By};
 pub use patient::{Edit, FoundPatient, PatientCommand, PatientReply};
 pub use policy::{PolicyCommand, PolicyReply, ShownPolicy};
+pub use reference::{ReferenceCommand, ReferenceReply, ReferenceStatus, RefusedFile};
 pub use site::{SiteCommand, SiteReply};
 pub use staff::{NewStaff, StaffCommand, StaffReply};
 pub use status::{SiteStatus, Status};
@@ -36,6 +38,7 @@ pub enum Command {
     Staff(StaffCommand),
     Patient(PatientCommand),
     Policy(PolicyCommand),
+    Reference(ReferenceCommand),
     Status,
 }
 
@@ -47,6 +50,7 @@ pub enum Reply {
     Staff(StaffReply),
     Patient(PatientReply),
     Policy(PolicyReply),
+    Reference(ReferenceReply),
     Status(Status),
 }
 
@@ -69,6 +73,7 @@ impl Command {
             Command::Staff(command) => command.changes(),
             Command::Patient(command) => command.changes(),
             Command::Policy(command) => command.changes(),
+            Command::Reference(command) => command.changes(),
             Command::Status => false,
         }
     }
@@ -101,6 +106,7 @@ impl Admin {
             Command::Staff(command) => Reply::Staff(self.about_staff(by, command).await?),
             Command::Patient(command) => Reply::Patient(self.about_patients(by, command).await?),
             Command::Policy(command) => Reply::Policy(self.about_policies(by, command).await?),
+            Command::Reference(command) => Reply::Reference(self.about_references(command).await?),
             Command::Status => Reply::Status(self.status().await?),
         })
     }

@@ -18,6 +18,7 @@ mod local;
 mod passphrase;
 mod patient;
 mod policy;
+mod reference;
 mod show;
 mod site;
 mod staff;
@@ -72,6 +73,9 @@ enum Verb {
     /// Policies: what the organisation has decided for its sites.
     #[command(subcommand)]
     Policy(policy::PolicyVerb),
+    /// Reference data: providers, payers, forms, rooms, schedules, code sets.
+    #[command(subcommand)]
+    Reference(reference::ReferenceVerb),
     /// Show the sites, how far the hub has each, and what waits for the EHR.
     Status,
     /// Print the JSON schema of hub.toml, for editors that check as you type.
@@ -111,6 +115,7 @@ fn act(cli: Cli) -> Result<(), Failure> {
         Verb::Staff(verb) => verb.command()?,
         Verb::Patient(verb) => verb.command(),
         Verb::Policy(verb) => verb.command()?,
+        Verb::Reference(verb) => verb.command()?,
         Verb::Status => Command::Status,
     };
     let reply = runtime()?.block_on(send(&home, command))?;

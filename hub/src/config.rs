@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::exit::{Exit, Failure};
-use crate::{connectors, db, log, scopes, server};
+use crate::{connectors, db, log, reference, scopes, server};
 
 #[derive(Clone, PartialEq, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -17,6 +17,8 @@ pub struct Config {
     pub scopes: scopes::Config,
     /// The EHR that tasks are delivered to. Without it, people enter them.
     pub ehr: Option<connectors::Config>,
+    /// Files of reference data that are looked for by themselves.
+    pub reference: reference::Config,
     pub log: log::Config,
 }
 
@@ -66,6 +68,10 @@ impl Config {
         if let Some(ehr) = &config.ehr {
             ehr.refuse_unsound().map_err(|error| format!("table [ehr]: {error}"))?;
         }
+        config
+            .reference
+            .refuse_unsound()
+            .map_err(|error| format!("table [reference]: {error}"))?;
         config
             .log
             .refuse_unsound()
@@ -119,6 +125,10 @@ mod tests {
                     ..config.server
                 },
                 ehr: None,
+                reference: reference::Config {
+                    folder: None,
+                    ..config.reference
+                },
                 ..config
             },
             Config::default()
@@ -162,6 +172,7 @@ mod tests {
             ("[ehr]\nbase_url = \"nothing\"", "base_url"),
             ("[store]\nconnections = 0", "connections"),
             ("[store]\npostgres = \"nowhere\"", "postgres"),
+            ("[reference]\nrefresh_at = \"25:00\"", "refresh_at"),
             ("[log]\nlevel = \"loud\"", "level"),
         ] {
             let error = Config::parse(text).unwrap_err();

@@ -21,6 +21,7 @@ use self::engine::Engine;
 use self::sql::Sql;
 use self::wakes::Wakes;
 
+mod blobs;
 mod config;
 mod embedded;
 mod engine;
@@ -42,6 +43,7 @@ mod txn;
 mod wakes;
 mod writing;
 
+pub use blobs::{PIECE_BYTES, ReferenceFile};
 pub use config::Config;
 pub use enrolments::{Agent, Enrolment, TokenRow};
 pub use leases::LeaseOwner;

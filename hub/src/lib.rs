@@ -13,6 +13,7 @@ pub mod ehr;
 pub mod exit;
 pub mod home;
 pub mod log;
+pub mod reference;
 pub mod scopes;
 pub mod server;
 pub mod service;

@@ -18,6 +18,7 @@ use vault::Authority;
 use crate::db::Db;
 use crate::ehr;
 
+mod blob;
 mod body;
 pub(crate) mod connection;
 mod enrol;
@@ -136,6 +137,7 @@ impl App {
             .route("/v1/push", post(exchange::push))
             .route("/v1/pull", post(exchange::pull))
             .route("/v1/probe", get(probe::probe))
+            .route("/v1/blob/{digest}", get(blob::blob))
             .fallback(refusal::no_such_route)
             .method_not_allowed_fallback(refusal::no_such_route)
             .layer(tower_http::catch_panic::CatchPanicLayer::custom(refusal::of_panic))

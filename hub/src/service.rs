@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::routing::post;
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
@@ -17,6 +17,7 @@ use crate::connectors::Connector;
 use crate::ehr::Reach;
 use crate::exit::{Exit, Failure};
 use crate::home::{Home, Opened};
+use crate::reference::{self, Refresh};
 use crate::scopes;
 use crate::server::{self, App, connection, tls};
 
@@ -28,6 +29,8 @@ pub(crate) enum Outcome {
 }
 
 pub(crate) const COMMAND_ROUTE: &str = "/command";
+/// A command may bring a file of reference data, in base 64.
+const COMMAND_MAX_BYTES: usize = 2 * reference::FILE_MAX_BYTES;
 
 /// Runs until told to stop. `ready` is called once with the hub's address when everything listens. The caller holds the
 /// home's lock.
@@ -62,6 +65,10 @@ pub async fn run(
         ),
         None => None,
     };
+    let refreshed = match Refresh::of(&db, &config.reference)? {
+        Some(refresh) => tokio::spawn(refresh.run(stop.clone())),
+        None => tokio::spawn(async { Ok(()) }),
+    };
     let app = App::new(
         db.clone(),
         authority.clone(),
@@ -70,7 +77,10 @@ pub async fn run(
         stop.clone(),
     );
 
-    let commands = Router::new().route(COMMAND_ROUTE, post(command)).with_state(admin);
+    let commands = Router::new()
+        .route(COMMAND_ROUTE, post(command))
+        .layer(DefaultBodyLimit::max(COMMAND_MAX_BYTES))
+        .with_state(admin);
     let local = tokio::spawn(serve_local(local, commands, config.server.clone(), stop.clone()));
     let scopes = scopes::start(db.clone(), config.scopes.clone(), stop.clone());
     let agents = tokio::spawn(tls::serve(
@@ -87,6 +97,7 @@ pub async fn run(
     // Whichever part ended first takes the others with it.
     stop.cancel();
     let local = local.await;
+    let refreshed = refreshed.await;
     let delivered = match connector {
         Some(connector) => connector.stopped().await,
         None => true,
@@ -96,6 +107,15 @@ pub async fn run(
     db.close();
     tracing::info!("the hub has stopped");
     agents.map_err(|_| Failure::failed("the listener for agents ended in a fault of this program"))??;
+    match refreshed {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => return Err(Failure::failed(format!("the schedule of reference data: {error}"))),
+        Err(_) => {
+            return Err(Failure::failed(
+                "looking for reference data ended in a fault of this program",
+            ));
+        }
+    }
     local.map_err(|_| Failure::failed("the local socket ended in a fault of this program"))?;
     if delivered {
         Ok(())

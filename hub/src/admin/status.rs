@@ -7,7 +7,7 @@ use clinic::task::TaskState;
 use serde::{Deserialize, Serialize};
 use sync_protocol::{Hash, Lane};
 
-use super::{Admin, iso};
+use super::{Admin, ReferenceStatus, iso};
 use crate::db::{Agent, Site, SiteFigures};
 use crate::exit::Failure;
 
@@ -17,6 +17,8 @@ pub struct Status {
     pub sites: Vec<SiteStatus>,
     /// How many tasks stand in each state, by the state's name.
     pub tasks: BTreeMap<String, u64>,
+    /// The sets of reference data, and what came of their last files.
+    pub references: Vec<ReferenceStatus>,
     pub warnings: Vec<Warning>,
 }
 
@@ -79,10 +81,12 @@ impl Admin {
                 let count = txn.count_with_facet(Facet::task(*state))?;
                 tasks.insert(state.word().to_owned(), count);
             }
+            let references = super::reference::statuses(txn)?;
             Ok::<_, Failure>(Status {
                 epoch,
                 sites,
                 tasks,
+                references,
                 warnings: Warning::of_custody().into_iter().collect(),
             })
         });

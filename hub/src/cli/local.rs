@@ -12,7 +12,7 @@ use crate::admin::{Command, Reply};
 use crate::exit::{Exit, Failure};
 use crate::service::{COMMAND_ROUTE, Outcome};
 
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 const REPLY_MAX_BYTES: usize = 16 * 1024 * 1024;
 
 pub(super) async fn send(socket: &Path, command: &Command) -> Result<Reply, Failure> {

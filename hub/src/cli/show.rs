@@ -3,7 +3,7 @@
 
 use zeroize::Zeroizing;
 
-use super::{patient, policy, site, staff, status};
+use super::{patient, policy, reference, site, staff, status};
 use crate::admin::Reply;
 use crate::exit::Failure;
 
@@ -28,6 +28,7 @@ pub(super) fn text(reply: &Reply) -> Zeroizing<String> {
         Reply::Staff(reply) => staff::text(reply),
         Reply::Patient(reply) => patient::text(reply),
         Reply::Policy(reply) => policy::text(reply),
+        Reply::Reference(reply) => reference::text(reply),
         Reply::Status(status) => status::text(status),
     })
 }

@@ -35,6 +35,9 @@ pub(super) fn text(status: &Status) -> String {
             tasks.join(", ")
         }
     );
+    for set in &status.references {
+        let _ = write!(text, "\nreference {}", super::reference::line_of(set));
+    }
     for warning in &status.warnings {
         let _ = write!(text, "\n{}: {}", warning.severity, warning.text);
     }

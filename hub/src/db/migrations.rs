@@ -23,6 +23,7 @@ const STEPS: &[&[Part]] = &[
         Part::Tables("DROP TABLE changes_in_clear; DROP TABLE terms_in_clear;"),
     ],
     &[Part::Tables(include_str!("schema_3.sql"))],
+    &[Part::Tables(include_str!("schema_4.sql"))],
 ];
 
 pub(super) fn bring_forward(sql: &mut Sql<'_>, root: &RowRoot) -> Result<(), DbError> {

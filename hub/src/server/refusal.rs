@@ -34,6 +34,7 @@ pub(crate) enum Refusal {
     TooSlow,
     TooLarge { max_bytes: usize },
     NoSuchRoute,
+    NoSuchBlob,
     Busy,
     StoreAway,
     NoSpace,
@@ -106,6 +107,11 @@ impl Refusal {
                 "too_large",
                 format!("the body is larger than {max_bytes} bytes: send less at a time"),
             ),
+            Refusal::NoSuchBlob => fixed(
+                StatusCode::NOT_FOUND,
+                "no_such_blob",
+                "no record names such a content, or no longer",
+            ),
             Refusal::NoSuchRoute => fixed(
                 StatusCode::NOT_FOUND,
                 "no_such_route",
@@ -163,6 +169,7 @@ impl Refusal {
             | Refusal::TooSlow
             | Refusal::TooLarge { .. }
             | Refusal::NoSuchRoute
+            | Refusal::NoSuchBlob
             | Refusal::Failed => None,
         }
     }
