@@ -216,14 +216,6 @@ impl Db {
             Engine::Postgres(engine) => format!("PostgreSQL {}", engine.server.shown),
         }
     }
-
-    /// Whether the store's server did not let itself be reached when it was last tried.
-    pub fn is_away(&self) -> bool {
-        match &self.store.engine {
-            Engine::Embedded(_) => false,
-            Engine::Postgres(engine) => engine.server.is_away(),
-        }
-    }
 }
 
 pub(crate) fn now_ms() -> u64 {

@@ -14,6 +14,8 @@ use crate::exit::Failure;
 #[derive(Serialize, Deserialize)]
 pub struct Status {
     pub epoch: String,
+    /// Which store, for people.
+    pub store: String,
     pub sites: Vec<SiteStatus>,
     /// How many tasks stand in each state, by the state's name.
     pub tasks: BTreeMap<String, u64>,
@@ -69,6 +71,7 @@ pub struct Roots {
 impl Admin {
     pub(super) async fn status(&self) -> Result<Status, Failure> {
         let epoch = self.db.organisation().epoch.to_string();
+        let store = self.db.shown();
         let status = self.db.read(move |txn| {
             let mut sites = Vec::new();
             for site in txn.sites()? {
@@ -84,6 +87,7 @@ impl Admin {
             let references = super::reference::statuses(txn)?;
             Ok::<_, Failure>(Status {
                 epoch,
+                store,
                 sites,
                 tasks,
                 references,

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::admin::Status;
 
 pub(super) fn text(status: &Status) -> String {
-    let mut text = format!("epoch {}", status.epoch);
+    let mut text = format!("epoch {}\nstore: {}", status.epoch, status.store);
     for site in &status.sites {
         let seen = site.last_seen.as_deref().unwrap_or("never");
         let _ = write!(

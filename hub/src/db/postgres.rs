@@ -152,10 +152,6 @@ impl Server {
             trouble: None,
         })
     }
-
-    pub(super) fn is_away(&self) -> bool {
-        self.away.load(Ordering::Relaxed)
-    }
 }
 
 fn shown(config: &postgres::Config) -> String {
@@ -348,14 +344,17 @@ impl Session {
         for row in &made {
             left.remove(&row.get::<[u8; 16]>(0)?);
         }
-        for name in left {
-            let taken = sql.row(
-                "SELECT name FROM locks WHERE org = ?1 AND name = ?2 FOR UPDATE SKIP LOCKED",
-                values![org, name],
-            )?;
-            if taken.is_none() {
-                return Err(self.conflict("another transaction holds what is needed too"));
-            }
+        let keys: Vec<Value> = left.iter().map(Value::from).collect();
+        for row in sql.rows_of_then(
+            "SELECT name FROM locks WHERE org = ?1 AND name IN",
+            org,
+            &keys,
+            "FOR UPDATE SKIP LOCKED",
+        )? {
+            left.remove(&row.get::<[u8; 16]>(0)?);
+        }
+        if !left.is_empty() {
+            return Err(self.conflict("another transaction holds what is needed too"));
         }
         Ok(())
     }

@@ -280,10 +280,21 @@ impl Sql<'_> {
     /// Asks for many keys by as few statements as can be: `before`, the keys in parentheses. The organisation is `?1` in
     /// every one.
     pub(super) fn rows_of(&mut self, before: &str, org: [u8; 16], keys: &[Value]) -> Result<Vec<Row>, DbError> {
+        self.rows_of_then(before, org, keys, "")
+    }
+
+    /// As [`Sql::rows_of`], with what comes behind the keys.
+    pub(super) fn rows_of_then(
+        &mut self,
+        before: &str,
+        org: [u8; 16],
+        keys: &[Value],
+        after: &str,
+    ) -> Result<Vec<Row>, DbError> {
         let mut rows = Vec::new();
         for part in filled_parts(keys) {
             let places: Vec<String> = (2..part.len() + 2).map(|number| format!("?{number}")).collect();
-            let text = format!("{before} ({})", places.join(", "));
+            let text = format!("{before} ({}) {after}", places.join(", "));
             rows.extend(self.rows(&text, &[values![org], &part].concat())?);
         }
         Ok(rows)

@@ -61,11 +61,16 @@ on_both_engines! {
         a_write_that_fails_or_panics_leaves_nothing_and_the_next_one_goes_on,
         listeners_hear_of_a_commit_with_the_scopes_it_touched_and_of_no_undone_write,
         a_lease_has_one_owner_until_it_runs_out;
+    sealed:
+        what_one_organisation_has_another_cannot_reach,
+        a_row_in_anothers_place_is_damage;
 }
 
+mod crossing;
 mod file;
 mod index;
 mod ledger;
+mod sealed;
 mod writes;
 
 struct Store {
