@@ -54,7 +54,7 @@ pub fn start(db: Db, config: Config, stop: CancellationToken) -> JoinHandle<()> 
         let Ok(owner) = random() else { return };
         let every = Duration::from_secs(config.sweep_secs);
         loop {
-            if let Err(error) = sweep(&db, &config, owner, &stop).await {
+            if let Err(error) = sweep_all(&db, &config, owner, &stop).await {
                 tracing::warn!(%error, "the scopes could not be brought up to date; it is tried again");
             }
             tokio::select! {
@@ -63,6 +63,15 @@ pub fn start(db: Db, config: Config, stop: CancellationToken) -> JoinHandle<()> 
             }
         }
     })
+}
+
+async fn sweep_all(db: &Db, config: &Config, owner: LeaseOwner, stop: &CancellationToken) -> Result<(), SweepError> {
+    for organisation in db.organisations().await? {
+        if let Some(db) = db.of(organisation.org) {
+            sweep(&db, config, owner, stop).await?;
+        }
+    }
+    Ok(())
 }
 
 /// One round: until nothing is due, or another process has the lease.

@@ -83,13 +83,6 @@ impl Txn<'_> {
         hub::handle_pull(self, site, &shared, request)
     }
 
-    /// The lanes of scopes that a site's replicas follow.
-    pub fn follows(&self, site: ScopeId) -> Vec<(ScopeId, Lane)> {
-        let own = Lane::ALL.map(|lane| (site, lane));
-        let shared = (self.organisation.scope(), Lane::Reference);
-        own.into_iter().chain([shared]).collect()
-    }
-
     /// Lets go what a replica of the site is willing to forget. Answers how many records left its scope.
     pub fn forget(&mut self, site: ScopeId, request: &PullRequest) -> Outcome<usize> {
         let records: Vec<[u8; 16]> = request.willing.iter().map(|willing| willing.record.0).collect();
@@ -140,5 +133,14 @@ impl Txn<'_> {
         }
         self.set_catalogue_tried(catalogue)?;
         Ok(released)
+    }
+}
+
+impl Db {
+    /// The lanes of scopes that a site's replicas follow.
+    pub fn follows(&self, site: ScopeId) -> Vec<(ScopeId, Lane)> {
+        let own = Lane::ALL.map(|lane| (site, lane));
+        let shared = (self.organisation().scope(), Lane::Reference);
+        own.into_iter().chain([shared]).collect()
     }
 }

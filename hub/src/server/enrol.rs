@@ -18,7 +18,7 @@ use x509_parser::prelude::FromDer;
 use super::App;
 use super::body;
 use super::refusal::Refusal;
-use crate::db::{self, DbError, Txn};
+use crate::db::{self, Db, DbError, Txn};
 
 const BODY_MAX_BYTES: usize = 16 * 1024;
 
@@ -54,13 +54,24 @@ pub(super) async fn enrol(State(app): State<App>, body: Body) -> Result<Json<Rep
         .map_err(|_| Refusal::CsrRefused)?;
 
     let authority = app.0.authority.clone();
-    let reply = app
-        .0
-        .db
-        .write(move |txn| enrol_in(txn, &authority, &token, &csr))
-        .await?;
+    let db = organisation_of(&app, &token).await?;
+    let reply = db.write(move |txn| enrol_in(txn, &authority, &token, &csr)).await?;
     tracing::info!(agent = reply.agent, site = reply.site, "an agent was enrolled");
     Ok(Json(reply))
+}
+
+/// The store of the organisation that issued the token.
+async fn organisation_of(app: &App, token: &EnrolmentToken) -> Result<Db, Refusal> {
+    let id = *token.id();
+    for organisation in app.0.db.organisations().await? {
+        let Some(db) = app.0.db.of(organisation.org) else {
+            continue;
+        };
+        if db.read(move |txn| txn.token(id)).await?.is_some() {
+            return Ok(db);
+        }
+    }
+    Err(Refusal::TokenWrong)
 }
 
 fn enrol_in(txn: &mut Txn<'_>, authority: &Authority, token: &EnrolmentToken, csr: &[u8]) -> Result<Reply, Refusal> {

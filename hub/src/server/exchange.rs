@@ -15,7 +15,7 @@ use super::App;
 use super::body;
 use super::peer::Certificate;
 use super::refusal::Refusal;
-use crate::db::{self, Woken};
+use crate::db::{self, Db, Woken};
 
 fn cbor(body: Vec<u8>) -> Response {
     ([(header::CONTENT_TYPE, "application/cbor")], body).into_response()
@@ -23,10 +23,9 @@ fn cbor(body: Vec<u8>) -> Response {
 
 pub(super) async fn push(State(app): State<App>, caller: Certificate, body: Body) -> Result<Response, Refusal> {
     let request = PushRequest::decode(&app.wire_body(body).await?)?;
-    let epoch = app.0.db.organisation().epoch;
-    let pushed = app
-        .0
-        .db
+    let db = app.db_of(caller).await?;
+    let epoch = db.organisation().epoch;
+    let pushed = db
         .write(move |txn| {
             let site = caller.site(txn)?;
             txn.note_seen(site)?;
@@ -48,14 +47,14 @@ pub(super) async fn pull(State(app): State<App>, caller: Certificate, body: Body
     let wait = Duration::from_millis(request.wait_ms).min(Duration::from_secs(app.0.config.long_poll_max_secs));
     let until = Instant::now() + wait;
 
-    let (site, series) = app.series(caller, &request).await?;
+    let db = app.db_of(caller).await?;
+    let (site, series) = app.series(&db, caller, &request).await?;
     // Listening begins before the snapshot, so that no commit falls between them.
-    let shared = app.0.db.organisation().scope();
-    let woken = app.0.db.woken(&[site, shared]);
-    app.forget(caller, &request).await?;
-    let follows = app.0.db.read(move |txn| Ok::<_, Refusal>(txn.follows(site))).await?;
+    let shared = db.organisation().scope();
+    let woken = db.woken(&[site, shared]);
+    forget(&db, caller, &request).await?;
     loop {
-        let pages = app.pages(caller, request.clone()).await?;
+        let pages = pages(&db, caller, request.clone()).await?;
         if says_something(&pages, &request) || !app.wait(&woken, until).await {
             let reply = PullReply {
                 pages,
@@ -63,7 +62,7 @@ pub(super) async fn pull(State(app): State<App>, caller: Certificate, body: Body
                 series: Some(series),
                 ehr_reached: app.0.reach.now(),
                 ehr_polled_ms: None,
-                follows,
+                follows: db.follows(site),
             };
             return Ok(cbor(reply.encode()));
         }
@@ -82,6 +81,17 @@ fn says_something(pages: &[Page], request: &PullRequest) -> bool {
 }
 
 impl App {
+    /// The store as the caller's organisation has it, by what the certificate names: what is asked can reach no other.
+    pub(super) async fn db_of(&self, caller: Certificate) -> Result<Db, Refusal> {
+        let organisation = caller.names.organisation.into_bytes();
+        if let Some(db) = self.0.db.of(organisation) {
+            return Ok(db);
+        }
+        // Another process may have founded it since.
+        self.0.db.organisations().await?;
+        self.0.db.of(organisation).ok_or(Refusal::UnknownAgent)
+    }
+
     async fn wire_body(&self, body: Body) -> Result<Vec<u8>, Refusal> {
         body::read(
             body,
@@ -92,63 +102,24 @@ impl App {
     }
 
     /// The caller's site, and the series of the incarnation's TEMP numbers, given to it if it has none.
-    async fn series(&self, caller: Certificate, request: &PullRequest) -> Result<(ScopeId, u32), Refusal> {
+    async fn series(&self, db: &Db, caller: Certificate, request: &PullRequest) -> Result<(ScopeId, u32), Refusal> {
         let replica = request.replica;
-        let known = self
-            .0
-            .db
-            .read(move |txn| Ok::<_, Refusal>((caller.site(txn)?, txn.series(replica)?)));
+        let known = db.read(move |txn| Ok::<_, Refusal>((caller.site(txn)?, txn.series(replica)?)));
         let (site, known) = known.await?;
-        self.note_seen(site).await?;
+        self.note_seen(db, site).await?;
         if let Some(series) = known {
             return Ok((site, series));
         }
         // A question that would be refused is given no number.
-        self.pages(
-            caller,
-            PullRequest {
-                cursors: Vec::new(),
-                ..request.clone()
-            },
-        )
-        .await?;
-        let series = self
-            .0
-            .db
+        let nothing = PullRequest {
+            cursors: Vec::new(),
+            ..request.clone()
+        };
+        pages(db, caller, nothing).await?;
+        let series = db
             .write(move |txn| Ok::<_, Refusal>(txn.allot_series(replica, site)?))
             .await?;
         Ok((site, series))
-    }
-
-    /// Lets go what the replica is willing to forget, before the pages that will tell of it.
-    async fn forget(&self, caller: Certificate, request: &PullRequest) -> Result<(), Refusal> {
-        if request.willing.is_empty() {
-            return Ok(());
-        }
-        let (epoch, request) = (self.0.db.organisation().epoch, request.clone());
-        let gone = self
-            .0
-            .db
-            .write(move |txn| {
-                let site = caller.site(txn)?;
-                Ok(txn.forget(site, &request)?)
-            })
-            .await
-            .map_err(|refusal: Refusal| refusal.of_epoch(epoch))?;
-        tracing::info!(agent = %caller.names.agent, gone, "records left a site's scope");
-        Ok(())
-    }
-
-    async fn pages(&self, caller: Certificate, request: PullRequest) -> Result<Vec<Page>, Refusal> {
-        let epoch = self.0.db.organisation().epoch;
-        self.0
-            .db
-            .read(move |txn| {
-                let site = caller.site(txn)?;
-                Ok(txn.pull(site, &request)?)
-            })
-            .await
-            .map_err(|refusal: Refusal| refusal.of_epoch(epoch))
     }
 
     /// Waits for a commit that concerns the caller. False when the time is up or the hub stops.
@@ -159,4 +130,31 @@ impl App {
             () = self.0.stop.cancelled() => false,
         }
     }
+}
+
+/// Lets go what the replica is willing to forget, before the pages that will tell of it.
+async fn forget(db: &Db, caller: Certificate, request: &PullRequest) -> Result<(), Refusal> {
+    if request.willing.is_empty() {
+        return Ok(());
+    }
+    let (epoch, request) = (db.organisation().epoch, request.clone());
+    let gone = db
+        .write(move |txn| {
+            let site = caller.site(txn)?;
+            Ok(txn.forget(site, &request)?)
+        })
+        .await
+        .map_err(|refusal: Refusal| refusal.of_epoch(epoch))?;
+    tracing::info!(agent = %caller.names.agent, gone, "records left a site's scope");
+    Ok(())
+}
+
+async fn pages(db: &Db, caller: Certificate, request: PullRequest) -> Result<Vec<Page>, Refusal> {
+    let epoch = db.organisation().epoch;
+    db.read(move |txn| {
+        let site = caller.site(txn)?;
+        Ok(txn.pull(site, &request)?)
+    })
+    .await
+    .map_err(|refusal: Refusal| refusal.of_epoch(epoch))
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::App;
 use super::peer::Certificate;
 use super::refusal::Refusal;
-use crate::db;
+use crate::db::{self, Db};
 
 #[derive(Serialize)]
 pub(super) struct Probe {
@@ -16,8 +16,9 @@ pub(super) struct Probe {
 }
 
 pub(super) async fn probe(State(app): State<App>, caller: Certificate) -> Result<Json<Probe>, Refusal> {
-    let site = app.0.db.read(move |txn| caller.site(txn)).await?;
-    app.note_seen(site).await?;
+    let db = app.db_of(caller).await?;
+    let site = db.read(move |txn| caller.site(txn)).await?;
+    app.note_seen(&db, site).await?;
     Ok(Json(Probe {
         hub_ms: db::now_ms(),
         ehr_reached: app.0.reach.now(),
@@ -25,13 +26,10 @@ pub(super) async fn probe(State(app): State<App>, caller: Certificate) -> Result
 }
 
 impl App {
-    pub(super) async fn note_seen(&self, site: sync_protocol::ScopeId) -> Result<(), Refusal> {
+    pub(super) async fn note_seen(&self, db: &Db, site: sync_protocol::ScopeId) -> Result<(), Refusal> {
         if !self.seen_is_due(site) {
             return Ok(());
         }
-        self.0
-            .db
-            .write(move |txn| txn.note_seen(site).map_err(Refusal::from))
-            .await
+        db.write(move |txn| txn.note_seen(site).map_err(Refusal::from)).await
     }
 }
