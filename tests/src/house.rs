@@ -4,6 +4,7 @@
 //! anywhere but in the folder it is given.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,18 +39,36 @@ pub struct SignIn {
 pub struct House {
     folder: PathBuf,
     pub binaries: Binaries,
-    /// Between agent and hub.
-    pub line: Arc<Line>,
+    clinic: Clinic,
     pub ehr: Option<Ehr>,
     /// Between hub and EHR.
     pub ehr_line: Line,
     pub hub: Service,
     /// Where the hub itself listens, past the line.
     pub hub_address: SocketAddr,
+}
+
+/// One site: its agent, and the line between that and the hub.
+pub struct Clinic {
+    pub line: Arc<Line>,
     pub agent: Service,
     pub site: String,
     pub site_name: String,
     pub lead: SignIn,
+}
+
+impl Deref for House {
+    type Target = Clinic;
+
+    fn deref(&self) -> &Clinic {
+        &self.clinic
+    }
+}
+
+impl DerefMut for House {
+    fn deref_mut(&mut self) -> &mut Clinic {
+        &mut self.clinic
+    }
 }
 
 /// A program on its home folder, running or not.
@@ -59,7 +78,7 @@ pub struct Service {
 }
 
 impl Service {
-    fn new(program: Program) -> Self {
+    pub(crate) fn new(program: Program) -> Self {
         Self { program, running: None }
     }
 
@@ -71,6 +90,10 @@ impl Service {
 
     pub fn running(&self) -> Result<&Running> {
         self.running.as_ref().context("it does not run")
+    }
+
+    pub fn runs(&self) -> bool {
+        self.running.is_some()
     }
 
     pub async fn kill9(&mut self) -> Result<()> {
@@ -114,34 +137,25 @@ impl House {
 
         let site_name = "Riverside Urgent Care".to_owned();
         let site = add_site(&hub, &site_name, target).await?;
-        let agent = Service::new(Program::new(&binaries.agent, &folder.join("agent")));
-        let mut house = Self {
+        let lead = add_staff(&hub, folder, &site, "dolores", "Quintero, Dolores", "lead").await?;
+        let mut clinic = Clinic {
+            line,
+            agent: Service::new(Program::new(&binaries.agent, &folder.join("agent"))),
+            site,
+            site_name,
+            lead,
+        };
+        let token = token(&hub, &clinic.site).await?;
+        clinic.open(&token).await?;
+        Ok(Self {
             folder: folder.into(),
             binaries,
-            line,
+            clinic,
             ehr,
             ehr_line,
             hub,
             hub_address,
-            agent,
-            site,
-            site_name,
-            lead: SignIn {
-                login: String::new(),
-                passphrase: String::new(),
-            },
-        };
-        house.lead = house.add_staff("dolores", "Quintero, Dolores", "lead").await?;
-        write(&house.agent.program.home().join("agent.toml"), AGENT_CONFIG)?;
-        let token = house.token().await?;
-        house
-            .agent
-            .program
-            .answer(&["enrol", "--json"], Some(&token))
-            .await
-            .context("enrolment")?;
-        house.agent.start().await?;
-        Ok(house)
+        })
     }
 
     pub fn folder(&self) -> &Path {
@@ -150,29 +164,36 @@ impl House {
 
     /// A fresh one-time token for the site.
     pub async fn token(&self) -> Result<String> {
-        let answer = self.hub.answer(&["token", "--site", &self.site, "--json"]).await?;
-        Ok(answer["token"].as_str().context("the hub gave no token")?.to_owned())
+        token(&self.hub, &self.site).await
     }
 
     /// Adds a person with a passphrase of this run.
     pub async fn add_staff(&self, login: &str, name: &str, role: &str) -> Result<SignIn> {
-        let passphrase = format!("{login}-{}", &uuid::Uuid::new_v4().simple().to_string()[..12]);
-        let file = self.folder.join("passphrase");
-        write(&file, &passphrase)?;
-        let file_name = file.to_str().context("the folder's name is not UTF-8")?;
-        let verb = [
-            "staff", "add", login, "--name", name, "--role", role, "--site", &self.site,
-        ];
-        let added = self
-            .hub
-            .answer(&[&verb[..], &["--passphrase-file", file_name, "--json"]].concat())
-            .await;
-        std::fs::remove_file(&file)?;
-        added?;
-        Ok(SignIn {
-            login: login.into(),
-            passphrase,
-        })
+        add_staff(&self.hub, &self.folder, &self.site, login, name, role).await
+    }
+
+    /// Ends everything in order.
+    pub async fn close(mut self) -> Result<()> {
+        if self.agent.runs() {
+            self.agent.stop().await.context("the agent")?;
+        }
+        if self.hub.runs() {
+            self.hub.stop().await.context("the hub")?;
+        }
+        if let Some(ehr) = &mut self.ehr {
+            ehr.stop().await?;
+        }
+        Ok(())
+    }
+}
+
+impl Clinic {
+    /// Enrols the agent with a token and starts it.
+    pub(crate) async fn open(&mut self, token: &str) -> Result<()> {
+        write(&self.agent.program.home().join("agent.toml"), AGENT_CONFIG)?;
+        let enrolled = self.agent.program.answer(&["enrol", "--json"], Some(token)).await;
+        enrolled.context("enrolment")?;
+        self.agent.start().await
     }
 
     pub fn page_url(&self) -> Result<&str> {
@@ -219,20 +240,6 @@ impl House {
         })
         .await
     }
-
-    /// Ends everything in order.
-    pub async fn close(mut self) -> Result<()> {
-        if self.agent.running.is_some() {
-            self.agent.stop().await.context("the agent")?;
-        }
-        if self.hub.running.is_some() {
-            self.hub.stop().await.context("the hub")?;
-        }
-        if let Some(ehr) = &mut self.ehr {
-            ehr.stop().await?;
-        }
-        Ok(())
-    }
 }
 
 const AGENT_CONFIG: &str = "[page]\nlisten = \"127.0.0.1:0\"\n\n[mllp]\nlisten = \"127.0.0.1:0\"\n";
@@ -247,7 +254,7 @@ fn hub_config(listen: SocketAddr, public: SocketAddr, ehr_url: Option<&str>) -> 
     }
 }
 
-async fn add_site(hub: &Service, name: &str, target: Target) -> Result<String> {
+pub(crate) async fn add_site(hub: &Service, name: &str, target: Target) -> Result<String> {
     let target = match target {
         Target::Machine => "machine",
         Target::Person => "person",
@@ -267,7 +274,36 @@ async fn add_site(hub: &Service, name: &str, target: Target) -> Result<String> {
     Ok(answer["site"].as_str().context("the hub named no site")?.to_owned())
 }
 
-fn write(path: &Path, text: &str) -> Result<()> {
+pub(crate) async fn token(hub: &Service, site: &str) -> Result<String> {
+    let answer = hub.answer(&["token", "--site", site, "--json"]).await?;
+    Ok(answer["token"].as_str().context("the hub gave no token")?.to_owned())
+}
+
+pub(crate) async fn add_staff(
+    hub: &Service,
+    folder: &Path,
+    site: &str,
+    login: &str,
+    name: &str,
+    role: &str,
+) -> Result<SignIn> {
+    let passphrase = format!("{login}-{}", &uuid::Uuid::new_v4().simple().to_string()[..12]);
+    let file = folder.join("passphrase");
+    write(&file, &passphrase)?;
+    let file_name = file.to_str().context("the folder's name is not UTF-8")?;
+    let verb = ["staff", "add", login, "--name", name, "--role", role, "--site", site];
+    let added = hub
+        .answer(&[&verb[..], &["--passphrase-file", file_name, "--json"]].concat())
+        .await;
+    std::fs::remove_file(&file)?;
+    added?;
+    Ok(SignIn {
+        login: login.into(),
+        passphrase,
+    })
+}
+
+pub(crate) fn write(path: &Path, text: &str) -> Result<()> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
     }

@@ -4,6 +4,7 @@ pub mod cache;
 pub mod clinic_day;
 pub mod control;
 pub mod ehr;
+pub mod fleet;
 pub mod hl7_peer;
 pub mod house;
 pub mod line;
@@ -12,6 +13,7 @@ pub mod people;
 pub mod postgres;
 pub mod process;
 pub mod raw_pages;
+pub mod region;
 pub mod simulation;
 pub mod small_disk;
 

@@ -14,7 +14,7 @@ mod network;
 mod oracle;
 mod plan;
 mod records;
-mod replica_store;
+pub(crate) mod replica_store;
 mod rng;
 mod run;
 mod shrink;

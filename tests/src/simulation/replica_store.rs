@@ -69,6 +69,16 @@ pub(crate) struct ReplicaStore {
 impl ReplicaStore {
     pub(crate) fn new(replica: ReplicaId, epoch: EpochId, scope: ScopeId) -> ReplicaStore {
         let lanes = [Lane::Safety, Lane::Flow, Lane::Schedule];
+        let cursors = lanes.map(|lane| Cursor {
+            scope,
+            lane,
+            generation: 1,
+            sequence: 0,
+        });
+        ReplicaStore::with_cursors(replica, epoch, cursors.to_vec())
+    }
+
+    pub(crate) fn with_cursors(replica: ReplicaId, epoch: EpochId, cursors: Vec<Cursor>) -> ReplicaStore {
         ReplicaStore {
             head: ReplicaHead::born(replica, epoch),
             chain: BTreeMap::new(),
@@ -78,14 +88,7 @@ impl ReplicaStore {
             let_go: BTreeSet::new(),
             forgotten: BTreeSet::new(),
             views: BTreeMap::new(),
-            cursors: lanes
-                .map(|lane| Cursor {
-                    scope,
-                    lane,
-                    generation: 1,
-                    sequence: 0,
-                })
-                .to_vec(),
+            cursors,
             sums: BTreeMap::new(),
             fuse: Fuse::default(),
         }

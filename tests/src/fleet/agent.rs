@@ -1,0 +1,245 @@
+//! One simulated agent: who it is to the hub, what it holds in memory, and what it writes.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use clinic::Writing;
+use data_encoding::{BASE64, HEXLOWER};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use serde::Deserialize;
+use serde_json::json;
+use sync_protocol::ids::BootId;
+use sync_protocol::proof::{self, ProofKey, Sum};
+use sync_protocol::replica::{self, ReplicaLedger as _};
+use sync_protocol::wire::Cursor;
+use sync_protocol::{ChangeId, EpochId, HybridClock, Lane, RecordId, RecordState, ReplicaId, ScopeId, Stamp};
+use tokio::sync::Notify;
+use vault::tls::{client_config, client_config_pinned};
+use vault::{ClientKey, EnrolmentToken};
+
+use super::tally::Tally;
+use super::{HubSocket, now_ms, random};
+use crate::simulation::replica_store::ReplicaStore;
+
+const ENROLMENT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// An enrolled agent with its ledger in memory.
+pub struct SimAgent {
+    pub site: ScopeId,
+    pub(super) key: ProofKey,
+    pub(super) client: reqwest::Client,
+    hub_url: Mutex<String>,
+    pub(super) wrote: Notify,
+    held: Mutex<Held>,
+    tally: Mutex<Tally>,
+}
+
+/// What a real agent has in its file.
+pub(super) struct Held {
+    pub(super) ledger: ReplicaStore,
+    pub(super) clock: HybridClock,
+    boot: BootId,
+    began: Instant,
+    /// Of each lane, the last sequence that the hub named and whether the roots were equal when they were last compared.
+    pub(super) lanes: BTreeMap<(ScopeId, Lane), SeenLane>,
+    pub(super) drained: Instant,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct SeenLane {
+    pub(super) head: u64,
+    pub(super) equal: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct Enrolled {
+    scope: String,
+    epoch: String,
+    proof_key: String,
+    certificate: String,
+    authority: String,
+}
+
+impl SimAgent {
+    /// Takes a token over the hub's local socket, and enrols with it over TLS as an agent does.
+    pub async fn enrol(hub: &HubSocket, site: &str) -> Result<Arc<SimAgent>> {
+        let text = hub.token(site).await?;
+        let token = EnrolmentToken::parse(&text)?;
+        let key = ClientKey::generate()?;
+        let client = http(client_config_pinned(token.authority())?)?;
+        let asked = json!({ "token": text, "csr": BASE64.encode(&key.certificate_request()?) });
+        let request = client.post(format!("{}/enrol", token.hub_url())).json(&asked);
+        let response = request.timeout(ENROLMENT_TIMEOUT).send().await?;
+        ensure!(response.status().is_success(), "enrolment: {}", response.status());
+        let enrolled: Enrolled = response.json().await?;
+
+        let certificate = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).context("a certificate");
+        let authority = certificate(&enrolled.authority)?;
+        let identity = key.into_identity(vec![certificate(&enrolled.certificate)?, authority.clone()])?;
+        let proof_key = HEXLOWER.decode(enrolled.proof_key.as_bytes())?;
+        let scope = ScopeId::parse(&enrolled.scope).context("the scope")?;
+        let epoch = EpochId::parse(&enrolled.epoch).context("the epoch")?;
+        Ok(Arc::new(SimAgent {
+            site: scope,
+            key: ProofKey::new(proof_key.as_slice().try_into().context("the proof key")?),
+            client: http(client_config(&authority, Some(&identity))?)?,
+            hub_url: Mutex::new(token.hub_url().to_owned()),
+            wrote: Notify::new(),
+            held: Mutex::new(Held::new(scope, epoch)),
+            tally: Mutex::default(),
+        }))
+    }
+
+    /// Goes to another hub process from the next request on.
+    pub fn turn_to(&self, hub_url: &str) {
+        hub_url.clone_into(&mut lock(&self.hub_url));
+    }
+
+    pub(super) fn hub_url(&self) -> String {
+        lock(&self.hub_url).clone()
+    }
+
+    pub(super) fn held(&self) -> MutexGuard<'_, Held> {
+        lock(&self.held)
+    }
+
+    pub fn tally(&self) -> Tally {
+        lock(&self.tally).clone()
+    }
+
+    pub(super) fn count(&self, count: impl FnOnce(&mut Tally)) {
+        count(&mut lock(&self.tally));
+    }
+
+    pub fn forget_tally(&self) {
+        *lock(&self.tally) = Tally::default();
+    }
+
+    /// Writes a change, as if somebody had at this site. `None`: it says nothing new.
+    pub fn write(&self, writing: Writing) -> Result<Option<ChangeId>> {
+        let change = self.held().write(writing)?;
+        self.wrote.notify_one();
+        Ok(change)
+    }
+
+    /// What this agent shows of a record.
+    pub fn shown(&self, record: RecordId) -> Option<RecordState> {
+        self.held().ledger.view(record).cloned()
+    }
+
+    /// What the hub has sent of a record.
+    pub fn base(&self, record: RecordId) -> Option<RecordState> {
+        let held = self.held();
+        held.ledger.bases.get(&record).map(|(_, state)| (**state).clone())
+    }
+
+    /// Changes that the hub has not confirmed.
+    pub fn unpushed(&self) -> u64 {
+        let head = self.held().ledger.head;
+        head.counter - head.accepted
+    }
+
+    /// Changes written in this incarnation.
+    pub fn counter(&self) -> u64 {
+        self.held().ledger.head.counter
+    }
+
+    /// When the hub had confirmed everything, the last time it had.
+    pub fn drained_at(&self) -> Instant {
+        self.held().drained
+    }
+
+    /// Everything written is in a base, and the roots are equal where they were last compared.
+    pub fn agrees(&self) -> bool {
+        let held = self.held();
+        let head = held.ledger.head;
+        head.accepted == head.counter
+            && held.ledger.unsettled().next().is_none()
+            && !held.lanes.is_empty()
+            && held.lanes.values().all(|lane| lane.equal == Some(true))
+    }
+
+    pub(super) fn standing(&self) -> String {
+        let held = self.held();
+        let head = held.ledger.head;
+        format!(
+            "site {} wrote {}, confirmed {}, in no base {}, lanes {:?}",
+            self.site,
+            head.counter,
+            head.accepted,
+            held.ledger.unsettled().count(),
+            held.lanes
+        )
+    }
+
+    /// Whether the sums that the roots are made of are those of the records that are really held, added up anew.
+    pub fn sums_add_up(&self) -> Result<bool> {
+        let mut held = self.held();
+        let mut sums: BTreeMap<(ScopeId, Lane, u8), Sum> = BTreeMap::new();
+        for (place, state) in held.ledger.bases.values() {
+            let sum = sums
+                .entry((place.scope, place.lane, proof::bucket_of(state.record)))
+                .or_default();
+            *sum = sum.plus(self.key.leaf(state));
+        }
+        for (scope, lane) in held.lanes.keys().copied().collect::<Vec<_>>() {
+            let kept = held.ledger.bucket_sums(scope, lane)?;
+            let anew = sums.iter().filter(|((s, l, _), _)| (*s, *l) == (scope, lane));
+            let anew = anew.map(|((.., bucket), sum)| (*bucket, *sum));
+            if proof::root(scope, lane, kept) != proof::root(scope, lane, anew) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl Held {
+    fn new(scope: ScopeId, epoch: EpochId) -> Held {
+        let cursors = Lane::ALL.iter().map(|lane| Cursor {
+            scope,
+            lane: *lane,
+            generation: 0,
+            sequence: 0,
+        });
+        Held {
+            ledger: ReplicaStore::with_cursors(ReplicaId(random()), epoch, cursors.collect()),
+            clock: HybridClock::default(),
+            boot: BootId(random()),
+            began: Instant::now(),
+            lanes: BTreeMap::new(),
+            drained: Instant::now(),
+        }
+    }
+
+    fn write(&mut self, writing: Writing) -> Result<Option<ChangeId>> {
+        let stamp = Stamp {
+            change: ChangeId(random()),
+            salt: random(),
+            at: self.clock.tick(now_ms()),
+            boot: self.boot,
+            monotonic_ms: u64::try_from(self.began.elapsed().as_millis())?,
+        };
+        let written = replica::author(&mut self.ledger, &writing.done(), &stamp)?;
+        Ok(written.map(|written| written.change))
+    }
+}
+
+fn http(tls: rustls::ClientConfig) -> Result<reqwest::Client> {
+    let client = reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .http1_only()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(Duration::from_secs(5))
+        .pool_max_idle_per_host(2)
+        .build();
+    client.context("no HTTP client")
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

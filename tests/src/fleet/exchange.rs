@@ -1,0 +1,184 @@
+//! The exchanges of one simulated agent, step for step as the real agent's: push all there is, pull until nothing is left to
+//! come, then hold a question open; after a failure wait a random time that grows, or as long as the hub asks.
+
+use std::time::{Duration, Instant};
+
+use sync_protocol::replica::{self, Comparison, PageOutcome};
+use sync_protocol::wire::{Page, PullReply, PushReply};
+use tokio_util::sync::CancellationToken;
+
+use super::agent::SimAgent;
+use super::{now_ms, random_below};
+
+/// The real agent's defaults.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+const LONG_POLL: Duration = Duration::from_secs(25);
+const BODY_BYTES: usize = 128 * 1024;
+const BACKOFF_MAX_MS: u64 = 15_000;
+
+/// Why an exchange broke off.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Trouble {
+    NotReached,
+    Busy { status: u16, retry_after: Duration },
+    Refused(String),
+}
+
+fn refused(said: impl std::fmt::Display) -> Trouble {
+    Trouble::Refused(said.to_string())
+}
+
+impl SimAgent {
+    /// Runs until told to stop.
+    pub(super) async fn run(&self, stop: CancellationToken) {
+        let mut failures = 0u32;
+        loop {
+            let outcome = tokio::select! {
+                () = stop.cancelled() => return,
+                outcome = self.exchange() => outcome,
+            };
+            let Err(trouble) = outcome else {
+                failures = 0;
+                continue;
+            };
+            failures += 1;
+            self.count(|tally| tally.note(&trouble, failures));
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(pause(&trouble, failures)) => {}
+            }
+        }
+    }
+
+    async fn exchange(&self) -> Result<(), Trouble> {
+        self.push_all().await?;
+        if self.pull(Duration::ZERO).await? > 0 {
+            return Ok(());
+        }
+        tokio::select! {
+            biased;
+            () = self.has_written() => Ok(()),
+            pulled = self.pull(LONG_POLL) => pulled.map(|_| ()),
+        }
+    }
+
+    /// Ends when something is there to be pushed.
+    async fn has_written(&self) {
+        while self.unpushed() == 0 {
+            self.wrote.notified().await;
+        }
+    }
+
+    async fn push_all(&self) -> Result<(), Trouble> {
+        loop {
+            let next = replica::next_push(&mut self.held().ledger, BODY_BYTES).map_err(refused)?;
+            let Some(request) = next else { return Ok(()) };
+            let began = Instant::now();
+            let answer = self.post("/v1/push", request.encode(), REQUEST_TIMEOUT).await?;
+            let reply = PushReply::decode(&answer).map_err(refused)?;
+            let mut held = self.held();
+            let comparison = replica::handle_push_reply(&mut held.ledger, &reply).map_err(refused)?;
+            let head = held.ledger.head;
+            if head.accepted == head.counter {
+                held.drained = Instant::now();
+            }
+            drop(held);
+            self.count(|tally| {
+                tally.pushes += 1;
+                tally.push_took.push(began.elapsed());
+                tally.changes_accepted += reply.accepted.saturating_sub(request.after);
+            });
+            if let Some((counter, reason)) = reply.quarantined.first() {
+                return Err(refused(format!("change {counter} was set aside for reason {reason}")));
+            }
+            sound(comparison)?;
+        }
+    }
+
+    /// Answers how much is still to come.
+    async fn pull(&self, wait: Duration) -> Result<u64, Trouble> {
+        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        let asked = replica::next_pull(&mut self.held().ledger, BODY_BYTES as u64, wait_ms);
+        let request = asked.map_err(refused)?;
+        let answer = self.post("/v1/pull", request.encode(), wait + REQUEST_TIMEOUT).await?;
+        let reply = PullReply::decode(&answer).map_err(refused)?;
+        self.count(|tally| tally.pulls += 1);
+        let behind = reply.pages.iter().map(Page::behind).sum();
+        for page in &reply.pages {
+            self.take(page)?;
+        }
+        Ok(behind)
+    }
+
+    fn take(&self, page: &Page) -> Result<(), Trouble> {
+        let mut held = self.held();
+        let lane = held.lanes.entry((page.scope, page.lane)).or_default();
+        if page.head < lane.head {
+            return Err(refused(format!(
+                "the feed's head went back from {} to {}",
+                lane.head, page.head
+            )));
+        }
+        lane.head = page.head;
+        match replica::handle_page(&mut held.ledger, &self.key, page).map_err(refused)? {
+            PageOutcome::Applied(applied) => {
+                held.clock.observe(applied.latest, now_ms());
+                if applied.verified.is_some() || !page.rows.is_empty() {
+                    held.lanes.entry((page.scope, page.lane)).or_default().equal = applied.verified;
+                }
+                drop(held);
+                self.count(|tally| {
+                    tally.rows += page.rows.len() as u64;
+                    tally.equal += u64::from(applied.verified == Some(true));
+                    tally.unequal += u64::from(applied.verified == Some(false));
+                });
+                Ok(())
+            }
+            PageOutcome::OtherCursor => Ok(()),
+            PageOutcome::NotApplied(comparison) => sound(comparison),
+        }
+    }
+
+    async fn post(&self, route: &str, body: Vec<u8>, timeout: Duration) -> Result<Vec<u8>, Trouble> {
+        let request = self
+            .client
+            .post(format!("{}{route}", self.hub_url()))
+            .timeout(timeout)
+            .header("content-type", "application/cbor")
+            .body(body);
+        let response = request.send().await.map_err(|_| Trouble::NotReached)?;
+        let status = response.status();
+        let retry_after = response
+            .headers()
+            .get("retry-after")
+            .and_then(|value| value.to_str().ok()?.parse().ok())
+            .map(Duration::from_secs);
+        let answer = response.bytes().await.map_err(|_| Trouble::NotReached)?;
+        match retry_after {
+            _ if status.is_success() => Ok(answer.to_vec()),
+            Some(retry_after) if status == 503 || status == 429 => Err(Trouble::Busy {
+                status: status.as_u16(),
+                retry_after,
+            }),
+            _ => Err(refused(format!("{status} {}", String::from_utf8_lossy(&answer)))),
+        }
+    }
+}
+
+/// Nobody copies or restores a simulated agent, so the hub must never lose sight of its chain.
+fn sound(comparison: Comparison) -> Result<(), Trouble> {
+    match comparison {
+        Comparison::Same => Ok(()),
+        other @ (Comparison::Stale | Comparison::Lost(_) | Comparison::HubWentBack { .. }) => {
+            Err(refused(format!("the chains differ: {other:?}")))
+        }
+    }
+}
+
+fn pause(trouble: &Trouble, failures: u32) -> Duration {
+    if let Trouble::Busy { retry_after, .. } = trouble {
+        return *retry_after + Duration::from_millis(random_below(2_000));
+    }
+    let limit = 500u64.saturating_mul(1 << failures.min(16)).min(BACKOFF_MAX_MS);
+    Duration::from_millis(random_below(limit))
+}

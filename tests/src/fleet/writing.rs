@@ -1,0 +1,92 @@
+//! What people at a simulated site do: somebody comes, moves on, is edited, has an allergy noted.
+
+use anyhow::{Context as _, Result};
+use clinic::catalogue::{allergy, patient, visit};
+use clinic::flow::VisitState;
+use clinic::value::{AllergyStatement, BirthDate, PersonName};
+use clinic::{Action, Channel, Writing, rules};
+use sync_protocol::{ChangeId, Phi, RecordId};
+
+use super::agent::SimAgent;
+use super::{now_ms, random};
+
+fn now() -> i64 {
+    i64::try_from(now_ms()).unwrap_or_default()
+}
+
+impl SimAgent {
+    fn site_record(&self) -> RecordId {
+        RecordId(self.site.0)
+    }
+
+    fn edit(&self, patient: RecordId) -> Writing {
+        Writing::new(patient::KIND, patient, Action::Edit, Channel::Page.program(), now())
+    }
+
+    /// Somebody new comes, and is seen as far as a room: four changes on two records. Answers the patient.
+    pub fn arrival(&self, number: usize) -> Result<RecordId> {
+        let patient = RecordId(random());
+        let (year, month, day) = (1930 + number % 90, 1 + number % 12, 1 + number % 28);
+        let born = BirthDate::new(year as i16, Some(month as i8), Some(day as i8)).context("a birth date")?;
+        let name = PersonName::new(&syllables(number), &syllables(number / 7 + 3));
+        let phone = format!("(602) 555-{:04}", number % 10_000);
+        self.write(
+            Writing::new(patient::KIND, patient, Action::Arrive, Channel::Page.program(), now())
+                .set(patient::NAME, &Phi::new(name))
+                .set(patient::BIRTH_DATE, &Phi::new(born))
+                .set(patient::PHONE, &Phi::new(phone)),
+        )?;
+        let visit = self.come(patient)?;
+        for state in [VisitState::Triaged, VisitState::Roomed] {
+            self.write(
+                Writing::new(visit::KIND, visit, Action::Move, Channel::Page.program(), now())
+                    .assert(visit::TRANSITION, &state),
+            )?;
+        }
+        Ok(patient)
+    }
+
+    /// A patient, known here or not, comes to this site. Answers the visit.
+    pub fn come(&self, patient: RecordId) -> Result<RecordId> {
+        let visit = RecordId(random());
+        let reason = Phi::new("Cough for 3 days".to_owned());
+        let arrival = rules::arrive(visit, patient, self.site_record(), Channel::Page.program(), now());
+        self.write(arrival.set(visit::REASON, &reason))?;
+        Ok(visit)
+    }
+
+    pub fn set_phone(&self, patient: RecordId, phone: &str) -> Result<Option<ChangeId>> {
+        let shown = self.shown(patient).map(|state| state.shown(patient::PHONE.id));
+        let writing = self.edit(patient);
+        self.write(writing.replace(patient::PHONE, &Phi::new(phone.to_owned()), &shown.unwrap_or_default()))
+    }
+
+    /// Notes an allergy, a record of its own. Answers it.
+    pub fn add_allergy(&self, patient: RecordId, substance: &str) -> Result<RecordId> {
+        let allergy = RecordId(random());
+        let statement = AllergyStatement {
+            substance: substance.to_owned(),
+            ..AllergyStatement::default()
+        };
+        self.write(
+            Writing::new(
+                allergy::KIND,
+                allergy,
+                Action::AddAllergy,
+                Channel::Page.program(),
+                now(),
+            )
+            .set(allergy::PATIENT, &patient)
+            .assert(allergy::STATEMENT, &Phi::new(statement)),
+        )?;
+        Ok(allergy)
+    }
+}
+
+/// A made-up name that is another for every number.
+fn syllables(number: usize) -> String {
+    const PARTS: [&str; 12] = [
+        "Ma", "ri", "ko", "len", "to", "vas", "hu", "ber", "qui", "san", "dor", "wei",
+    ];
+    (0..4).map(|place| PARTS[number / 12usize.pow(place) % 12]).collect()
+}
