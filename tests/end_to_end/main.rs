@@ -12,5 +12,8 @@ mod doors;
 mod full_disk;
 mod intake;
 mod phi_at_rest;
+mod several;
+mod simulated_sites;
 mod transcription;
+mod two_hubs;
 mod world;

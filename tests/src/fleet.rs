@@ -13,6 +13,7 @@ mod writing;
 pub use agent::SimAgent;
 pub use hub_socket::HubSocket;
 pub use tally::{Tally, spread};
+pub use writing::substances;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -15,7 +15,7 @@ use sync_protocol::ids::BootId;
 use sync_protocol::proof::{self, ProofKey, Sum};
 use sync_protocol::replica::{self, ReplicaLedger as _};
 use sync_protocol::wire::Cursor;
-use sync_protocol::{ChangeId, EpochId, HybridClock, Lane, RecordId, RecordState, ReplicaId, ScopeId, Stamp};
+use sync_protocol::{ChangeId, EpochId, HybridClock, KindId, Lane, RecordId, RecordState, ReplicaId, ScopeId, Stamp};
 use tokio::sync::Notify;
 use vault::tls::{client_config, client_config_pinned};
 use vault::{ClientKey, EnrolmentToken};
@@ -134,6 +134,16 @@ impl SimAgent {
     pub fn base(&self, record: RecordId) -> Option<RecordState> {
         let held = self.held();
         held.ledger.bases.get(&record).map(|(_, state)| (**state).clone())
+    }
+
+    /// The records of one kind that the hub has sent.
+    pub fn bases_of(&self, kind: KindId) -> Vec<RecordState> {
+        let held = self.held();
+        let bases = held.ledger.bases.values().map(|(_, state)| state);
+        bases
+            .filter(|state| state.kind == kind)
+            .map(|state| (**state).clone())
+            .collect()
     }
 
     /// Changes that the hub has not confirmed.

@@ -2,9 +2,14 @@
 //! a program three thousand times.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
+use sync_protocol::RecordId;
+
+/// A hub process that was stopped in the middle of a command is not waited for any longer.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Clones share the connections.
 #[derive(Clone)]
@@ -18,6 +23,7 @@ impl HubSocket {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder()
             .unix_socket(home.join("data/hub.sock"))
+            .timeout(TIMEOUT)
             .build()
             .context("no client for the local socket")?;
         Ok(HubSocket { client })
@@ -29,27 +35,34 @@ impl HubSocket {
         let answer: Value = asked.await.context("the local socket")?.json().await?;
         match answer.get("Done") {
             Some(done) => Ok(done.clone()),
-            None => bail!("the hub refused {}: {answer}", command["command"]),
+            None => bail!("the hub refused {}: {answer}", command["about"]),
         }
     }
 
     /// A site's id.
     pub async fn add_site(&self, name: &str) -> Result<String> {
         let command = json!({
-            "command": "site-add", "name": name, "zone": "America/Chicago", "rooms": [], "ehr": "person"
+            "about": "site", "command": "add", "name": name, "zone": "America/Chicago", "rooms": [], "ehr": "person"
         });
         let added = self.ask(&command).await?;
         Ok(added["site"].as_str().context("the hub named no site")?.to_owned())
     }
 
     pub async fn token(&self, site: &str) -> Result<String> {
-        let issued = self
-            .ask(&json!({ "command": "token", "site": site, "valid_hours": 1 }))
-            .await?;
+        let command = json!({ "about": "site", "command": "token", "site": site, "valid_hours": 1 });
+        let issued = self.ask(&command).await?;
         Ok(issued["token"].as_str().context("the hub gave no token")?.to_owned())
     }
 
+    /// Notes an allergy and a telephone number at the hub.
+    pub async fn edit_patient(&self, patient: RecordId, substance: &str, phone: &str) -> Result<()> {
+        let command = json!({
+            "about": "patient", "command": "edit", "patient": patient.to_string(), "add_allergy": substance, "phone": phone
+        });
+        self.ask(&command).await.map(|_| ())
+    }
+
     pub async fn status(&self) -> Result<Value> {
-        self.ask(&json!({ "command": "status" })).await
+        self.ask(&json!({ "about": "status" })).await
     }
 }

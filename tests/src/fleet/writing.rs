@@ -5,7 +5,7 @@ use clinic::catalogue::{allergy, patient, visit};
 use clinic::flow::VisitState;
 use clinic::value::{AllergyStatement, BirthDate, PersonName};
 use clinic::{Action, Channel, Writing, rules};
-use sync_protocol::{ChangeId, Phi, RecordId};
+use sync_protocol::{ChangeId, Phi, RecordId, RecordState};
 
 use super::agent::SimAgent;
 use super::{now_ms, random};
@@ -81,6 +81,15 @@ impl SimAgent {
         )?;
         Ok(allergy)
     }
+}
+
+/// What an allergy's record says, one text for every statement that stands.
+pub fn substances(allergy: &RecordState) -> Vec<String> {
+    let statements = allergy::STATEMENT.standing(allergy);
+    statements
+        .into_iter()
+        .map(|said| said.value.expose().substance.clone())
+        .collect()
 }
 
 /// A made-up name that is another for every number.

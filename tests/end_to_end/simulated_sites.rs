@@ -1,0 +1,45 @@
+//! Many simulated sites against the real hub: they all come back at once after it was away, and all are served.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use tests::fleet::Fleet;
+use tests::region::Store;
+
+use crate::several::Several;
+
+const SITES: usize = 40;
+const ARRIVALS: usize = 5;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn all_sites_that_come_back_at_once_after_the_hub_was_killed_are_drained_and_proved_equal() -> Result<()> {
+    let mut several = Several::open(&Store::Embedded, 1, &[]).await?;
+    let mut fleet = Fleet::enrol(&several.hubs[0].socket()?, SITES).await?;
+    fleet.start();
+    fleet.agents[0].arrival(0)?;
+    fleet.until_agreed(PATIENCE).await?;
+
+    several.hubs[0].service.kill9().await?;
+    for (number, agent) in fleet.agents.iter().enumerate() {
+        for arrival in 0..ARRIVALS {
+            agent.arrival(number * ARRIVALS + arrival)?;
+        }
+    }
+    several.hubs[0].service.start().await?;
+
+    fleet.until_drained(PATIENCE).await?;
+    fleet.until_agreed(PATIENCE).await?;
+    let total = fleet.total();
+    assert!(total.refused.is_empty() && total.unequal == 0, "{total}");
+    for agent in &fleet.agents {
+        assert!(agent.sums_add_up()?);
+    }
+    let status = several.hubs[0].socket()?.status().await?;
+    let sites = status["sites"].as_array().expect("no sites");
+    let accepted: u64 = sites.iter().filter_map(|site| site["accepted"].as_u64()).sum();
+    let written: u64 = fleet.agents.iter().map(|agent| agent.counter()).sum();
+    assert_eq!(accepted, written);
+    fleet.stop().await;
+    Ok(())
+}
