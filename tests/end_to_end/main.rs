@@ -16,4 +16,5 @@ mod several;
 mod simulated_sites;
 mod transcription;
 mod two_hubs;
+mod two_sites;
 mod world;

@@ -118,6 +118,15 @@ impl SimAgent {
         *lock(&self.tally) = Tally::default();
     }
 
+    /// Asks for the whole feed again; what was counted so far is forgotten. Not for an agent that runs.
+    pub fn forget_feed(&self) {
+        let mut held = self.held();
+        held.ledger.forget_feed();
+        held.lanes.clear();
+        drop(held);
+        self.forget_tally();
+    }
+
     /// Writes a change, as if somebody had at this site. `None`: it says nothing new.
     pub fn write(&self, writing: Writing) -> Result<Option<ChangeId>> {
         let change = self.held().write(writing)?;
@@ -189,7 +198,12 @@ impl SimAgent {
     pub fn sums_add_up(&self) -> Result<bool> {
         let mut held = self.held();
         let mut sums: BTreeMap<(ScopeId, Lane, u8), Sum> = BTreeMap::new();
-        for (place, state) in held.ledger.bases.values() {
+        let counted = held
+            .ledger
+            .bases
+            .iter()
+            .filter(|(record, _)| !held.ledger.let_go.contains(record));
+        for (place, state) in counted.map(|(_, base)| base) {
             let sum = sums
                 .entry((place.scope, place.lane, proof::bucket_of(state.record)))
                 .or_default();

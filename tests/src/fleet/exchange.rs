@@ -98,12 +98,13 @@ impl SimAgent {
     /// Answers how much is still to come.
     async fn pull(&self, wait: Duration) -> Result<u64, Trouble> {
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        let asked = replica::next_pull(&mut self.held().ledger, BODY_BYTES as u64, wait_ms);
+        let asked = replica::next_pull(&mut self.held().ledger, BODY_BYTES as u64, wait_ms, |_, _| Ok(false));
         let request = asked.map_err(refused)?;
         let answer = self.post("/v1/pull", request.encode(), wait + REQUEST_TIMEOUT).await?;
         let reply = PullReply::decode(&answer).map_err(refused)?;
         self.count(|tally| tally.pulls += 1);
-        let behind = reply.pages.iter().map(Page::behind).sum();
+        let new_lanes = replica::follow(&mut self.held().ledger, &reply.follows).map_err(refused)?;
+        let behind = reply.pages.iter().map(Page::behind).sum::<u64>() + u64::from(new_lanes);
         for page in &reply.pages {
             self.take(page)?;
         }

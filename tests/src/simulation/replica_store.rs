@@ -94,6 +94,17 @@ impl ReplicaStore {
         }
     }
 
+    /// Knows nothing of the feed any more; its own chain stays.
+    pub(crate) fn forget_feed(&mut self) {
+        self.bases.clear();
+        self.let_go.clear();
+        self.views.clear();
+        self.sums.clear();
+        for cursor in &mut self.cursors {
+            cursor.sequence = 0;
+        }
+    }
+
     pub(crate) fn view(&self, record: RecordId) -> Option<&RecordState> {
         self.views.get(&record).map(AsRef::as_ref)
     }

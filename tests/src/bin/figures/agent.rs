@@ -1,22 +1,17 @@
-//! Measures what the README's figures say of the agent: memory at rest with many patients, time from start to serving, size
-//! of the programs. It prints figures and judges nothing; a machine that is busy with other things measures them wrong.
-//!
-//!     cargo build --release -p mainstay-agent -p mainstay-hub && cargo run --release -p tests --bin figures
-
-#![expect(clippy::print_stdout, reason = "the figures are its output")]
+//! Of the agent: memory at rest with many patients, time from start to serving, size of the programs.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use clap::Parser;
 use tests::hl7_peer::RawMllp;
 use tests::house::{House, Target};
 use tests::process::Binaries;
 
-/// Measures memory, start and size of the programs.
-#[derive(Parser)]
-struct Wanted {
+use crate::resident_kib;
+
+#[derive(clap::Args)]
+pub(crate) struct Wanted {
     /// Patients that the agent holds.
     #[arg(long, default_value_t = 10_000)]
     patients: usize,
@@ -28,14 +23,12 @@ struct Wanted {
     starts: usize,
 }
 
-#[tokio::main]
-async fn main() -> Result<()> {
-    let wanted = Wanted::parse();
+pub(crate) async fn measure(wanted: &Wanted) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let mut house = House::open(folder.path(), Binaries::find()?, Target::Person).await?;
 
     let begun = Instant::now();
-    bring_in(house.mllp()?, &wanted).await?;
+    bring_in(house.mllp()?, wanted).await?;
     let took = begun.elapsed();
     let per_second = wanted.patients as f64 / took.as_secs_f64();
     println!(
@@ -118,14 +111,4 @@ fn syllables(number: usize) -> String {
         "Ma", "ri", "ko", "len", "to", "vas", "hu", "ber", "qui", "san", "dor", "wei",
     ];
     (0..4).map(|place| PARTS[number / 12usize.pow(place) % 12]).collect()
-}
-
-fn resident_kib(process: u32) -> Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmRSS"))
-        .context("no VmRSS")?;
-    let figure = line.split_whitespace().nth(1).context("no figure")?;
-    Ok(figure.parse()?)
 }

@@ -1,0 +1,39 @@
+//! Measures what the README's figures say. It prints figures and judges nothing; a machine that is busy with other things
+//! measures them wrong.
+//!
+//!     cargo build --release -p mainstay-agent -p mainstay-hub && cargo run --release -p tests --bin figures -- agent
+
+#![expect(clippy::print_stdout, reason = "the figures are its output")]
+
+mod agent;
+mod hub;
+
+use anyhow::{Context as _, Result};
+use clap::Parser;
+
+#[derive(Parser)]
+enum Wanted {
+    /// Memory at rest, start to serving, size of the programs.
+    Agent(agent::Wanted),
+    /// Changes accepted and sites fed per second, growth, memory, a thousand sites that come back at once.
+    Hub(hub::Wanted),
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    match Wanted::parse() {
+        Wanted::Agent(wanted) => agent::measure(&wanted).await,
+        Wanted::Hub(wanted) => hub::measure(&wanted).await,
+    }
+}
+
+/// What of a process lies in memory.
+fn resident_kib(process: u32) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS"))
+        .context("no VmRSS")?;
+    let figure = line.split_whitespace().nth(1).context("no figure")?;
+    Ok(figure.parse()?)
+}
