@@ -62,7 +62,7 @@ pub(crate) struct ReplicaStore {
     pub(crate) forgotten: BTreeSet<ChangeId>,
     pub(crate) views: BTreeMap<RecordId, Arc<RecordState>>,
     cursors: Vec<Cursor>,
-    sums: BTreeMap<(Lane, u8), Sum>,
+    sums: BTreeMap<(ScopeId, Lane, u8), Sum>,
     pub(crate) fuse: Fuse,
 }
 
@@ -332,19 +332,26 @@ impl ReplicaLedger for ReplicaStore {
         Ok(())
     }
 
-    fn add_to_bucket(&mut self, _: ScopeId, lane: Lane, bucket: u8, plus: Sum, minus: Sum) -> Result<(), StoreError> {
+    fn add_to_bucket(
+        &mut self,
+        scope: ScopeId,
+        lane: Lane,
+        bucket: u8,
+        plus: Sum,
+        minus: Sum,
+    ) -> Result<(), StoreError> {
         self.fuse.burn()?;
-        let sum = self.sums.entry((lane, bucket)).or_default();
+        let sum = self.sums.entry((scope, lane, bucket)).or_default();
         *sum = sum.plus(plus).minus(minus);
         Ok(())
     }
 
-    fn bucket_sums(&mut self, _: ScopeId, lane: Lane) -> Result<Vec<(u8, Sum)>, StoreError> {
+    fn bucket_sums(&mut self, scope: ScopeId, lane: Lane) -> Result<Vec<(u8, Sum)>, StoreError> {
         self.fuse.burn()?;
         Ok(self
             .sums
-            .range((lane, 0)..=(lane, u8::MAX))
-            .map(|((_, bucket), sum)| (*bucket, *sum))
+            .range((scope, lane, 0)..=(scope, lane, u8::MAX))
+            .map(|((.., bucket), sum)| (*bucket, *sum))
             .collect())
     }
 }

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use tests::fleet::{Fleet, spread};
-use tests::postgres::Cluster;
 use tests::process::Binaries;
 use tests::region::{Region, Store};
 
@@ -18,7 +17,7 @@ const ARRIVAL: usize = 4;
 #[derive(clap::Args)]
 pub(crate) struct Wanted {
     /// Where the hub keeps its records, and how many processes there are.
-    #[arg(long, value_enum, default_values = ["embedded", "postgres", "postgres-two"])]
+    #[arg(long, value_enum, default_values = ["embedded"])]
     on: Vec<On>,
     /// Numbers of simulated sites.
     #[arg(long, default_values_t = [10, 100, 1000])]
@@ -34,23 +33,18 @@ pub(crate) struct Wanted {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
 enum On {
     Embedded,
-    Postgres,
-    PostgresTwo,
 }
 
 impl On {
     fn processes(self) -> usize {
         match self {
-            On::Embedded | On::Postgres => 1,
-            On::PostgresTwo => 2,
+            On::Embedded => 1,
         }
     }
 
     fn words(self) -> &'static str {
         match self {
             On::Embedded => "embedded store, one process",
-            On::Postgres => "PostgreSQL, one process",
-            On::PostgresTwo => "PostgreSQL, two processes",
         }
     }
 }
@@ -59,13 +53,7 @@ pub(crate) async fn measure(wanted: &Wanted) -> Result<()> {
     for on in &wanted.on {
         for sites in &wanted.sites {
             let folder = tempfile::tempdir()?;
-            let cluster = match on {
-                On::Embedded => None,
-                On::Postgres | On::PostgresTwo => Some(Cluster::start()?),
-            };
-            let store = cluster
-                .as_ref()
-                .map_or(Store::Embedded, |cluster| Store::Postgres(cluster.url()));
+            let store = Store::Embedded;
             let region = Region::open(folder.path(), Binaries::find()?, &store, on.processes(), &[]).await?;
             println!("== {}, {sites} sites", on.words());
             measure_one(region, *sites, wanted).await?;
