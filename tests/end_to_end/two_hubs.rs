@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use clinic::catalogue::allergy;
 use sync_protocol::RecordId;
 use tests::fleet::{Fleet, HubSocket, SimAgent, substances};
+use tests::postgres::Cluster;
 use tests::region::Store;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -34,6 +35,14 @@ fn writing_time() -> Duration {
 async fn overlapping_writes_on_the_embedded_store_survive_a_stop_and_a_kill_of_the_hub() -> Result<()> {
     let mut several = Several::open(&Store::Embedded, 1, &[]).await?;
     overlapping_writes_survive(&mut several).await
+}
+
+#[tokio::test]
+async fn overlapping_writes_by_two_processes_on_postgresql_survive_a_stop_and_a_kill_of_one() -> Result<()> {
+    let cluster = Cluster::start()?;
+    let mut several = Several::open(&Store::Postgres(cluster.url()), 2, &[]).await?;
+    let outcome = overlapping_writes_survive(&mut several).await;
+    outcome.with_context(|| format!("PostgreSQL said: {}", cluster.log()))
 }
 
 /// The same for any number of hub processes.

@@ -11,17 +11,26 @@ use tests::fleet::{Fleet, SimAgent};
 use tests::house::Clinic;
 use tests::page::Page;
 use tests::people::{CLINIC_DAY, Person};
+use tests::postgres::Cluster;
 use tests::region::Store;
 
 use crate::several::Several;
 use crate::world::{arrive, count, edit, patient_id, patient_page, until_shown};
 
 const SOON: Duration = Duration::from_secs(20);
-const SITES: [(&str, usize); 2] = [("Northside", 0), ("Southside", 0)];
 
 #[tokio::test]
 async fn two_sites_edit_one_patient_with_the_lines_cut_and_the_embedded_store_brings_them_together() -> Result<()> {
-    let several = Several::open(&Store::Embedded, 1, &SITES).await?;
+    let sites = [("Northside", 0), ("Southside", 0)];
+    let several = Several::open(&Store::Embedded, 1, &sites).await?;
+    two_sites_come_together(&several).await
+}
+
+#[tokio::test]
+async fn two_sites_at_two_hub_processes_on_postgresql_come_together_the_same_way() -> Result<()> {
+    let cluster = Cluster::start_without_fsync()?;
+    let sites = [("Northside", 0), ("Southside", 1)];
+    let several = Several::open(&Store::Postgres(cluster.url()), 2, &sites).await?;
     two_sites_come_together(&several).await
 }
 
@@ -75,8 +84,10 @@ async fn two_sites_come_together(several: &Several) -> Result<()> {
 async fn also_at(several: &Several, patient: RecordId) -> Result<Fleet> {
     let socket = several.hubs[0].socket()?;
     let mut agents = Vec::new();
-    for clinic in &several.clinics {
-        agents.push(SimAgent::enrol(&socket, &clinic.site).await?);
+    for (number, clinic) in several.clinics.iter().enumerate() {
+        let agent = SimAgent::enrol(&socket, &clinic.site).await?;
+        agent.turn_to(&several.hubs[number % several.hubs.len()].url());
+        agents.push(agent);
     }
     let mut fleet = Fleet::of(agents);
     fleet.start();
@@ -93,17 +104,14 @@ async fn until_found(desk: &mut Page, person: &Person) -> Result<tests::page::Vi
 }
 
 async fn shows_both(desk: &mut Page, clinic: &Clinic, patient: RecordId, other: &str) -> Result<()> {
-    clinic.until_agreed().await?;
-    let shown = until_shown(desk, &format!("/patients/{patient}"), other, SOON).await?;
-    clinic.until_agreed().await?;
-    let text = shown.text();
-    for stands in ["555-0177", "jose@example.org"] {
-        assert!(
-            text.contains(stands),
-            "{stands} is not shown at {}: {text}",
-            clinic.site_name
-        );
+    let path = format!("/patients/{patient}");
+    // Each comes when its own site has pushed it.
+    for stands in [other, "555-0177", "jose@example.org", "two values"] {
+        let shown = until_shown(desk, &path, stands, SOON).await;
+        shown.with_context(|| format!("{} does not show {stands}", clinic.site_name))?;
     }
+    clinic.until_agreed().await?;
+    let shown = desk.open(&path).await?;
     let active = shown.texts(".allergy-list .what").concat();
     assert!(active.contains("Penicillin") && active.contains("Sulfa"), "{active}");
     let sides = shown.texts(".sides .side");

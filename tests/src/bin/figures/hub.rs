@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use tests::fleet::{Fleet, spread};
+use tests::postgres::Cluster;
 use tests::process::Binaries;
 use tests::region::{Region, Store};
 
@@ -17,7 +18,7 @@ const ARRIVAL: usize = 4;
 #[derive(clap::Args)]
 pub(crate) struct Wanted {
     /// Where the hub keeps its records, and how many processes there are.
-    #[arg(long, value_enum, default_values = ["embedded"])]
+    #[arg(long, value_enum, default_values = ["embedded", "postgres", "postgres-two"])]
     on: Vec<On>,
     /// Numbers of simulated sites.
     #[arg(long, default_values_t = [10, 100, 1000])]
@@ -33,18 +34,23 @@ pub(crate) struct Wanted {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
 enum On {
     Embedded,
+    Postgres,
+    PostgresTwo,
 }
 
 impl On {
     fn processes(self) -> usize {
         match self {
-            On::Embedded => 1,
+            On::Embedded | On::Postgres => 1,
+            On::PostgresTwo => 2,
         }
     }
 
     fn words(self) -> &'static str {
         match self {
             On::Embedded => "embedded store, one process",
+            On::Postgres => "PostgreSQL, one process",
+            On::PostgresTwo => "PostgreSQL, two processes",
         }
     }
 }
@@ -53,7 +59,13 @@ pub(crate) async fn measure(wanted: &Wanted) -> Result<()> {
     for on in &wanted.on {
         for sites in &wanted.sites {
             let folder = tempfile::tempdir()?;
-            let store = Store::Embedded;
+            let cluster = match on {
+                On::Embedded => None,
+                On::Postgres | On::PostgresTwo => Some(Cluster::start()?),
+            };
+            let store = cluster
+                .as_ref()
+                .map_or(Store::Embedded, |cluster| Store::Postgres(cluster.url()));
             let region = Region::open(folder.path(), Binaries::find()?, &store, on.processes(), &[]).await?;
             println!("== {}, {sites} sites", on.words());
             measure_one(region, *sites, wanted).await?;
