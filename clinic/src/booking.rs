@@ -9,7 +9,7 @@ use sync_protocol::{FieldId, Phi, RecordId};
 use uuid::Uuid;
 
 use crate::catalogue::appointment;
-use crate::following::{LastWords, Noted, follow_copy};
+use crate::following::{Alike, LastWords, Noted, follow_copy};
 use crate::matching::fold;
 use crate::value::{AppointmentStatus, Identifier};
 use crate::write::Writing;
@@ -77,7 +77,14 @@ impl AppointmentSaid {
             ($field:ident, $sent:ident, $same:expr) => {
                 let field = appointment::$field;
                 let noted;
-                (writing, noted) = follow_copy(writing, field, state, &self.$sent, last.get(&field.id), $same);
+                (writing, noted) = follow_copy(
+                    writing,
+                    field,
+                    state,
+                    &self.$sent,
+                    last.get(&field.id),
+                    &Alike::by($same),
+                );
                 all.extend(noted);
             };
         }

@@ -83,6 +83,23 @@ pub fn follow<T: Value>(
     }
 }
 
+/// How the values of a field are compared with one another.
+pub struct Alike<T> {
+    /// Whether a source that says the one after the other repeats itself.
+    pub repeated: fn(&T, &T) -> bool,
+    /// Whether the one agrees with the other, which somebody else has said: it may say less.
+    pub agrees: fn(&T, &T) -> bool,
+}
+
+impl<T> Alike<T> {
+    pub fn by(same: fn(&T, &T) -> bool) -> Alike<T> {
+        Alike {
+            repeated: same,
+            agrees: same,
+        }
+    }
+}
+
 /// As [`follow`], for a partner that keeps a copy of the record and is asked for it again and again.
 ///
 /// It may write a value in its own form, which is no new word. Where its copy agrees with what stands, it is taken to have
@@ -93,7 +110,7 @@ pub fn follow_copy<T: Value>(
     state: Option<&RecordState>,
     sent: &Sent<T>,
     last: Option<&LastSaid>,
-    same: fn(&T, &T) -> bool,
+    alike: &Alike<T>,
 ) -> (Writing, Option<Noted>) {
     let value = match sent {
         Sent::Nothing => return (writing, None),
@@ -101,7 +118,7 @@ pub fn follow_copy<T: Value>(
         Sent::Value(value) => value,
     };
     let before = last.and_then(|last| T::from_raw(&last.value));
-    if before.is_some_and(|before| same(&before, value)) {
+    if before.is_some_and(|before| (alike.repeated)(&before, value)) {
         return (writing, None);
     }
     let noted = |written, agrees| {
@@ -116,13 +133,13 @@ pub fn follow_copy<T: Value>(
         .and_then(|state| state.register(field.id))
         .map(|register| &register.values);
     let own = last.and_then(|last| live?.get_key_value(&last.change));
-    if own.is_none() && stands(field, state, value, same) {
-        let alike = live
+    if own.is_none() && stands(field, state, value, alike.agrees) {
+        let agreeing = live
             .into_iter()
             .flatten()
-            .filter(|(_, one)| T::from_raw(&one.value).is_some_and(|one| same(&one, value)));
-        let agrees = alike.max_by_key(|(_, one)| (one.origin.at, one.origin.dot));
-        return (writing, noted(false, agrees.map_or(ChangeId::NIL, |(id, _)| *id)));
+            .filter(|(_, one)| T::from_raw(&one.value).is_some_and(|one| (alike.agrees)(&one, value)));
+        let newest = agreeing.max_by_key(|(_, one)| (one.origin.at, one.origin.dot));
+        return (writing, noted(false, newest.map_or(ChangeId::NIL, |(id, _)| *id)));
     }
     let before = match (own, last.filter(|last| !last.change.is_nil())) {
         (Some((id, one)), _) => Some((*id, one.value.clone())),

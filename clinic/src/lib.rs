@@ -7,6 +7,7 @@
 pub mod booking;
 pub mod catalogue;
 pub mod code_set;
+pub mod fhir;
 pub mod flow;
 pub mod following;
 pub mod hl7;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::datatypes::{Address, ContactPoint, HumanName, Identifier, Meta};
+use super::datatypes::{Address, ContactPoint, HumanName, Identifier, Meta, Reference};
 use super::json::{Resource, known};
 use crate::date::PartialDate;
 
@@ -14,6 +14,16 @@ pub enum Gender {
     Female,
     Other,
     Unknown,
+}
+
+/// Another record of the same person.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PatientLink {
+    pub other: Reference,
+    /// replaced-by, replaces, refer, seealso
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
 }
 
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,9 +41,10 @@ pub struct Patient {
     #[serde(deserialize_with = "known")]
     pub birth_date: Option<PartialDate>,
     pub address: Vec<Address>,
+    pub link: Vec<PatientLink>,
 }
 
-conceal_debug!(Patient);
+conceal_debug!(Patient, PatientLink);
 
 impl Resource for Patient {
     const TYPE: &'static str = "Patient";
