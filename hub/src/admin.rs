@@ -28,7 +28,7 @@ pub use policy::{PolicyCommand, PolicyReply, ShownPolicy};
 pub use reference::{ReferenceCommand, ReferenceReply, ReferenceStatus, RefusedFile};
 pub use site::{SiteCommand, SiteReply};
 pub use staff::{NewStaff, StaffCommand, StaffReply};
-pub use status::{SiteStatus, Status};
+pub use status::{InboundStatus, SiteStatus, Status};
 
 /// What is asked. It may hold PHI or a passphrase, so it cannot be printed.
 #[derive(Serialize, Deserialize)]

@@ -1,5 +1,6 @@
-//! Delivering tasks to partners: today the EHR, by FHIR R4 REST. It works from the task records alone, woken by commits
-//! and by time, and writes how far it is into them, so every step reaches the site.
+//! Delivering tasks to partners, today the EHR by FHIR R4 REST, and bringing in what the EHR holds ([`inbound`]). Delivery
+//! works from the task records alone, woken by commits and by time, and writes how far it is into them, so every step
+//! reaches the site.
 //!
 //! What it refuses: to send before the attempt is committed; to send again, or to confirm a withdrawal, before a look-up
 //! has told what became of an attempt without an answer; to create a patient before looking for one; to choose between
@@ -18,6 +19,7 @@ pub mod config;
 mod delivery;
 mod failure;
 mod finding;
+pub mod inbound;
 mod journal;
 mod merge;
 mod pace;
@@ -31,6 +33,7 @@ pub use config::Config;
 pub use partner::ConnectorError;
 
 use delivery::Desk;
+use inbound::Poller;
 use pace::May;
 use partner::{Partner, now};
 use plan::Patience;
@@ -43,6 +46,8 @@ const IDLE_PROBE_EVERY: Duration = Duration::from_secs(10);
 pub struct Connector {
     worker: JoinHandle<()>,
     watch: JoinHandle<()>,
+    /// Reads the EHR, if it is to be read.
+    poller: Option<JoinHandle<()>>,
 }
 
 impl Connector {
@@ -56,19 +61,39 @@ impl Connector {
         let watch = tokio::spawn(keep_watch(partner.clone(), stop.clone()));
         // A hub that no longer delivers and says nothing is worse than one that is started anew.
         let takes_the_hub_along = stop.clone().drop_guard();
+        let poller = match config.inbound.enabled {
+            true => Some(Poller::new(
+                db.clone(),
+                partner.clone(),
+                config.inbound.clone(),
+                stop.clone(),
+            )?),
+            false => None,
+        };
+        let poller = poller.map(|poller| {
+            let takes_the_hub_along = stop.clone().drop_guard();
+            tokio::spawn(async move {
+                poller.run().await;
+                drop(takes_the_hub_along);
+            })
+        });
         let worker = Worker::new(Desk { db, partner, patience }, config.parallel_patients, stop);
         let worker = tokio::spawn(async move {
             worker.run().await;
             drop(takes_the_hub_along);
         });
-        Ok(Connector { worker, watch })
+        Ok(Connector { worker, watch, poller })
     }
 
     /// Waits until everything has stopped, which `stop` asked for. False when the worker broke off by a fault.
     pub async fn stopped(self) -> bool {
         let ended = self.worker.await;
         let _ = self.watch.await;
-        ended.is_ok()
+        let read = match self.poller {
+            Some(poller) => poller.await.is_ok(),
+            None => true,
+        };
+        ended.is_ok() && read
     }
 }
 

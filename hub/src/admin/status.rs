@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sync_protocol::{Hash, Lane};
 
 use super::{Admin, ReferenceStatus, iso};
-use crate::db::{Agent, Site, SiteFigures};
+use crate::db::{Agent, DbError, Site, SiteFigures, Txn, Wants};
 use crate::exit::Failure;
 
 #[derive(Serialize, Deserialize)]
@@ -21,7 +21,57 @@ pub struct Status {
     pub tasks: BTreeMap<String, u64>,
     /// The sets of reference data, and what came of their last files.
     pub references: Vec<ReferenceStatus>,
+    /// What is read of the EHR; absent while it never was.
+    pub inbound: Option<InboundStatus>,
     pub warnings: Vec<Warning>,
+}
+
+/// How far the EHR was read.
+#[derive(Serialize, Deserialize)]
+pub struct InboundStatus {
+    pub feeds: Vec<FeedStatus>,
+    /// Appointments that name a location that no site has, or none.
+    pub without_site: u64,
+    /// What names a patient, or a provider, that the EHR has not told of.
+    pub without_patient: u64,
+    pub without_provider: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+pub struct FeedStatus {
+    pub feed: String,
+    /// When the last reading that came to its end began.
+    pub polled: Option<String>,
+    /// It is being read for the first time.
+    pub filling: bool,
+    pub taken: u64,
+    pub unknown: u64,
+    pub broken: u64,
+    pub problem: Option<String>,
+}
+
+impl InboundStatus {
+    fn load(txn: &mut Txn<'_>) -> Result<Option<InboundStatus>, DbError> {
+        let feeds = txn.inbound_feeds()?;
+        if feeds.is_empty() {
+            return Ok(None);
+        }
+        let feeds = feeds.into_iter().map(|(name, feed)| FeedStatus {
+            feed: name,
+            polled: feed.polled_ms.map(iso),
+            filling: !feed.filled,
+            taken: feed.taken,
+            unknown: feed.unknown,
+            broken: feed.broken,
+            problem: feed.problem,
+        });
+        Ok(Some(InboundStatus {
+            feeds: feeds.collect(),
+            without_site: txn.count_waiting(Wants::Site)?,
+            without_patient: txn.count_waiting(Wants::Patient)?,
+            without_provider: txn.count_waiting(Wants::Provider)?,
+        }))
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -91,6 +141,7 @@ impl Admin {
                 sites,
                 tasks,
                 references,
+                inbound: InboundStatus::load(txn)?,
                 warnings: Warning::of_custody().into_iter().collect(),
             })
         });

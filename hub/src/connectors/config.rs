@@ -28,6 +28,8 @@ pub struct Config {
     pub breaker_failures: u32,
     /// A file whose first line is the bearer token; read again for every request, so that it can be replaced.
     pub token_file: Option<PathBuf>,
+    /// How the EHR is read.
+    pub inbound: super::inbound::Config,
 }
 
 impl Default for Config {
@@ -41,6 +43,7 @@ impl Default for Config {
             attempts_max: 12,
             breaker_failures: 5,
             token_file: None,
+            inbound: super::inbound::Config::default(),
         }
     }
 }
@@ -48,6 +51,7 @@ impl Default for Config {
 impl Config {
     pub(crate) fn refuse_unsound(&self) -> Result<(), String> {
         self.base()?;
+        self.inbound.refuse_unsound()?;
         let limits = [
             ("attempt_timeout_secs", self.attempt_timeout_secs),
             ("retry_backoff_max_secs", self.retry_backoff_max_secs),

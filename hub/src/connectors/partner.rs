@@ -20,6 +20,9 @@ use super::resources::PATIENT_SYSTEM;
 use crate::db::now_ms;
 use crate::ehr::Reach;
 
+/// Why an answer was not read to its end.
+pub(super) const TOO_LONG: &str = "an answer that is longer than is read";
+
 const FHIR_JSON: &str = "application/fhir+json";
 const FORM: &str = "application/x-www-form-urlencoded";
 /// An answer that is longer is not read to its end.
@@ -35,6 +38,8 @@ pub enum ConnectorError {
     Config(String),
     #[error("no HTTPS client could be made: install the system's certificate authorities")]
     Client(#[source] reqwest::Error),
+    #[error(transparent)]
+    Store(#[from] crate::db::DbError),
 }
 
 /// What a request is for, for the log and for the partner's.
@@ -221,6 +226,19 @@ impl Partner {
         self.send(request, Effect::Writes, Some(cause)).await.map(|_| ())
     }
 
+    /// An address under the base address.
+    pub(super) fn address(&self, path: &str) -> Url {
+        // A path of ours under the base address always is an address.
+        self.base.join(path).unwrap_or_else(|_| self.base.clone())
+    }
+
+    /// Reads what is at an address of the partner's; `welcome` are statuses that are an answer too.
+    pub(super) async fn get(&self, url: Url, welcome: &[u16]) -> Result<(u16, Vec<u8>), Failure> {
+        let request = self.http.get(url).header("accept", FHIR_JSON);
+        let answer = self.send_for(request, Effect::Reads, None, welcome).await?;
+        Ok((answer.status, answer.body))
+    }
+
     fn form(&self, kind: &str, form: &str) -> RequestBuilder {
         self.request(Method::POST, &format!("{kind}/_search"))
             .header(CONTENT_TYPE, FORM)
@@ -228,9 +246,9 @@ impl Partner {
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        // A path of ours under the base address always is an address.
-        let url = self.base.join(path).unwrap_or_else(|_| self.base.clone());
-        self.http.request(method, url).header("accept", FHIR_JSON)
+        self.http
+            .request(method, self.address(path))
+            .header("accept", FHIR_JSON)
     }
 
     async fn send(&self, request: RequestBuilder, effect: Effect, cause: Option<Cause>) -> Result<Answer, Failure> {
@@ -267,7 +285,13 @@ impl Partner {
         loop {
             match response.chunk().await {
                 Ok(Some(chunk)) if body.len() + chunk.len() <= BODY_MAX_BYTES => body.extend_from_slice(&chunk),
-                Ok(Some(_)) if effect == Effect::Reads => return Err(unreadable()),
+                Ok(Some(_)) if effect == Effect::Reads => {
+                    return Err(Failure::Unavailable {
+                        class: clinic::task::ErrorClass::Unavailable,
+                        note: TOO_LONG.to_owned(),
+                        pause_ms: None,
+                    });
+                }
                 Ok(Some(_) | None) => break,
                 // What a write has done is said by the status alone.
                 Err(_) if effect == Effect::Writes => break,

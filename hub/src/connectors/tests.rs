@@ -3,6 +3,7 @@
 
 mod delivering;
 mod failing;
+mod inbound;
 mod matching;
 
 use std::net::SocketAddr;

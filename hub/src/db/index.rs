@@ -140,7 +140,7 @@ impl Txn<'_> {
         ))
     }
 
-    fn states_of(&mut self, records: Vec<RecordId>) -> Result<Vec<RecordState>, DbError> {
+    pub(super) fn states_of(&mut self, records: Vec<RecordId>) -> Result<Vec<RecordState>, DbError> {
         self.fetch_states(&records.iter().copied().collect())?;
         let states = records.into_iter().map(|record| {
             let kept = self.pending.states.get(&record).and_then(|kept| kept.state.clone());

@@ -1,0 +1,215 @@
+//! How far the EHR was read, what of it was seen, and what waits for something that is not known here yet. Kept in the
+//! transaction that writes the records.
+
+use sync_protocol::{KindId, RecordState};
+
+use super::sql::{Row, values};
+use super::*;
+
+/// How far one feed of the EHR was read.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct InboundFeed {
+    /// When the newest that was read last changed, by the EHR's clock; milliseconds since 1970.
+    pub since_ms: Option<i64>,
+    /// It was read to its end once.
+    pub filled: bool,
+    /// When the last reading that came to its end began.
+    pub polled_ms: Option<u64>,
+    /// What is wrong, in words without content.
+    pub problem: Option<String>,
+    /// Resources that were new or other than before, of kinds that are read here.
+    pub taken: u64,
+    /// Resources of kinds that are not read here.
+    pub unknown: u64,
+    /// Resources that were not shaped as R4 has them.
+    pub broken: u64,
+}
+
+/// What was last seen of a resource.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Seen {
+    pub digest: [u8; 32],
+    pub record: Option<RecordId>,
+}
+
+/// What a resource names that is not known here.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Wants {
+    Patient = 1,
+    /// A location that a site is.
+    Site = 2,
+    Provider = 3,
+}
+
+impl Wants {
+    pub const ALL: [Wants; 3] = [Wants::Patient, Wants::Site, Wants::Provider];
+}
+
+/// A resource that waits.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Waiting {
+    pub kind: String,
+    pub id: String,
+    pub wants: Wants,
+    /// The EHR's id of what it names; empty when it names none.
+    pub named: String,
+}
+
+impl Txn<'_> {
+    pub fn inbound_feed(&mut self, feed: &str) -> Result<InboundFeed, DbError> {
+        let row = self.sql.row(
+            "SELECT feed, since_ms, filled, polled_ms, problem, taken, unknown, broken FROM inbound_feeds \
+             WHERE org = ?1 AND feed = ?2",
+            values![self.org, feed],
+        )?;
+        Ok(row.as_ref().map(feed_from).transpose()?.unwrap_or_default())
+    }
+
+    pub fn inbound_feeds(&mut self) -> Result<Vec<(String, InboundFeed)>, DbError> {
+        let rows = self.sql.rows(
+            "SELECT feed, since_ms, filled, polled_ms, problem, taken, unknown, broken FROM inbound_feeds \
+             WHERE org = ?1 ORDER BY feed",
+            values![self.org],
+        )?;
+        rows.iter().map(|row| Ok((row.get(0)?, feed_from(row)?))).collect()
+    }
+
+    /// As of when the schedule is the EHR's, milliseconds since 1970; `None` while it was never read.
+    pub fn ehr_polled_ms(&mut self) -> Result<Option<u64>, DbError> {
+        Ok(self.inbound_feed("Appointment")?.polled_ms)
+    }
+
+    pub fn set_inbound_feed(&mut self, feed: &str, to: &InboundFeed) -> Result<(), DbError> {
+        self.sql.run(
+            "INSERT INTO inbound_feeds (org, feed, since_ms, filled, polled_ms, problem, taken, unknown, broken) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (org, feed) DO UPDATE SET \
+             since_ms = excluded.since_ms, filled = excluded.filled, polled_ms = excluded.polled_ms, \
+             problem = excluded.problem, taken = excluded.taken, unknown = excluded.unknown, broken = excluded.broken",
+            values![
+                self.org,
+                feed,
+                to.since_ms,
+                to.filled,
+                to.polled_ms,
+                to.problem.as_deref(),
+                to.taken,
+                to.unknown,
+                to.broken
+            ],
+        )?;
+        Ok(())
+    }
+
+    pub fn seen(&mut self, kind: &str, id: &str) -> Result<Option<Seen>, DbError> {
+        let resource = self.resource_key(kind, id);
+        let row = self.sql.row(
+            "SELECT digest, record FROM inbound_seen WHERE org = ?1 AND resource = ?2",
+            values![self.org, resource],
+        )?;
+        row.map(|row| {
+            Ok(Seen {
+                digest: row.get(0)?,
+                record: row.get::<Option<[u8; 16]>>(1)?.map(RecordId),
+            })
+        })
+        .transpose()
+    }
+
+    pub fn set_seen(&mut self, kind: &str, id: &str, seen: &Seen) -> Result<(), DbError> {
+        let resource = self.resource_key(kind, id);
+        self.sql.run(
+            "INSERT INTO inbound_seen (org, resource, digest, record) VALUES (?1, ?2, ?3, ?4) \
+             ON CONFLICT (org, resource) DO UPDATE SET digest = excluded.digest, record = excluded.record",
+            values![self.org, resource, seen.digest, seen.record.map(|record| record.0)],
+        )?;
+        Ok(())
+    }
+
+    /// Notes that a resource waits, or with `None` that it waits no more.
+    pub fn set_waiting(&mut self, kind: &str, id: &str, waits: Option<(Wants, &str)>) -> Result<(), DbError> {
+        let resource = self.resource_key(kind, id);
+        let Some((wants, named)) = waits else {
+            self.sql.run(
+                "DELETE FROM inbound_waiting WHERE org = ?1 AND resource = ?2",
+                values![self.org, resource],
+            )?;
+            return Ok(());
+        };
+        let content = [kind, id, named].join("\n");
+        let content = self.seal("inbound_waiting", &[&resource], content.as_bytes())?;
+        self.sql.run(
+            "INSERT INTO inbound_waiting (org, resource, wants, content, since_ms) VALUES (?1, ?2, ?3, ?4, ?5) \
+             ON CONFLICT (org, resource) DO UPDATE SET wants = excluded.wants, content = excluded.content",
+            values![self.org, resource, wants as u8, content, self.now_ms],
+        )?;
+        Ok(())
+    }
+
+    /// What waits, the longest waiting first.
+    pub fn waiting(&mut self, at_most: usize) -> Result<Vec<Waiting>, DbError> {
+        let rows = self.sql.rows(
+            "SELECT wants, content, resource FROM inbound_waiting WHERE org = ?1 ORDER BY since_ms, resource LIMIT ?2",
+            values![self.org, at_most],
+        )?;
+        let damaged = || DbError::Damaged {
+            what: "a resource that waits",
+        };
+        let mut waiting = Vec::new();
+        for row in &rows {
+            let wants: u8 = row.get(0)?;
+            let resource: [u8; 16] = row.get(2)?;
+            let content = self.unseal("inbound_waiting", &[&resource], &row.get::<Vec<u8>>(1)?)?;
+            let content = String::from_utf8(content).map_err(|_| damaged())?;
+            let mut parts = content.splitn(3, '\n').map(str::to_owned);
+            let mut part = || parts.next().ok_or_else(damaged);
+            waiting.push(Waiting {
+                kind: part()?,
+                id: part()?,
+                named: part()?,
+                wants: Wants::ALL
+                    .into_iter()
+                    .find(|one| *one as u8 == wants)
+                    .ok_or_else(damaged)?,
+            });
+        }
+        Ok(waiting)
+    }
+
+    pub fn count_waiting(&mut self, wants: Wants) -> Result<u64, DbError> {
+        let row = self.sql.one(
+            "SELECT count(*) FROM inbound_waiting WHERE org = ?1 AND wants = ?2",
+            values![self.org, wants as u8],
+        )?;
+        row.get(0)
+    }
+
+    /// Records of a kind of which the organisation has few.
+    pub fn few_of_kind(&mut self, kind: KindId, at_most: usize) -> Result<Vec<RecordState>, DbError> {
+        let rows = self.sql.rows(
+            "SELECT record FROM states WHERE org = ?1 AND kind = ?2 ORDER BY record LIMIT ?3",
+            values![self.org, kind.0, at_most],
+        )?;
+        let records = rows
+            .iter()
+            .map(|row| row.get(0).map(RecordId))
+            .collect::<Result<Vec<_>, _>>()?;
+        self.states_of(records)
+    }
+
+    /// By what a resource of the EHR is known here: its id there is written nowhere in clear.
+    fn resource_key(&self, kind: &str, id: &str) -> [u8; 16] {
+        self.blind("inbound", format!("{kind}\n{id}").as_bytes())
+    }
+}
+
+fn feed_from(row: &Row) -> Result<InboundFeed, DbError> {
+    Ok(InboundFeed {
+        since_ms: row.get(1)?,
+        filled: row.get::<u8>(2)? == 1,
+        polled_ms: row.get(3)?,
+        problem: row.get(4)?,
+        taken: row.get(5)?,
+        unknown: row.get(6)?,
+        broken: row.get(7)?,
+    })
+}
