@@ -1,9 +1,9 @@
 //! What people at a simulated site do: somebody comes, moves on, is edited, has an allergy noted.
 
 use anyhow::{Context as _, Result};
-use clinic::catalogue::{allergy, patient, visit};
+use clinic::catalogue::{allergy, appointment, patient, visit};
 use clinic::flow::VisitState;
-use clinic::value::{AllergyStatement, BirthDate, PersonName};
+use clinic::value::{AllergyStatement, AppointmentStatus, BirthDate, PersonName};
 use clinic::{Action, Channel, Writing, rules};
 use sync_protocol::{ChangeId, Phi, RecordId, RecordState};
 
@@ -53,6 +53,28 @@ impl SimAgent {
         let arrival = rules::arrive(visit, patient, self.site_record(), Channel::Page.program(), now());
         self.write(arrival.set(visit::REASON, &reason))?;
         Ok(visit)
+    }
+
+    /// Books a time tomorrow for a patient, known here or not. Answers the appointment.
+    pub fn book(&self, patient: RecordId) -> Result<RecordId> {
+        const DAY_MS: i64 = 86_400_000;
+        let booking = RecordId(random());
+        let writing = Writing::new(appointment::KIND, booking, Action::Edit, Channel::Page.program(), now());
+        self.write(
+            writing
+                .set(appointment::PATIENT, &patient)
+                .set(appointment::SITE, &self.site_record())
+                .set(appointment::STARTS_MS, &(now() + DAY_MS))
+                .set(appointment::STATUS, &AppointmentStatus::Booked),
+        )?;
+        Ok(booking)
+    }
+
+    pub fn rebook(&self, booking: RecordId, status: AppointmentStatus) -> Result<()> {
+        let shown = self.shown(booking).context("the booking is not known here")?;
+        let writing = Writing::new(appointment::KIND, booking, Action::Edit, Channel::Page.program(), now());
+        self.write(writing.replace(appointment::STATUS, &status, &shown.shown(appointment::STATUS.id)))?;
+        Ok(())
     }
 
     pub fn set_phone(&self, patient: RecordId, phone: &str) -> Result<Option<ChangeId>> {
