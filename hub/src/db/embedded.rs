@@ -92,9 +92,18 @@ impl Embedded {
         self.free_readers.close();
         self.readers.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.writes.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(writer) = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // The last write may be what held the store; its thread then ends by itself.
+        if let Some(writer) = writer.filter(|writer| writer.thread().id() != std::thread::current().id()) {
             let _ = writer.join();
         }
+    }
+}
+
+/// A connection that is still closing while the program ends would find the cipher's library gone.
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 

@@ -90,12 +90,8 @@ impl Txn<'_> {
 
     /// Records of a kind that link to this one.
     pub fn linked_to(&mut self, target: RecordId, kind: KindId) -> Result<Vec<RecordState>, DbError> {
-        self.flush_records()?;
-        let rows = self.sql.rows(
-            "SELECT DISTINCT record FROM links WHERE org = ?1 AND target = ?2 AND kind = ?3 ORDER BY record",
-            values![self.org, target.0, kind.0],
-        )?;
-        self.states_of(records(&rows)?)
+        let links = self.linking_to(target)?.into_iter();
+        self.states_of(links.filter(|(_, of)| *of == kind).map(|(record, _)| record).collect())
     }
 
     /// Records of a kind of which, for every word, one of the word's alternatives meets a term. At most

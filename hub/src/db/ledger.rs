@@ -15,6 +15,10 @@ const PAGE_ROWS_MAX: usize = 2_048;
 /// Rows that are fetched at once while a page is filled.
 const ROWS_AT_ONCE: usize = 128;
 
+/// The sequence of a row that this transaction has moved: what it will be is known when everything is written, and no
+/// replica has seen it.
+const SEQUENCE_TO_COME: u64 = u64::MAX;
+
 const APPLIED: i64 = 0;
 const SET_ASIDE: i64 = 1;
 const ALIAS: i64 = 2;
@@ -247,8 +251,8 @@ impl HubLedger for Txn<'_> {
     }
 
     fn row(&mut self, scope: ScopeId, lane: Lane, record: RecordId) -> Result<Option<(u64, RowStanding)>, DbError> {
-        if self.pending.moved(record).any(|(moved_in, _)| moved_in == scope) {
-            self.flush_feed()?;
+        if let Some(standing) = self.pending.moved_in(scope, lane, record) {
+            return Ok(Some((SEQUENCE_TO_COME, standing)));
         }
         self.fetch_rows(&BTreeSet::from([record]))?;
         let rows = self.pending.rows.get(&record);

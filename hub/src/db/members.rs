@@ -4,7 +4,7 @@ use clinic::membership::{MemberRule, Wish};
 use clinic::policies::ScopePolicy;
 use sync_protocol::KindId;
 
-use super::sql::{Row, values};
+use super::sql::{Row, Value, values};
 use super::*;
 
 /// How a wish stands.
@@ -63,42 +63,87 @@ fn member(row: &Row) -> Result<Member, DbError> {
 
 impl Txn<'_> {
     pub fn members_of(&mut self, patient: RecordId) -> Result<Vec<Member>, DbError> {
-        let rows = self.sql.rows(
-            &format!("SELECT {COLUMNS} FROM members WHERE org = ?1 AND patient = ?2 ORDER BY scope"),
-            values![self.org, patient.0],
-        )?;
-        rows.iter().map(member).collect()
+        self.fetch_members(&BTreeSet::from([patient]))?;
+        Ok(self.pending.members.get(&patient).cloned().unwrap_or_default())
+    }
+
+    /// Fetches the places of patients that were not asked for yet.
+    pub(super) fn fetch_members(&mut self, patients: &BTreeSet<RecordId>) -> Result<(), DbError> {
+        let missing: Vec<RecordId> = patients
+            .iter()
+            .filter(|patient| !self.pending.members.contains_key(*patient))
+            .copied()
+            .collect();
+        let keys: Vec<Value> = missing.iter().map(|patient| Value::from(patient.0)).collect();
+        let before = format!("SELECT {COLUMNS} FROM members WHERE org = ?1 AND patient IN");
+        let found = self.sql.rows_of_then(&before, self.org, &keys, "ORDER BY scope")?;
+        for patient in missing {
+            self.pending.members.insert(patient, Vec::new());
+        }
+        for row in &found {
+            let member = member(row)?;
+            self.pending.members.entry(member.patient).or_default().push(member);
+        }
+        Ok(())
     }
 
     pub(super) fn put_member(&mut self, member: &Member) -> Result<(), DbError> {
-        self.sql.run(
-            "INSERT INTO members (org, scope, patient, rule, from_ms, until_ms, standing) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (org, scope, patient) DO UPDATE SET \
-             rule = excluded.rule, from_ms = excluded.from_ms, until_ms = excluded.until_ms, \
-             standing = excluded.standing",
-            values![
-                self.org,
-                member.scope.0,
-                member.patient.0,
-                member.wish.rule as u8,
-                member.wish.from_ms,
-                member.wish.until_ms,
-                member.standing as u8,
-            ],
-        )?;
+        let mut members = self.members_of(member.patient)?;
+        members.retain(|one| one.scope != member.scope);
+        members.push(*member);
+        members.sort_by_key(|one| one.scope);
+        self.pending.members.insert(member.patient, members);
+        let key = (member.scope, member.patient);
+        self.pending.member_writes.insert(key, Some(*member));
         Ok(())
     }
 
     pub(super) fn drop_member(&mut self, scope: ScopeId, patient: RecordId) -> Result<(), DbError> {
-        self.sql.run(
-            "DELETE FROM members WHERE org = ?1 AND scope = ?2 AND patient = ?3",
-            values![self.org, scope.0, patient.0],
+        let mut members = self.members_of(patient)?;
+        members.retain(|one| one.scope != scope);
+        self.pending.members.insert(patient, members);
+        self.pending.member_writes.insert((scope, patient), None);
+        Ok(())
+    }
+
+    /// Writes the places that patients were given or lost.
+    pub(super) fn flush_members(&mut self) -> Result<(), DbError> {
+        let (mut put, mut dropped) = (Vec::new(), Vec::new());
+        for ((scope, patient), member) in std::mem::take(&mut self.pending.member_writes) {
+            match member {
+                Some(Member { wish, standing, .. }) => put.push(
+                    values![
+                        self.org,
+                        scope.0,
+                        patient.0,
+                        wish.rule as u8,
+                        wish.from_ms,
+                        wish.until_ms,
+                        standing as u8,
+                    ]
+                    .to_vec(),
+                ),
+                None => dropped.push(values![scope.0, patient.0].to_vec()),
+            }
+        }
+        self.sql.put_all(
+            "INSERT INTO members (org, scope, patient, rule, from_ms, until_ms, standing)",
+            &put,
+            "ON CONFLICT (org, scope, patient) DO UPDATE SET rule = excluded.rule, from_ms = excluded.from_ms, \
+             until_ms = excluded.until_ms, standing = excluded.standing",
+        )?;
+        self.sql.rows_of_keys(
+            "DELETE FROM members WHERE org = ?1 AND",
+            self.org,
+            &["scope", "patient"],
+            &dropped,
         )?;
         Ok(())
     }
 
     /// Patients for whom something is due at a time: a wish begins or ends.
     pub fn members_due(&mut self, now_ms: i64, at_most: usize) -> Result<BTreeSet<RecordId>, DbError> {
+        self.flush_members()?;
         let ends = self.sql.rows(
             "SELECT patient FROM members WHERE org = ?1 AND until_ms <= ?2 ORDER BY until_ms LIMIT ?3",
             values![self.org, now_ms, at_most],
@@ -113,6 +158,7 @@ impl Txn<'_> {
 
     /// Patients whom the cap keeps out of a site, those of the first rules first.
     pub fn members_kept_out(&mut self, scope: ScopeId, at_most: usize) -> Result<Vec<RecordId>, DbError> {
+        self.flush_members()?;
         let rows = self.sql.rows(
             "SELECT patient FROM members WHERE org = ?1 AND scope = ?2 AND standing = 2 ORDER BY rule, patient LIMIT ?3",
             values![self.org, scope.0, at_most],
@@ -122,6 +168,7 @@ impl Txn<'_> {
 
     /// How many patients a site has, and how many each rule would add if the cap allowed it.
     pub fn member_counts(&mut self, scope: ScopeId) -> Result<(u64, Vec<(MemberRule, u64)>), DbError> {
+        self.flush_members()?;
         let rows = self.sql.rows(
             "SELECT standing, rule, count(*) FROM members WHERE org = ?1 AND scope = ?2 GROUP BY standing, rule \
              ORDER BY standing, rule",
@@ -142,6 +189,7 @@ impl Txn<'_> {
     }
 
     pub(super) fn members_in(&mut self, scope: ScopeId) -> Result<u64, DbError> {
+        self.flush_members()?;
         let row = self.sql.one(
             "SELECT count(*) FROM members WHERE org = ?1 AND scope = ?2 AND standing = 1",
             values![self.org, scope.0],
@@ -151,14 +199,33 @@ impl Txn<'_> {
 
     /// Every record that links to this one, with its kind.
     pub fn linking_to(&mut self, target: RecordId) -> Result<Vec<(RecordId, KindId)>, DbError> {
+        self.fetch_links(&BTreeSet::from([target]))?;
+        let links = self.pending.links.get(&target).into_iter().flatten();
+        Ok(links.map(|(record, kind)| (*record, *kind)).collect())
+    }
+
+    /// Fetches what links to records that were not asked for since something was written.
+    pub(super) fn fetch_links(&mut self, targets: &BTreeSet<RecordId>) -> Result<(), DbError> {
         self.flush_records()?;
-        let rows = self.sql.rows(
-            "SELECT DISTINCT record, kind FROM links WHERE org = ?1 AND target = ?2 ORDER BY record",
-            values![self.org, target.0],
+        let missing: Vec<RecordId> = targets
+            .iter()
+            .filter(|target| !self.pending.links.contains_key(*target))
+            .copied()
+            .collect();
+        let keys: Vec<Value> = missing.iter().map(|target| Value::from(target.0)).collect();
+        let found = self.sql.rows_of(
+            "SELECT target, record, kind FROM links WHERE org = ?1 AND target IN",
+            self.org,
+            &keys,
         )?;
-        rows.iter()
-            .map(|row| Ok((RecordId(row.get(0)?), KindId(row.get(1)?))))
-            .collect()
+        for target in missing {
+            self.pending.links.insert(target, BTreeSet::new());
+        }
+        for row in &found {
+            let links = self.pending.links.entry(RecordId(row.get(0)?)).or_default();
+            links.insert((RecordId(row.get(1)?), KindId(row.get(2)?)));
+        }
+        Ok(())
     }
 
     /// Records of a kind after an id, in the order of their ids.
@@ -172,6 +239,15 @@ impl Txn<'_> {
     }
 
     pub fn scope_policy(&mut self) -> Result<PolicyInForce, DbError> {
+        if let Some(in_force) = &self.pending.scope_policy {
+            return Ok(in_force.clone());
+        }
+        let in_force = self.stored_scope_policy()?;
+        self.pending.scope_policy = Some(in_force.clone());
+        Ok(in_force)
+    }
+
+    fn stored_scope_policy(&mut self) -> Result<PolicyInForce, DbError> {
         let row = self.sql.row(
             "SELECT version, schedule_days, recent_days, region_index, patients_max, swept_after, swept \
              FROM scope_policies WHERE org = ?1",
@@ -199,6 +275,7 @@ impl Txn<'_> {
     }
 
     pub fn set_scope_policy(&mut self, in_force: &PolicyInForce) -> Result<(), DbError> {
+        self.pending.scope_policy = None;
         let policy = &in_force.policy;
         self.sql.run(
             "INSERT INTO scope_policies (org, version, schedule_days, recent_days, region_index, patients_max, \

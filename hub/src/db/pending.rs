@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use sync_protocol::hub::{ChainHead, KeptChange, RowStanding};
 use sync_protocol::proof::Sum;
-use sync_protocol::{HybridTime, Lane, RecordState};
+use sync_protocol::{HybridTime, KindId, Lane, RecordState};
 
 use super::ledger::{row_standing, standing_columns};
 use super::sealing::{seal_change, seal_state, unseal_state};
@@ -31,6 +31,12 @@ pub(super) struct Pending {
     moves: BTreeMap<(ScopeId, u8), Moves>,
     sums: BTreeMap<(ScopeId, u8, u8), Sum>,
     pub(super) seen: BTreeSet<ScopeId>,
+    /// What links to records, as it is stored.
+    pub(super) links: BTreeMap<RecordId, BTreeSet<(RecordId, KindId)>>,
+    /// The places of patients in scopes as they are to be.
+    pub(super) members: BTreeMap<RecordId, Vec<Member>>,
+    pub(super) member_writes: BTreeMap<(ScopeId, RecordId), Option<Member>>,
+    pub(super) scope_policy: Option<PolicyInForce>,
 }
 
 pub(super) type StoredRows = BTreeMap<(ScopeId, u8), (u64, RowStanding)>;
@@ -81,6 +87,12 @@ impl Pending {
         moves.append(record, standing);
     }
 
+    /// How the record is to stand in a scope's lane into which it is moved.
+    pub(super) fn moved_in(&self, scope: ScopeId, lane: Lane, record: RecordId) -> Option<RowStanding> {
+        let moves = self.moves.get(&(scope, lane as u8))?;
+        moves.place.get(&record).map(|(_, standing)| *standing)
+    }
+
     /// The scopes in which the record is moved, and how it is to stand there.
     pub(super) fn moved(&self, record: RecordId) -> impl Iterator<Item = (ScopeId, RowStanding)> {
         self.moves.iter().filter_map(move |((scope, _), moves)| {
@@ -98,6 +110,11 @@ impl Pending {
     pub(super) fn forget_read(&mut self, ids: &BTreeSet<[u8; 16]>) {
         self.found.clear();
         for id in ids {
+            let record = RecordId(*id);
+            if !self.member_writes.keys().any(|(_, patient)| *patient == record) {
+                self.members.remove(&record);
+            }
+            self.links.remove(&record);
             self.rows.remove(&RecordId(*id));
             if self.chains.get(&ReplicaId(*id)).is_some_and(|chain| !chain.is_written) {
                 self.chains.remove(&ReplicaId(*id));
@@ -171,6 +188,7 @@ impl Txn<'_> {
     /// Writes everything that waits.
     pub(super) fn flush(&mut self) -> Result<(), DbError> {
         self.flush_records()?;
+        self.flush_members()?;
         self.flush_feed()?;
         for scope in std::mem::take(&mut self.pending.seen) {
             self.sql.run(
@@ -195,6 +213,7 @@ impl Txn<'_> {
         if states.is_empty() {
             return Ok(());
         }
+        self.pending.links.clear();
         let mut rows = Vec::with_capacity(states.len());
         for (record, state, _) in &states {
             let sealed = seal_state(self.keys, *record, &state.to_bytes())?;

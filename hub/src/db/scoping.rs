@@ -31,6 +31,8 @@ impl Txn<'_> {
     /// Brings the scopes up to date with these records. `writer`: the site that wrote them.
     pub fn settle_scopes(&mut self, touched: &[RecordId], writer: Option<ScopeId>) -> Outcome<()> {
         let mut concerned = Concerned::default();
+        self.fetch_states(&touched.iter().copied().collect())?;
+        self.fetch_members(&touched.iter().copied().collect())?;
         for record in touched {
             if let Some(state) = self.state(*record)? {
                 self.find_concerned(&state, writer, &mut concerned)?;
@@ -39,6 +41,8 @@ impl Txn<'_> {
         for (patient, record) in &concerned.followers {
             self.follow_patient(*patient, *record)?;
         }
+        self.fetch_members(&concerned.patients)?;
+        self.fetch_links(&concerned.patients)?;
         let patients: Vec<RecordId> = concerned.patients.into_iter().collect();
         for patient in patients {
             let written = writer.filter(|_| concerned.written.contains(&patient));
