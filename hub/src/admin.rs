@@ -14,31 +14,50 @@ use crate::config::Config;
 use crate::db::Db;
 use crate::exit::{Exit, Failure};
 
+mod accounts;
 mod by;
+mod conflict;
+mod credential;
+mod factor;
+mod known;
+mod organisation;
 mod patient;
 mod policy;
+mod quarantine;
 mod reference;
 mod site;
 mod staff;
 mod status;
 
+pub use accounts::{AccountCommand, AccountReply, ListedAccount, NewAccount};
+pub(crate) use accounts::{who_by_address, who_by_login};
 pub use by::{AdminRole, By};
+pub use conflict::{Conflict, ConflictCommand, ConflictDecision, ConflictReply, ConflictValue};
+pub(crate) use credential::{NOBODYS_CREDENTIAL, verify};
+pub(crate) use factor::Factor;
+pub use known::{KnownAgent, KnownSite, SiteDetail};
+pub use organisation::{OrganisationCommand, OrganisationReply, found};
 pub use patient::{Edit, FoundPatient, PatientCommand, PatientReply};
 pub use policy::{PolicyCommand, PolicyReply, ShownPolicy};
+pub use quarantine::{ListedAside, QuarantineCommand, QuarantineReply};
 pub use reference::{ReferenceCommand, ReferenceReply, ReferenceStatus, RefusedFile};
-pub use site::{SiteCommand, SiteReply};
-pub use staff::{NewStaff, StaffCommand, StaffReply};
+pub use site::{SiteChange, SiteCommand, SiteReply};
+pub use staff::{ListedStaff, NewStaff, StaffCommand, StaffReply};
 pub use status::{InboundStatus, SiteStatus, Status};
 
 /// What is asked. It may hold PHI or a passphrase, so it cannot be printed.
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "about", rename_all = "kebab-case")]
 pub enum Command {
+    Organisation(OrganisationCommand),
     Site(SiteCommand),
     Staff(StaffCommand),
     Patient(PatientCommand),
     Policy(PolicyCommand),
     Reference(ReferenceCommand),
+    Conflict(ConflictCommand),
+    Quarantine(QuarantineCommand),
+    Account(AccountCommand),
     Status,
 }
 
@@ -46,11 +65,15 @@ pub enum Command {
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "about", rename_all = "kebab-case")]
 pub enum Reply {
+    Organisation(OrganisationReply),
     Site(SiteReply),
     Staff(StaffReply),
     Patient(PatientReply),
     Policy(PolicyReply),
     Reference(ReferenceReply),
+    Conflict(ConflictReply),
+    Quarantine(QuarantineReply),
+    Account(AccountReply),
     Status(Status),
 }
 
@@ -69,11 +92,15 @@ impl Command {
     /// Whether it changes anything; what does not, those may ask who only look.
     fn changes(&self) -> bool {
         match self {
+            Command::Organisation(command) => command.changes(),
             Command::Site(command) => command.changes(),
             Command::Staff(command) => command.changes(),
             Command::Patient(command) => command.changes(),
             Command::Policy(command) => command.changes(),
             Command::Reference(command) => command.changes(),
+            Command::Conflict(command) => command.changes(),
+            Command::Quarantine(command) => command.changes(),
+            Command::Account(command) => command.changes(),
             Command::Status => false,
         }
     }
@@ -102,11 +129,15 @@ impl Admin {
             ));
         }
         Ok(match command {
+            Command::Organisation(command) => Reply::Organisation(self.about_organisation(by, command).await?),
             Command::Site(command) => Reply::Site(self.about_sites(by, command).await?),
             Command::Staff(command) => Reply::Staff(self.about_staff(by, command).await?),
             Command::Patient(command) => Reply::Patient(self.about_patients(by, command).await?),
             Command::Policy(command) => Reply::Policy(self.about_policies(by, command).await?),
             Command::Reference(command) => Reply::Reference(self.about_references(command).await?),
+            Command::Conflict(command) => Reply::Conflict(self.about_conflicts(by, command).await?),
+            Command::Quarantine(command) => Reply::Quarantine(self.about_quarantine(command).await?),
+            Command::Account(command) => Reply::Account(self.about_accounts(by, command).await?),
             Command::Status => Reply::Status(self.status().await?),
         })
     }

@@ -14,7 +14,10 @@ use crate::exit::{Exit, Failure};
 use crate::home::{self, Home};
 use crate::{log, service};
 
+mod admin;
+mod conflict;
 mod local;
+mod organisation;
 mod passphrase;
 mod patient;
 mod policy;
@@ -57,6 +60,9 @@ struct Cli {
 enum Verb {
     /// Run the hub in the foreground until it is told to stop (SIGTERM, Ctrl-C).
     Run,
+    /// The organisation whose sites these are.
+    #[command(subcommand)]
+    Organisation(organisation::OrganisationVerb),
     /// Sites.
     #[command(subcommand)]
     Site(site::SiteVerb),
@@ -76,6 +82,15 @@ enum Verb {
     /// Reference data: providers, payers, forms, rooms, schedules, code sets.
     #[command(subcommand)]
     Reference(reference::ReferenceVerb),
+    /// What waits for a decision about a patient.
+    #[command(subcommand)]
+    Conflict(conflict::ConflictVerb),
+    /// What is set aside.
+    #[command(subcommand)]
+    Quarantine(conflict::QuarantineVerb),
+    /// Who may use the console, the hub's page.
+    #[command(subcommand)]
+    Admin(admin::AdminVerb),
     /// Show the sites, how far the hub has each, and what waits for the EHR.
     Status,
     /// Print the JSON schema of hub.toml, for editors that check as you type.
@@ -109,6 +124,7 @@ fn act(cli: Cli) -> Result<(), Failure> {
             clap_complete::generate(shell, &mut Cli::command(), "mainstay-hub", &mut std::io::stdout());
             return Ok(());
         }
+        Verb::Organisation(verb) => verb.command(),
         Verb::Site(verb) => verb.command(),
         Verb::Token(arguments) => arguments.command(),
         Verb::Revoke(arguments) => arguments.command(),
@@ -116,6 +132,9 @@ fn act(cli: Cli) -> Result<(), Failure> {
         Verb::Patient(verb) => verb.command(),
         Verb::Policy(verb) => verb.command()?,
         Verb::Reference(verb) => verb.command()?,
+        Verb::Conflict(verb) => verb.command(),
+        Verb::Quarantine(verb) => verb.command(),
+        Verb::Admin(verb) => verb.command()?,
         Verb::Status => Command::Status,
     };
     let reply = runtime()?.block_on(send(&home, command))?;
@@ -138,10 +157,11 @@ fn run(home: &Home, json: bool) -> Result<(), Failure> {
     runtime()?.block_on(async {
         let stop = CancellationToken::new();
         service::stop_on_signals(&stop)?;
-        service::run(home, opened, config, stop, |address| {
-            let line = match json {
-                true => format!("{{\"ready\":true,\"hub\":\"{address}\"}}"),
-                false => format!("the hub is ready at {address}"),
+        service::run(home, opened, config, stop, |address, console| {
+            let line = match (json, console) {
+                (true, _) => serde_json::json!({ "ready": true, "hub": address, "console": console }).to_string(),
+                (false, Some(console)) => format!("the hub is ready at {address}, its console at {console}"),
+                (false, None) => format!("the hub is ready at {address}"),
             };
             // Nobody may be reading any more; the hub runs all the same.
             let _ = writeln!(std::io::stdout(), "{line}");
@@ -159,6 +179,7 @@ async fn send(home: &Home, command: Command) -> Result<Reply, Failure> {
         Err(failure) => return Err(failure),
     };
     let opened = home.open(&lock, &config)?;
+    crate::admin::found(&opened.db).await?;
     let admin = Admin::new(opened.db.clone(), opened.authority, &config, config.server.listen);
     let outcome = admin.carry_out(By::CommandLine, command).await;
     opened.db.close();

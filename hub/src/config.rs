@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::exit::{Exit, Failure};
-use crate::{connectors, db, log, reference, scopes, server};
+use crate::{connectors, console, db, log, reference, scopes, server};
 
 #[derive(Clone, PartialEq, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -19,6 +19,8 @@ pub struct Config {
     pub ehr: Option<connectors::Config>,
     /// Files of reference data that are looked for by themselves.
     pub reference: reference::Config,
+    /// The page on which administrators look after sites. Without it there is none.
+    pub console: Option<console::Config>,
     pub log: log::Config,
 }
 
@@ -68,6 +70,11 @@ impl Config {
         if let Some(ehr) = &config.ehr {
             ehr.refuse_unsound().map_err(|error| format!("table [ehr]: {error}"))?;
         }
+        if let Some(console) = &config.console {
+            console
+                .refuse_unsound()
+                .map_err(|error| format!("table [console]: {error}"))?;
+        }
         config
             .reference
             .refuse_unsound()
@@ -101,6 +108,7 @@ mod tests {
         let config = Config::parse(&uncommented.join("\n")).unwrap();
 
         assert_eq!(config.server.public_url.as_deref(), Some("https://127.0.0.1:8443"));
+        assert_eq!(config.console, Some(console::Config::default()));
         assert_eq!(
             config.ehr,
             Some(connectors::Config {
@@ -129,6 +137,7 @@ mod tests {
                     folder: None,
                     ..config.reference
                 },
+                console: None,
                 ..config
             },
             Config::default()

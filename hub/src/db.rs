@@ -21,6 +21,8 @@ use self::engine::Engine;
 use self::sql::Sql;
 use self::wakes::Wakes;
 
+mod admins;
+mod aside;
 mod blobs;
 mod config;
 mod embedded;
@@ -45,6 +47,8 @@ mod txn;
 mod wakes;
 mod writing;
 
+pub use admins::{Account, AdminSignIn};
+pub use aside::SetAside;
 pub use blobs::{PIECE_BYTES, ReferenceFile};
 pub use config::Config;
 pub use enrolments::{Agent, Enrolment, TokenRow};

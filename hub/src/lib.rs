@@ -8,6 +8,7 @@ pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod connectors;
+pub mod console;
 pub mod db;
 pub mod ehr;
 pub mod exit;

@@ -11,9 +11,10 @@ use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admin::{Admin, By, Command, Reply};
+use crate::admin::{self, Admin, By, Command, Reply};
 use crate::config::Config;
 use crate::connectors::Connector;
+use crate::console::{self, Console};
 use crate::ehr::Reach;
 use crate::exit::{Exit, Failure};
 use crate::home::{Home, Opened};
@@ -32,14 +33,14 @@ pub(crate) const COMMAND_ROUTE: &str = "/command";
 /// A command may bring a file of reference data, in base 64.
 const COMMAND_MAX_BYTES: usize = 2 * reference::FILE_MAX_BYTES;
 
-/// Runs until told to stop. `ready` is called once with the hub's address when everything listens. The caller holds the
+/// Runs until told to stop. `ready` is called once with the hub's address and the console's when everything listens. The caller holds the
 /// home's lock.
 pub async fn run(
     home: &Home,
     opened: Opened,
     config: Config,
     stop: CancellationToken,
-    ready: impl FnOnce(&str),
+    ready: impl FnOnce(&str, Option<&str>),
 ) -> Result<(), Failure> {
     let Opened { db, authority } = opened;
     let released = db.write(|txn| txn.retry_set_aside(clinic::catalogue::VERSION)).await?;
@@ -47,6 +48,7 @@ pub async fn run(
         tracing::info!(released, "changes that were set aside can be used by this version");
     }
 
+    admin::found(&db).await?;
     let listener = tls::bind(config.server.listen).await?;
     let listens = listener
         .local_addr()
@@ -77,6 +79,23 @@ pub async fn run(
         stop.clone(),
     );
 
+    let console = match &config.console {
+        Some(console) => Some(ConsoleAt::bind(console).await?),
+        None => None,
+    };
+    let console_address = console.as_ref().map(|at| at.address.clone());
+    let console = console.map(|at| {
+        let router = Console::new(admin.clone(), db.clone(), at.config.clone()).router();
+        let authority = authority.clone();
+        tokio::spawn(console::listener::serve(
+            at.listener,
+            authority,
+            at.config,
+            router,
+            stop.clone(),
+        ))
+    });
+
     let commands = Router::new()
         .route(COMMAND_ROUTE, post(command))
         .layer(DefaultBodyLimit::max(COMMAND_MAX_BYTES))
@@ -91,13 +110,20 @@ pub async fn run(
         stop.clone(),
     ));
     tracing::info!(%address, "the hub is ready");
-    ready(&address);
+    if let Some(address) = &console_address {
+        tracing::info!(%address, "the console is ready");
+    }
+    ready(&address, console_address.as_deref());
 
     let agents = agents.await;
     // Whichever part ended first takes the others with it.
     stop.cancel();
     let local = local.await;
     let refreshed = refreshed.await;
+    let console = match console {
+        Some(console) => console.await,
+        None => Ok(Ok(())),
+    };
     let delivered = match connector {
         Some(connector) => connector.stopped().await,
         None => true,
@@ -116,11 +142,33 @@ pub async fn run(
             ));
         }
     }
+    console.map_err(|_| Failure::failed("the console ended in a fault of this program"))??;
     local.map_err(|_| Failure::failed("the local socket ended in a fault of this program"))?;
     if delivered {
         Ok(())
     } else {
         Err(Failure::failed("the EHR connector ended in a fault of this program"))
+    }
+}
+
+/// The console's listener before anything is served.
+struct ConsoleAt {
+    listener: tokio::net::TcpListener,
+    config: console::Config,
+    address: String,
+}
+
+impl ConsoleAt {
+    async fn bind(config: &console::Config) -> Result<ConsoleAt, Failure> {
+        let listener = console::listener::bind(config).await?;
+        let listens = listener
+            .local_addr()
+            .map_err(|error| Failure::failed(format!("the console's listener: {error}")))?;
+        Ok(ConsoleAt {
+            listener,
+            address: console::listener::address(config, listens),
+            config: config.clone(),
+        })
     }
 }
 

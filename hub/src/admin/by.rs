@@ -38,6 +38,16 @@ impl AdminRole {
     }
 }
 
+/// For the log: who, by id, nothing more.
+impl std::fmt::Display for By {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            By::CommandLine => f.write_str("command line"),
+            By::Console { admin, .. } => write!(f, "{admin}"),
+        }
+    }
+}
+
 impl By {
     /// The author of what is written.
     pub fn actor(self) -> Actor {

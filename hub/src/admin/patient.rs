@@ -92,7 +92,7 @@ impl Admin {
         let wanted = Wanted::parse(&edit)?;
         let written = self.db.write(move |txn| write_edit(txn, by, record, &wanted)).await?;
         let changes = written.iter().map(|written| written.change.to_string()).collect();
-        tracing::info!(patient = %record, changes = written.len(), "a patient was edited at the hub");
+        tracing::info!(patient = %record, changes = written.len(), by = %by, "a patient was edited at the hub");
         Ok(PatientReply::Edited {
             patient: record.to_string(),
             changes,

@@ -4,10 +4,12 @@ use clinic::catalogue::{room, site};
 use clinic::value::Target;
 use clinic::{Action, Writing};
 use serde::{Deserialize, Serialize};
+use sync_protocol::hub::HubLedger;
 use sync_protocol::{RecordId, ScopeId};
 use vault::EnrolmentToken;
 use zeroize::Zeroizing;
 
+use super::known::{KnownSite, SiteDetail};
 use super::{Admin, By, iso, no_such_site, parse_site};
 use crate::db::{Site, TokenRow, random};
 use crate::exit::{Exit, Failure};
@@ -33,6 +35,21 @@ pub enum SiteCommand {
     Revoke {
         agent: String,
     },
+    List,
+    Show {
+        site: String,
+    },
+    Set(SiteChange),
+}
+
+/// What to say differently of a site; what is absent stays. An empty region or EHR location takes it back.
+#[derive(Serialize, Deserialize)]
+pub struct SiteChange {
+    pub site: String,
+    pub name: Option<String>,
+    pub ehr: Option<String>,
+    pub region: Option<String>,
+    pub ehr_location: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -50,12 +67,22 @@ pub enum SiteReply {
     Revoked {
         agent: String,
     },
+    List {
+        sites: Vec<KnownSite>,
+    },
+    Shown(Box<SiteDetail>),
+    Set {
+        site: String,
+    },
 }
 
 impl SiteCommand {
     pub(super) fn changes(&self) -> bool {
         match self {
-            SiteCommand::Add { .. } | SiteCommand::Token { .. } | SiteCommand::Revoke { .. } => true,
+            SiteCommand::Add { .. } | SiteCommand::Token { .. } | SiteCommand::Revoke { .. } | SiteCommand::Set(_) => {
+                true
+            }
+            SiteCommand::List | SiteCommand::Show { .. } => false,
         }
     }
 }
@@ -64,8 +91,11 @@ impl Admin {
     pub(super) async fn about_sites(&self, by: By, command: SiteCommand) -> Result<SiteReply, Failure> {
         match command {
             SiteCommand::Add { name, zone, rooms, ehr } => self.add_site(by, name, zone, rooms, ehr).await,
-            SiteCommand::Token { site, valid_hours } => self.issue_token(&site, valid_hours).await,
-            SiteCommand::Revoke { agent } => self.revoke(&agent).await,
+            SiteCommand::Token { site, valid_hours } => self.issue_token(by, &site, valid_hours).await,
+            SiteCommand::Revoke { agent } => self.revoke(by, &agent).await,
+            SiteCommand::List => self.list_sites().await,
+            SiteCommand::Show { site } => self.show_site(&site).await,
+            SiteCommand::Set(change) => self.change_site(by, change).await,
         }
     }
 
@@ -97,8 +127,7 @@ impl Admin {
         }
         let ehr = match ehr {
             None => self.ehr,
-            Some(word) => Target::parse(&word)
-                .ok_or_else(|| Failure::new(Exit::Usage, format!("\"{word}\" is neither machine nor person")))?,
+            Some(word) => target(&word)?,
         };
         let scope = ScopeId(random()?);
         let added = Site {
@@ -109,14 +138,14 @@ impl Admin {
             seen_ms: None,
         };
         self.db.write(move |txn| write_site(txn, by, &added, &rooms)).await?;
-        tracing::info!(site = %scope, "a site was added");
+        tracing::info!(site = %scope, by = %by, "a site was added");
         Ok(SiteReply::Added {
             site: scope.to_string(),
             name,
         })
     }
 
-    async fn issue_token(&self, site: &str, valid_hours: u32) -> Result<SiteReply, Failure> {
+    async fn issue_token(&self, by: By, site: &str, valid_hours: u32) -> Result<SiteReply, Failure> {
         if !(1..=TOKEN_VALID_MAX_HOURS).contains(&valid_hours) {
             return Err(Failure::new(
                 Exit::Usage,
@@ -149,7 +178,7 @@ impl Admin {
                 Ok::<_, Failure>(expires_ms)
             })
             .await?;
-        tracing::info!(site = %scope, valid_hours, "a token was issued");
+        tracing::info!(site = %scope, valid_hours, by = %by, "a token was issued");
         Ok(SiteReply::Token {
             token: token.render(),
             site: scope.to_string(),
@@ -158,7 +187,7 @@ impl Admin {
     }
 
     /// The agent is refused from its next request on; a pull that is held now is its last.
-    async fn revoke(&self, agent: &str) -> Result<SiteReply, Failure> {
+    async fn revoke(&self, by: By, agent: &str) -> Result<SiteReply, Failure> {
         let id = RecordId::parse(agent).ok_or_else(|| {
             Failure::new(
                 Exit::Usage,
@@ -171,9 +200,81 @@ impl Admin {
                 "there is no agent {id}: see mainstay-hub status"
             )));
         }
-        tracing::warn!(agent = %id, "an agent's enrolment was revoked");
+        tracing::warn!(agent = %id, by = %by, "an agent's enrolment was revoked");
         Ok(SiteReply::Revoked { agent: id.to_string() })
     }
+}
+
+impl Admin {
+    async fn change_site(&self, by: By, change: SiteChange) -> Result<SiteReply, Failure> {
+        let scope = parse_site(&change.site)?;
+        let name = change
+            .name
+            .as_deref()
+            .map(|name| named("the site's name", name))
+            .transpose()?;
+        let ehr = change.ehr.as_deref().map(target).transpose()?;
+        let region = change
+            .region
+            .as_deref()
+            .map(|text| remark("the region", text))
+            .transpose()?;
+        let location = change
+            .ehr_location
+            .as_deref()
+            .map(|text| remark("the EHR location", text))
+            .transpose()?;
+        if name.is_none() && ehr.is_none() && region.is_none() && location.is_none() {
+            return Err(Failure::new(
+                Exit::Usage,
+                "say what to change: --name, --ehr, --region or --ehr-location",
+            ));
+        }
+        self.db
+            .write(move |txn| {
+                let record = RecordId(scope.0);
+                txn.lock(&[record.0])?;
+                let before = txn.site(scope)?.ok_or_else(|| no_such_site(scope))?;
+                let state = txn.state(record)?.ok_or_else(|| no_such_site(scope))?;
+                let shown = |field: sync_protocol::FieldId| state.shown(field);
+                let now_ms = txn.now_ms() as i64;
+                let mut draft = Writing::new(site::KIND, record, Action::Administer, by.actor(), now_ms);
+                if let Some(name) = &name {
+                    draft = draft.replace(site::NAME, name, &shown(site::NAME.id));
+                }
+                if let Some(ehr) = &ehr {
+                    draft = draft.replace(site::EHR, ehr, &shown(site::EHR.id));
+                }
+                for (field, text) in [(site::REGION, &region), (site::EHR_LOCATION, &location)] {
+                    draft = match text {
+                        None => draft,
+                        Some(text) if text.is_empty() => draft.clear(field, &shown(field.id)),
+                        Some(text) => draft.replace(field, text, &shown(field.id)),
+                    };
+                }
+                let name = name.clone().unwrap_or(before.name);
+                txn.change_site(scope, &name, ehr.unwrap_or(before.ehr))?;
+                txn.author(&draft.done(), Some(scope))?;
+                Ok::<_, Failure>(())
+            })
+            .await?;
+        tracing::info!(site = %scope, by = %by, "a site was changed");
+        Ok(SiteReply::Set {
+            site: scope.to_string(),
+        })
+    }
+}
+
+fn target(word: &str) -> Result<Target, Failure> {
+    Target::parse(word).ok_or_else(|| Failure::new(Exit::Usage, format!("\"{word}\" is neither machine nor person")))
+}
+
+/// A name, or nothing.
+fn remark(what: &str, text: &str) -> Result<String, Failure> {
+    if text.trim().is_empty() {
+        return Ok(String::new());
+    }
+    named(what, text)
 }
 
 fn write_site(txn: &mut crate::db::Txn<'_>, by: By, added: &Site, rooms: &[String]) -> Result<(), Failure> {

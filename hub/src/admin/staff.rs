@@ -1,31 +1,48 @@
 //! Adding staff. The passphrase leaves here only as an Argon2id hash, in the staff record, so that people can sign in at
 //! their site while the line is cut.
 
-use argon2::Argon2;
-use argon2::password_hash::PasswordHasher;
-use argon2::password_hash::phc::PasswordHash;
 use clinic::catalogue::staff;
 use clinic::index::{Wanted, login_term};
 use clinic::value::Role;
 use clinic::{Action, Writing};
 use serde::{Deserialize, Serialize};
-use sync_protocol::RecordId;
+use sync_protocol::hub::HubLedger;
+use sync_protocol::{RecordId, RecordState, ScopeId};
 use zeroize::Zeroizing;
 
+use super::credential::{hashed, parse_login, refuse_weak};
+use super::known::staff_of;
 use super::site::named;
 use super::{Admin, By, no_such_site, parse_site};
 use crate::db::random;
 use crate::exit::{Exit, Failure};
 
-const LOGIN_MAX_CHARS: usize = 64;
 const PASSPHRASE_MIN_CHARS: usize = 8;
-const PASSPHRASE_MAX_BYTES: usize = 256;
 
 /// What is asked about the people who work at sites.
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "kebab-case")]
 pub enum StaffCommand {
     Add(NewStaff),
+    List {
+        site: String,
+    },
+    /// Takes somebody's passphrase away: they no longer sign in once their site has heard of it.
+    End {
+        staff: String,
+    },
+}
+
+/// Somebody as lists show them.
+#[derive(Serialize, Deserialize)]
+pub struct ListedStaff {
+    pub staff: String,
+    pub site: String,
+    pub login: String,
+    pub name: String,
+    pub role: String,
+    /// Whether they have a passphrase to sign in with.
+    pub may_sign_in: bool,
 }
 
 /// Somebody who is to work at a site.
@@ -42,12 +59,15 @@ pub struct NewStaff {
 #[serde(tag = "reply", rename_all = "kebab-case")]
 pub enum StaffReply {
     Added { staff: String },
+    List { staff: Vec<ListedStaff> },
+    Ended { staff: String },
 }
 
 impl StaffCommand {
     pub(super) fn changes(&self) -> bool {
         match self {
-            StaffCommand::Add(_) => true,
+            StaffCommand::Add(_) | StaffCommand::End { .. } => true,
+            StaffCommand::List { .. } => false,
         }
     }
 }
@@ -56,7 +76,47 @@ impl Admin {
     pub(super) async fn about_staff(&self, by: By, command: StaffCommand) -> Result<StaffReply, Failure> {
         match command {
             StaffCommand::Add(new) => self.add_staff(by, new).await,
+            StaffCommand::List { site } => {
+                let scope = parse_site(&site)?;
+                let staff = self
+                    .db
+                    .read(move |txn| {
+                        txn.site(scope)?.ok_or_else(|| no_such_site(scope))?;
+                        staff_of(txn, scope)
+                    })
+                    .await?;
+                Ok(StaffReply::List { staff })
+            }
+            StaffCommand::End { staff } => self.end_staff(by, &staff).await,
         }
+    }
+
+    async fn end_staff(&self, by: By, text: &str) -> Result<StaffReply, Failure> {
+        let record = RecordId::parse(text).ok_or_else(|| {
+            Failure::new(
+                Exit::Usage,
+                "that is not the id of somebody's record: see mainstay-hub staff list",
+            )
+        })?;
+        self.db
+            .write(move |txn| {
+                txn.lock(&[record.0])?;
+                let state = txn
+                    .state(record)?
+                    .filter(|state| state.kind == staff::KIND)
+                    .ok_or_else(|| Failure::failed(format!("there is nobody {record}: see mainstay-hub staff list")))?;
+                let shown = state.shown(staff::CREDENTIAL.id);
+                let now_ms = txn.now_ms() as i64;
+                let draft = Writing::new(staff::KIND, record, Action::Administer, by.actor(), now_ms)
+                    .clear(staff::CREDENTIAL, &shown);
+                txn.author(&draft.done(), None)?;
+                Ok::<_, Failure>(())
+            })
+            .await?;
+        tracing::warn!(staff = %record, by = %by, "somebody may no longer sign in at their site");
+        Ok(StaffReply::Ended {
+            staff: record.to_string(),
+        })
     }
 
     async fn add_staff(&self, by: By, new: NewStaff) -> Result<StaffReply, Failure> {
@@ -77,10 +137,8 @@ impl Admin {
             )
         })?;
         let scope = parse_site(&site)?;
-        refuse_weak(&passphrase)?;
-        let credential = tokio::task::spawn_blocking(move || hash(&passphrase))
-            .await
-            .map_err(|_| Failure::failed("the passphrase could not be hashed"))??;
+        refuse_weak(&passphrase, PASSPHRASE_MIN_CHARS)?;
+        let credential = hashed(passphrase).await?;
 
         let record = RecordId(random()?);
         self.db
@@ -104,77 +162,25 @@ impl Admin {
                 Ok(())
             })
             .await?;
-        tracing::info!(staff = %record, site = %scope, "staff was added");
+        tracing::info!(staff = %record, site = %scope, by = %by, "staff was added");
         Ok(StaffReply::Added {
             staff: record.to_string(),
         })
     }
 }
 
-/// Lower case, so that nobody is locked out by a shift key.
-fn parse_login(text: &str) -> Result<String, Failure> {
-    let login = text.trim().to_lowercase();
-    let sound = login.chars().all(|c| c.is_ascii_alphanumeric() || ".-_@".contains(c));
-    if !sound || login.is_empty() || login.len() > LOGIN_MAX_CHARS {
-        return Err(Failure::new(
-            Exit::Usage,
-            format!("a login has 1 to {LOGIN_MAX_CHARS} letters, digits, dots, hyphens, underscores"),
-        ));
-    }
-    Ok(login)
-}
-
-fn refuse_weak(passphrase: &str) -> Result<(), Failure> {
-    let chars = passphrase.chars().count();
-    if chars < PASSPHRASE_MIN_CHARS || passphrase.len() > PASSPHRASE_MAX_BYTES {
-        return Err(Failure::new(
-            Exit::Usage,
-            format!(
-                "a passphrase has at least {PASSPHRASE_MIN_CHARS} characters and at most {PASSPHRASE_MAX_BYTES} bytes"
-            ),
-        ));
-    }
-    Ok(())
-}
-
-/// A PHC string with the library's defaults, which are OWASP's first choice (19 MiB, 2 passes, 1 lane).
-fn hash(passphrase: &str) -> Result<String, Failure> {
-    let hash: Result<PasswordHash, _> = Argon2::default().hash_password_with_salt(passphrase.as_bytes(), &random()?);
-    match hash {
-        Ok(hash) => Ok(hash.to_string()),
-        Err(error) => Err(Failure::failed(format!("the passphrase could not be hashed: {error}"))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use argon2::password_hash::PasswordVerifier;
-
-    use super::*;
-
-    #[test]
-    fn a_hash_is_argon2id_and_verifies_only_its_passphrase() {
-        let text = hash("correct horse battery").unwrap();
-        let parsed = PasswordHash::new(&text).unwrap();
-
-        assert!(text.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{text}");
-        assert!(
-            Argon2::default()
-                .verify_password(b"correct horse battery", &parsed)
-                .is_ok()
-        );
-        assert!(
-            Argon2::default()
-                .verify_password(b"correct horse batterz", &parsed)
-                .is_err()
-        );
-    }
-
-    #[test]
-    fn logins_are_folded_and_bounded() {
-        assert_eq!(parse_login(" M.Okafor ").unwrap(), "m.okafor");
-        for refused in ["", "a b", "ümlaut", &"x".repeat(65)] {
-            assert_eq!(parse_login(refused).unwrap_err().exit, Exit::Usage);
+impl ListedStaff {
+    pub(super) fn of(state: &RecordState, site: ScopeId) -> ListedStaff {
+        ListedStaff {
+            staff: state.record.to_string(),
+            site: site.to_string(),
+            login: staff::LOGIN.value(state).unwrap_or_default(),
+            name: staff::NAME.value(state).unwrap_or_default(),
+            role: staff::ROLE
+                .value(state)
+                .map(|role| role.word().to_owned())
+                .unwrap_or_default(),
+            may_sign_in: staff::CREDENTIAL.value(state).is_some(),
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use zeroize::Zeroizing;
 
-use super::{patient, policy, reference, site, staff, status};
+use super::{admin, conflict, organisation, patient, policy, reference, site, staff, status};
 use crate::admin::Reply;
 use crate::exit::Failure;
 
@@ -24,11 +24,15 @@ pub(super) fn failure(failure: &Failure) -> String {
 
 pub(super) fn text(reply: &Reply) -> Zeroizing<String> {
     Zeroizing::new(match reply {
+        Reply::Organisation(reply) => organisation::text(reply),
         Reply::Site(reply) => site::text(reply),
         Reply::Staff(reply) => staff::text(reply),
         Reply::Patient(reply) => patient::text(reply),
         Reply::Policy(reply) => policy::text(reply),
         Reply::Reference(reply) => reference::text(reply),
+        Reply::Conflict(reply) => conflict::text(reply),
+        Reply::Quarantine(reply) => conflict::text_of_quarantine(reply),
+        Reply::Account(reply) => admin::text(reply),
         Reply::Status(status) => status::text(status),
     })
 }

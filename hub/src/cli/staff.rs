@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use super::passphrase;
-use crate::admin::{Command, NewStaff, StaffCommand, StaffReply};
+use crate::admin::{Command, ListedStaff, NewStaff, StaffCommand, StaffReply};
 use crate::exit::Failure;
 
 #[derive(Subcommand)]
@@ -25,6 +25,16 @@ pub(super) enum StaffVerb {
         #[arg(long, value_name = "FILE")]
         passphrase_file: Option<PathBuf>,
     },
+    /// List who works, or has worked, at a site.
+    List {
+        #[arg(long)]
+        site: String,
+    },
+    /// Take somebody's passphrase away: they no longer sign in once their site has heard of it.
+    End {
+        /// The id of their record, as `staff list` gives it.
+        staff: String,
+    },
 }
 
 impl StaffVerb {
@@ -43,6 +53,8 @@ impl StaffVerb {
                 site,
                 passphrase: passphrase::read(passphrase_file.as_deref())?,
             }),
+            StaffVerb::List { site } => StaffCommand::List { site },
+            StaffVerb::End { staff } => StaffCommand::End { staff },
         }))
     }
 }
@@ -50,5 +62,16 @@ impl StaffVerb {
 pub(super) fn text(reply: &StaffReply) -> String {
     match reply {
         StaffReply::Added { staff } => format!("added staff {staff}"),
+        StaffReply::List { staff } if staff.is_empty() => "nobody works there yet".to_owned(),
+        StaffReply::List { staff } => staff.iter().map(line_of).collect::<Vec<_>>().join("\n"),
+        StaffReply::Ended { staff } => format!("staff {staff} may no longer sign in, once their site hears of it"),
     }
+}
+
+pub(super) fn line_of(person: &ListedStaff) -> String {
+    let ended = if person.may_sign_in { "" } else { "  (may not sign in)" };
+    format!(
+        "{}  {}  {}  {}{ended}",
+        person.staff, person.login, person.role, person.name
+    )
 }

@@ -30,6 +30,8 @@ pub struct Agent {
     pub agent: [u8; 16],
     pub enrolled_ms: u64,
     pub revoked_ms: Option<u64>,
+    /// When its newest certificate was made.
+    pub certified_ms: u64,
 }
 
 impl Txn<'_> {
@@ -76,8 +78,9 @@ impl Txn<'_> {
     /// Enrols an agent, or notes the newer certificate of one that is.
     pub fn put_enrolment(&mut self, agent: [u8; 16], scope: ScopeId, certificate: [u8; 32]) -> Result<(), DbError> {
         self.sql.run(
-            "INSERT INTO enrolments (org, agent, scope, certificate, enrolled_ms) VALUES (?1, ?2, ?3, ?4, ?5) \
-             ON CONFLICT (org, agent) DO UPDATE SET certificate = excluded.certificate",
+            "INSERT INTO enrolments (org, agent, scope, certificate, enrolled_ms, certified_ms) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?5) ON CONFLICT (org, agent) \
+             DO UPDATE SET certificate = excluded.certificate, certified_ms = excluded.certified_ms",
             values![self.org, agent, scope.0, certificate, self.now_ms],
         )?;
         Ok(())
@@ -109,7 +112,7 @@ impl Txn<'_> {
     /// The agents that were ever enrolled for a site, in the order of their enrolment.
     pub fn agents_of(&mut self, scope: ScopeId) -> Result<Vec<Agent>, DbError> {
         let rows = self.sql.rows(
-            "SELECT agent, enrolled_ms, revoked_ms FROM enrolments WHERE org = ?1 AND scope = ?2 \
+            "SELECT agent, enrolled_ms, revoked_ms, COALESCE(certified_ms, enrolled_ms) FROM enrolments WHERE org = ?1 AND scope = ?2 \
              ORDER BY enrolled_ms, agent",
             values![self.org, scope.0],
         )?;
@@ -118,8 +121,18 @@ impl Txn<'_> {
                 agent: row.get(0)?,
                 enrolled_ms: row.get(1)?,
                 revoked_ms: row.get(2)?,
+                certified_ms: row.get(3)?,
             })
         };
         rows.iter().map(agent).collect()
+    }
+
+    /// How many tokens of a site can still be used.
+    pub fn open_tokens(&mut self, scope: ScopeId) -> Result<u64, DbError> {
+        let open = self.sql.one(
+            "SELECT count(*) FROM tokens WHERE org = ?1 AND scope = ?2 AND agent IS NULL AND expires_ms > ?3",
+            values![self.org, scope.0, self.now_ms],
+        )?;
+        open.get(0)
     }
 }

@@ -25,6 +25,7 @@ const STEPS: &[&[Part]] = &[
     &[Part::Tables(include_str!("schema_3.sql"))],
     &[Part::Tables(include_str!("schema_4.sql"))],
     &[Part::Tables(include_str!("schema_5.sql"))],
+    &[Part::Tables(include_str!("schema_7.sql"))],
 ];
 
 pub(super) fn bring_forward(sql: &mut Sql<'_>, root: &RowRoot) -> Result<(), DbError> {

@@ -73,6 +73,26 @@ impl Txn<'_> {
         rows.iter().map(site_from).collect()
     }
 
+    /// Says again what a site is called and who enters its tasks.
+    pub fn change_site(&mut self, scope: ScopeId, name: &str, ehr: clinic::value::Target) -> Result<(), DbError> {
+        self.sql.run(
+            "UPDATE sites SET name = ?3, ehr = ?4 WHERE org = ?1 AND scope = ?2",
+            values![self.org, scope.0, name, ehr.word()],
+        )?;
+        Ok(())
+    }
+
+    /// How many records of a site's scope carry the facet.
+    pub fn count_in_site(&mut self, scope: ScopeId, facet: clinic::index::Facet) -> Result<u64, DbError> {
+        let count = self.sql.one(
+            "SELECT count(DISTINCT facets.record) FROM facets \
+             JOIN feed ON feed.org = facets.org AND feed.record = facets.record \
+             WHERE facets.org = ?1 AND facets.facet = ?2 AND feed.scope = ?3",
+            values![self.org, facet.0, scope.0],
+        )?;
+        count.get(0)
+    }
+
     /// Notes that an agent of the site was heard of now.
     pub fn note_seen(&mut self, scope: ScopeId) -> Result<(), DbError> {
         self.pending.seen.insert(scope);

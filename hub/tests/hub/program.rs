@@ -108,6 +108,7 @@ impl Home {
         Running {
             child,
             address: ready["hub"].as_str().unwrap().to_owned(),
+            console: ready["console"].as_str().map(str::to_owned),
         }
     }
 
@@ -153,6 +154,8 @@ pub(crate) struct Running {
     child: Child,
     /// `https://127.0.0.1:PORT`
     pub(crate) address: String,
+    /// `http://127.0.0.1:PORT`, where the config has a console.
+    pub(crate) console: Option<String>,
 }
 
 impl Running {
