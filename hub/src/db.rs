@@ -89,7 +89,7 @@ pub enum DbError {
     Sqlite(rusqlite::Error),
     #[error("the store refused: {reason}")]
     Refused { reason: String },
-    #[error("the store's PostgreSQL server cannot be reached ({reason}): try again; nothing was written")]
+    #[error("the store's PostgreSQL does not serve ({reason}): correct that, or try again; nothing was written")]
     Away { reason: String },
     #[error("the store is busy ({reason}): try again; nothing was written")]
     Conflict { reason: String },
