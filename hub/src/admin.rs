@@ -20,6 +20,7 @@ mod conflict;
 mod credential;
 mod factor;
 mod known;
+mod message;
 mod organisation;
 mod patient;
 mod policy;
@@ -36,6 +37,7 @@ pub use conflict::{Conflict, ConflictCommand, ConflictDecision, ConflictReply, C
 pub(crate) use credential::{NOBODYS_CREDENTIAL, verify};
 pub(crate) use factor::Factor;
 pub use known::{KnownAgent, KnownSite, SiteDetail};
+pub use message::{ListedMessage, MessageCommand, MessageReply};
 pub use organisation::{OrganisationCommand, OrganisationReply, found};
 pub use patient::{Edit, FoundPatient, PatientCommand, PatientReply};
 pub use policy::{PolicyCommand, PolicyReply, ShownPolicy};
@@ -58,6 +60,7 @@ pub enum Command {
     Conflict(ConflictCommand),
     Quarantine(QuarantineCommand),
     Account(AccountCommand),
+    Message(MessageCommand),
     Status,
 }
 
@@ -74,6 +77,7 @@ pub enum Reply {
     Conflict(ConflictReply),
     Quarantine(QuarantineReply),
     Account(AccountReply),
+    Message(MessageReply),
     Status(Status),
 }
 
@@ -101,6 +105,7 @@ impl Command {
             Command::Conflict(command) => command.changes(),
             Command::Quarantine(command) => command.changes(),
             Command::Account(command) => command.changes(),
+            Command::Message(command) => command.changes(),
             Command::Status => false,
         }
     }
@@ -138,6 +143,7 @@ impl Admin {
             Command::Conflict(command) => Reply::Conflict(self.about_conflicts(by, command).await?),
             Command::Quarantine(command) => Reply::Quarantine(self.about_quarantine(command).await?),
             Command::Account(command) => Reply::Account(self.about_accounts(by, command).await?),
+            Command::Message(command) => Reply::Message(self.about_messages(by, command).await?),
             Command::Status => Reply::Status(self.status().await?),
         })
     }

@@ -17,6 +17,7 @@ use crate::{log, service};
 mod admin;
 mod conflict;
 mod local;
+mod message;
 mod organisation;
 mod passphrase;
 mod patient;
@@ -91,6 +92,9 @@ enum Verb {
     /// Who may use the console, the hub's page.
     #[command(subcommand)]
     Admin(admin::AdminVerb),
+    /// HL7 messages that came in at the hub.
+    #[command(subcommand)]
+    Message(message::MessageVerb),
     /// Show the sites, how far the hub has each, and what waits for the EHR.
     Status,
     /// Print the JSON schema of hub.toml, for editors that check as you type.
@@ -135,6 +139,7 @@ fn act(cli: Cli) -> Result<(), Failure> {
         Verb::Conflict(verb) => verb.command(),
         Verb::Quarantine(verb) => verb.command(),
         Verb::Admin(verb) => verb.command()?,
+        Verb::Message(verb) => verb.command(),
         Verb::Status => Command::Status,
     };
     let reply = runtime()?.block_on(send(&home, command))?;

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::exit::{Exit, Failure};
-use crate::{connectors, console, db, log, reference, scopes, server};
+use crate::{connectors, console, db, intake, log, reference, scopes, server};
 
 #[derive(Clone, PartialEq, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -21,6 +21,8 @@ pub struct Config {
     pub reference: reference::Config,
     /// The page on which administrators look after sites. Without it there is none.
     pub console: Option<console::Config>,
+    /// HL7 v2 over MLLP, for all sites.
+    pub mllp: intake::Config,
     pub log: log::Config,
 }
 
@@ -80,6 +82,10 @@ impl Config {
             .refuse_unsound()
             .map_err(|error| format!("table [reference]: {error}"))?;
         config
+            .mllp
+            .refuse_unsound()
+            .map_err(|error| format!("table [mllp]: {error}"))?;
+        config
             .log
             .refuse_unsound()
             .map_err(|error| format!("table [log]: {error}"))?;
@@ -138,6 +144,10 @@ mod tests {
                     ..config.reference
                 },
                 console: None,
+                mllp: intake::Config {
+                    listen: None,
+                    ..config.mllp
+                },
                 ..config
             },
             Config::default()

@@ -13,6 +13,7 @@ pub mod db;
 pub mod ehr;
 pub mod exit;
 pub mod home;
+pub mod intake;
 pub mod log;
 pub mod reference;
 pub mod scopes;

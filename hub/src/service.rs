@@ -18,6 +18,7 @@ use crate::console::{self, Console};
 use crate::ehr::Reach;
 use crate::exit::{Exit, Failure};
 use crate::home::{Home, Opened};
+use crate::intake;
 use crate::reference::{self, Refresh};
 use crate::scopes;
 use crate::server::{self, App, connection, tls};
@@ -53,6 +54,9 @@ pub async fn run(
     let listens = listener
         .local_addr()
         .map_err(|error| Failure::failed(format!("the listener: {error}")))?;
+    let (issuer, named) = (authority.clone(), config.server.clone());
+    let certificate = Box::new(move || tls::certificate(&issuer, &named));
+    let messages = intake::Listener::bind(&db, &config.mllp, certificate).await?;
     let local = bind_local(&home.socket())?;
     let address = config
         .server
@@ -102,6 +106,7 @@ pub async fn run(
         .with_state(admin);
     let local = tokio::spawn(serve_local(local, commands, config.server.clone(), stop.clone()));
     let scopes = scopes::start(db.clone(), config.scopes.clone(), stop.clone());
+    let messages = tokio::spawn(take_messages(messages, stop.clone()));
     let agents = tokio::spawn(tls::serve(
         listener,
         authority,
@@ -129,6 +134,7 @@ pub async fn run(
         None => true,
     };
     let _ = scopes.await;
+    let messages = messages.await;
     let _ = std::fs::remove_file(home.socket());
     db.close();
     tracing::info!("the hub has stopped");
@@ -143,6 +149,7 @@ pub async fn run(
         }
     }
     console.map_err(|_| Failure::failed("the console ended in a fault of this program"))??;
+    messages.map_err(|_| Failure::failed("the listener for HL7 ended in a fault of this program"))??;
     local.map_err(|_| Failure::failed("the local socket ended in a fault of this program"))?;
     if delivered {
         Ok(())
@@ -170,6 +177,17 @@ impl ConsoleAt {
             config: config.clone(),
         })
     }
+}
+
+/// Takes HL7 messages in, where the hub is to. If that ends by a failure, so does the hub.
+async fn take_messages(listener: Option<intake::Listener>, stop: CancellationToken) -> Result<(), Failure> {
+    let Some(listener) = listener else { return Ok(()) };
+    if let Ok(address) = listener.address() {
+        tracing::info!(%address, "HL7 messages are taken in");
+    }
+    let ended = listener.serve(stop.clone()).await;
+    stop.cancel();
+    ended
 }
 
 /// Told to stop by the service manager or by the keyboard.

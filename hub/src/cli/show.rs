@@ -3,7 +3,7 @@
 
 use zeroize::Zeroizing;
 
-use super::{admin, conflict, organisation, patient, policy, reference, site, staff, status};
+use super::{admin, conflict, message, organisation, patient, policy, reference, site, staff, status};
 use crate::admin::Reply;
 use crate::exit::Failure;
 
@@ -33,6 +33,7 @@ pub(super) fn text(reply: &Reply) -> Zeroizing<String> {
         Reply::Conflict(reply) => conflict::text(reply),
         Reply::Quarantine(reply) => conflict::text_of_quarantine(reply),
         Reply::Account(reply) => admin::text(reply),
+        Reply::Message(reply) => message::text(reply),
         Reply::Status(status) => status::text(status),
     })
 }

@@ -25,6 +25,7 @@ const STEPS: &[&[Part]] = &[
     &[Part::Tables(include_str!("schema_3.sql"))],
     &[Part::Tables(include_str!("schema_4.sql"))],
     &[Part::Tables(include_str!("schema_5.sql"))],
+    &[Part::Tables(include_str!("schema_6.sql"))],
     &[Part::Tables(include_str!("schema_7.sql"))],
 ];
 
