@@ -14,6 +14,7 @@ mod intake;
 mod leaving_scope;
 mod phi_at_rest;
 mod postgres_gone;
+mod schedule;
 mod several;
 mod simulated_sites;
 mod transcription;
