@@ -91,7 +91,11 @@ pub fn of_token(tx: &ReadTx<'_>, token: &[u8], now_ms: u64) -> Result<Option<Sig
     if sign_in.expires_ms <= now_ms {
         return Ok(None);
     }
-    let person = tx.state(sign_in.staff)?.as_ref().and_then(person);
+    // Whoever has left has no credential any more, and what was begun before that ends with it.
+    let state = tx
+        .state(sign_in.staff)?
+        .filter(|state| staff::CREDENTIAL.value(state).is_some());
+    let person = state.as_ref().and_then(person);
     Ok(person.map(|person| SignedIn {
         person,
         seen_ms: sign_in.seen_ms,
