@@ -5,6 +5,7 @@
 mod bad_input;
 mod clock;
 mod conflict;
+mod corpus;
 mod cut_line;
 mod delivery;
 mod demo;

@@ -14,8 +14,13 @@ pub(crate) struct Several {
 
 impl Several {
     pub(crate) async fn open(store: &Store, hubs: usize, sites: &[(&str, usize)]) -> Result<Several> {
+        Several::open_with(&store.table(), hubs, sites).await
+    }
+
+    /// With tables of hub.toml of the test's own.
+    pub(crate) async fn open_with(tables: &str, hubs: usize, sites: &[(&str, usize)]) -> Result<Several> {
         let folder = tempfile::Builder::new().prefix("mainstay-test-").tempdir()?;
-        let region = Region::open(folder.path(), Binaries::find()?, store, hubs, sites).await?;
+        let region = Region::open_with(folder.path(), Binaries::find()?, tables, hubs, sites).await?;
         Ok(Several {
             region,
             folder: Some(folder),

@@ -28,7 +28,8 @@ pub enum Store {
 }
 
 impl Store {
-    fn table(&self) -> String {
+    /// The table `[store]` of hub.toml.
+    pub fn table(&self) -> String {
         match self {
             Store::Embedded => String::new(),
             Store::Postgres(url) => format!("\n[store]\npostgres = \"{url}\"\n"),
@@ -40,15 +41,16 @@ impl Store {
 pub struct Hub {
     pub service: Service,
     pub address: SocketAddr,
-    store: Store,
+    /// What hub.toml holds besides the table `[server]`.
+    tables: String,
 }
 
 impl Hub {
-    fn new(binaries: &Binaries, home: &Path, store: &Store) -> Result<Hub> {
+    fn new(binaries: &Binaries, home: &Path, tables: &str) -> Result<Hub> {
         Ok(Hub {
             service: Service::new(Program::new(&binaries.hub, home)),
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, crate::free_port()?)),
-            store: store.clone(),
+            tables: tables.to_owned(),
         })
     }
 
@@ -57,8 +59,7 @@ impl Hub {
         // A simulated fleet of a thousand keeps a connection each.
         let config = format!(
             "[server]\nlisten = \"{}\"\npublic_url = \"https://{public}\"\nconnections_max = 4096\n{}",
-            self.address,
-            self.store.table()
+            self.address, self.tables
         );
         write(&self.service.program.home().join("hub.toml"), &config)
     }
@@ -97,7 +98,18 @@ impl Region {
         hubs: usize,
         sites: &[(&str, usize)],
     ) -> Result<Region> {
-        let hubs = (0..hubs).map(|number| Hub::new(&binaries, &folder.join(format!("hub-{number}")), store));
+        Region::open_with(folder, binaries, &store.table(), hubs, sites).await
+    }
+
+    /// The same with tables of hub.toml of the caller's own.
+    pub async fn open_with(
+        folder: &Path,
+        binaries: Binaries,
+        tables: &str,
+        hubs: usize,
+        sites: &[(&str, usize)],
+    ) -> Result<Region> {
+        let hubs = (0..hubs).map(|number| Hub::new(&binaries, &folder.join(format!("hub-{number}")), tables));
         let mut region = Region {
             hubs: hubs.collect::<Result<Vec<_>>>()?,
             clinics: Vec::new(),
