@@ -273,6 +273,22 @@
     scrollTo(0, place.top);
   }
 
+  // A search that answers while it is typed; without this, Enter sends it.
+  for (const form of document.querySelectorAll("form[data-live-search]")) {
+    let waiting, asked = 0;
+    const ask = async () => {
+      const mine = ++asked;
+      try {
+        const reply = await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)), cache: "no-store" });
+        if (!reply.ok || reply.redirected || mine !== asked) return;
+        const fresh = new DOMParser().parseFromString(await reply.text(), "text/html").getElementById(form.dataset.liveSearch);
+        const shown = by_id(form.dataset.liveSearch);
+        if (fresh && shown && mine === asked) shown.replaceChildren(...document.importNode(fresh, true).childNodes);
+      } catch { /* the stream tells when the server is gone */ }
+    };
+    form.addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(ask, 150); });
+  }
+
   // A link to one question opens it.
   const open_named = () => { const named = by_id(location.hash.slice(1)); if (named?.tagName === "DETAILS") named.open = true; };
   addEventListener("hashchange", open_named);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use reqwest::{Client, Response, StatusCode};
 use serde::{Deserialize, Serialize};
+use sync_protocol::Hash;
 use sync_protocol::wire::{BODY_MAX_BYTES, PullReply, PullRequest, PushReply, PushRequest, WireError};
 use vault::tls::{TlsTrouble, classify, client_config, client_config_pinned};
 use vault::{Fingerprint, Identity};
@@ -121,6 +122,39 @@ impl HubClient {
             .send()
             .await?;
         json(response).await
+    }
+
+    /// A part of a content, from a place on, and how long the whole is.
+    pub async fn blob_part(
+        &self,
+        digest: Hash,
+        from: u64,
+        length: u64,
+        timeout: Duration,
+    ) -> Result<(Vec<u8>, u64), HubError> {
+        let request = self
+            .client
+            .get(format!("{}/v1/blob/{digest}", self.url))
+            .timeout(timeout)
+            .header(
+                "range",
+                format!("bytes={from}-{}", from.saturating_add(length).saturating_sub(1)),
+            );
+        let response = request.send().await?;
+        let range = response
+            .headers()
+            .get("content-range")
+            .and_then(|range| range.to_str().ok());
+        let whole = range
+            .and_then(|range| range.strip_prefix(&format!("bytes {from}-")))
+            .and_then(|range| range.split_once('/'))
+            .and_then(|(_, whole)| whole.parse().ok());
+        let is_part = response.status() == StatusCode::PARTIAL_CONTENT;
+        let part = bytes(response).await?;
+        match whole {
+            Some(whole) if is_part && !part.is_empty() && part.len() as u64 <= length => Ok((part, whole)),
+            Some(_) | None => Err(HubError::Unreadable),
+        }
     }
 
     async fn post(&self, path: &str, body: Vec<u8>, timeout: Duration) -> Result<Vec<u8>, HubError> {

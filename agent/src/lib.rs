@@ -18,6 +18,7 @@ pub mod log;
 pub mod open;
 pub mod pages;
 pub mod policies;
+pub mod reference;
 pub mod service;
 pub mod status;
 pub mod store;

@@ -22,6 +22,7 @@ use crate::hub_client::HubClient;
 use crate::line::LineWatch;
 use crate::log::Log;
 use crate::pages::PagesOpen;
+use crate::reference::References;
 use crate::store::Store;
 use crate::sync::Exchange;
 use crate::{clock, intake, jobs, local, log, open, web};
@@ -76,6 +77,8 @@ async fn run_on(
     let line = LineWatch::new(clock::now_ms());
     let pages = PagesOpen::default();
     let hub = HubClient::new(&enrolment, &identity).map_err(|error| Fault::Other(error.to_string()))?;
+    let fetching = HubClient::new(&enrolment, &identity).map_err(|error| Fault::Other(error.to_string()))?;
+    let references = References::new(store.clone(), fetching, line.clone(), config.clone());
     let exchange = Arc::new(Exchange {
         store: store.clone(),
         hub,
@@ -111,6 +114,13 @@ async fn run_on(
     parts.spawn(async move {
         ("exchange", {
             exchange.run(token).await;
+            Ok(())
+        })
+    });
+    let token = stop.clone();
+    parts.spawn(async move {
+        ("reference data", {
+            references.run(token).await;
             Ok(())
         })
     });

@@ -14,6 +14,7 @@ use crate::app::App;
 use crate::enrolment::Enrolment;
 use crate::line::{Line, LineState};
 use crate::policies::{self, Policy};
+use crate::reference::{self, SetStanding};
 use crate::store::{Outcome, ReadError, ReadTx, TxError};
 use crate::verified::{self, lane_word};
 
@@ -51,6 +52,8 @@ pub struct Status {
     pub rebirths: Vec<Rebirth>,
     /// The organisation's policies that hold here, with their versions.
     pub policies: BTreeMap<String, i64>,
+    /// The sets of reference data with their versions.
+    pub references: Vec<SetStanding>,
     pub warnings: Vec<Warning>,
 }
 
@@ -149,6 +152,7 @@ fn read(tx: &ReadTx<'_>, line: &Line, custody: &Custody, enrolment: &Enrolment) 
             .filter(|policy| policy.is_genuine)
             .map(|policy| (policy.name.clone(), policy.version))
             .collect(),
+        references: reference::standing(tx)?,
         warnings,
     })
 }

@@ -7,6 +7,8 @@
 
 mod blobs;
 mod changes;
+mod codes;
+mod contents;
 mod fault;
 mod feed;
 mod identity;
@@ -37,6 +39,8 @@ use vault::sqlite::{self, Mode, OpenError};
 
 pub use blobs::{BLOB_MAX_BYTES, Blob, digest_of};
 pub use changes::{ChainCheck, Counts, QuarantinedChange};
+pub use codes::{CodeSetStanding, StoredCodeSet};
+pub use contents::{Content, ContentStanding};
 pub use fault::{ReadError, StoreError, TxError, WriteError};
 pub use feed::LaneCheck;
 pub use identity::AuthorError;

@@ -37,6 +37,7 @@ mod patient_page;
 mod patients;
 mod places;
 mod reading;
+mod reference;
 mod refusal;
 mod remarks;
 mod results;
@@ -148,6 +149,9 @@ fn routes(web: Arc<Web>) -> Router {
         .route("/downtime/declare", post(downtime::declare))
         .route("/downtime/end", post(downtime::end))
         .route("/connection", get(connection::show))
+        .route("/reference", get(reference::show))
+        .route("/reference/search", post(reference::search))
+        .route("/reference/forms/{id}", get(reference::fetch_form))
         .route("/line/hold", post(connection::hold))
         .route("/line/release", post(connection::release))
         .route("/banner", get(frame::banner_alone))

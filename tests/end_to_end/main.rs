@@ -16,6 +16,7 @@ mod leaving_scope;
 mod phi_at_rest;
 mod postgres_gone;
 mod schedule;
+mod reference;
 mod several;
 mod simulated_sites;
 mod transcription;

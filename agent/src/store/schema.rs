@@ -10,6 +10,7 @@ use super::fault::StoreError;
 const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("migrations/01_first.sql")),
     M::up(include_str!("migrations/03_scopes.sql")),
+    M::up(include_str!("migrations/04_reference.sql")),
 ];
 
 pub(super) const VERSION: u32 = MIGRATIONS.len() as u32;
@@ -32,15 +33,19 @@ fn version(connection: &Connection) -> Result<u32, StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{blobs, changes, feed, identity, messages, meta, records, requests, sign_ins, sources};
+    use crate::store::{
+        blobs, changes, codes, contents, feed, identity, messages, meta, records, requests, sign_ins, sources,
+    };
 
-    const TABLES: [&str; 10] = [
+    const TABLES: [&str; 12] = [
         identity::TABLES,
         meta::TABLES,
         changes::TABLES,
         records::TABLES,
         feed::TABLES,
         blobs::TABLES,
+        contents::TABLES,
+        codes::TABLES,
         messages::TABLES,
         sources::TABLES,
         requests::TABLES,

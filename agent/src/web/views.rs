@@ -19,6 +19,8 @@
 //! | `GET /tasks/{id}` | [`TranscriptionView`] |
 //! | `GET /downtime` | [`DowntimeView`] |
 //! | `GET /connection` | [`ConnectionView`]; with `fragment=detail` [`ConnectionDetail`] |
+//! | `GET /reference` | [`ReferenceView`]; with `fragment=sets` [`ReferenceSets`] |
+//! | `GET /reference/forms/{record}` | a form, as a file |
 //! | `GET /banner` | [`Banner`] alone |
 //! | `GET /events` | server-sent events, see below |
 //! | `GET /assets/{name}` | [`asset`] |
@@ -40,6 +42,7 @@
 //! | `POST /theme` | `theme`: a [`Theme::code`] | |
 //! | `POST /arrivals` | `name`, `birth_date`, `reason` required; `phone`; `person`: a patient id, or `new`; `offered`: ids of the look-alikes that were shown | [`ArrivalView`]: 422 with `wrong`, 200 with `look_alikes` when somebody is alike and `person` is missing, or when somebody alike is not in `offered` |
 //! | `POST /find` | `q` | answers with [`FindView`], 200, no redirect |
+//! | `POST /reference/search` | `place`: a set or list; `q` | answers with [`ReferenceView`], 200, no redirect |
 //! | `POST /visits/{id}/move` | `act`: a [`VisitAct`], required; `shown` | [`MessageView`] |
 //! | `POST /visits/{id}/undo` | `shown`, required: the changes taken back, exactly these | [`MessageView`] |
 //! | `POST /rooms/{id}/state` | `to`: a [`RoomState::code`], required; `shown` | [`MessageView`] |
@@ -76,6 +79,7 @@ mod find;
 mod message;
 mod parts;
 mod patient;
+mod reference;
 #[cfg(test)]
 mod samples;
 mod shell;
@@ -104,6 +108,9 @@ pub use parts::{
 pub use patient::{
     AllergyEntry, AllergyPanel, CoverageEntry, EarlierVisit, FieldKind, PatientBody, PatientField, PatientHead,
     PatientNumber, PatientView, ResultEntry, ResultLine, VisitStep, VisitStory,
+};
+pub use reference::{
+    ReferenceFound, ReferenceRow, ReferenceSet, ReferenceSets, ReferenceState, ReferenceView, SearchPlace,
 };
 pub use shell::{Hint, PersonBadge, Shell, Tab, Theme, Toast, Undo};
 pub use sign_in::{Face, SignInState, SignInView};

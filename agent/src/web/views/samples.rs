@@ -4,6 +4,7 @@ mod arrivals;
 mod board;
 mod line;
 mod patient;
+mod reference;
 mod work;
 
 use askama::Template;
@@ -18,6 +19,7 @@ pub(super) use line::{
     banner_starting, connection, connection_held, downtime_declared, downtime_standby, held,
 };
 pub(super) use patient::{patient, patient_bare, patient_in_dispute};
+pub(super) use reference::{reference, reference_empty};
 pub(super) use work::{conflict, task, transcription, work, work_empty, work_opened};
 
 pub(super) const HOSTILE_NAME: &str = "<script>alert(\"x\")</script> O’Brien & <b>bold</b>, A.";
@@ -132,6 +134,8 @@ pub(super) fn every_page() -> Vec<(&'static str, String)> {
             "sign-in-locked",
             page(&sign_in(SignInState::LockedOut { until: "11:52".into() })),
         ),
+        ("reference", page(&reference())),
+        ("reference-empty", page(&reference_empty())),
         ("board", page(&board())),
         ("board-connected", page(&board_with(banner_connected()))),
         ("board-slow-filtered", page(&filtered)),
