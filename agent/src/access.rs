@@ -12,6 +12,7 @@ use sync_protocol::{Actor, Draft, KindId, RecordId, RecordState};
 use crate::store::{ReadTx, Stored, TxError, WriteTx};
 
 pub mod arrivals;
+pub mod bookings;
 pub mod lock_out;
 pub mod patients;
 pub mod results;

@@ -20,6 +20,7 @@ use crate::app::App;
 mod allergies;
 mod arrivals;
 mod board;
+mod bookings;
 mod conflicts;
 mod connection;
 mod desk;
@@ -129,6 +130,7 @@ fn routes(web: Arc<Web>) -> Router {
         .route("/board", get(board::show))
         .route("/arrivals", get(arrivals::ask).post(arrivals::arrive))
         .route("/arrivals/{visit}", get(arrivals::arrived))
+        .route("/appointments/{id}/arrive", post(bookings::arrive))
         .route("/find", get(search::ask).post(search::find))
         .route("/visits/{id}/move", post(visits::move_on))
         .route("/visits/{id}/undo", post(visits::undo))

@@ -77,7 +77,7 @@ pub fn arrive(tx: &mut WriteTx<'_>, by: By<'_>, arrival: &Arrival) -> Result<Arr
             (patient, Some(number))
         }
     };
-    let visit = start_visit(tx, by, &site, patient, arrival)?;
+    let visit = start_visit(tx, by, &site, patient, &arrival.reason, arrival.event_ms)?;
     Ok(Arrived {
         visit,
         patient,
@@ -135,19 +135,20 @@ fn tell_more(tx: &mut WriteTx<'_>, by: By<'_>, state: &RecordState, arrival: &Ar
     Ok(())
 }
 
-fn start_visit(
+pub(super) fn start_visit(
     tx: &mut WriteTx<'_>,
     by: By<'_>,
     site: &Site,
     patient: RecordId,
-    arrival: &Arrival,
+    reason: &Phi<String>,
+    event_ms: i64,
 ) -> Result<RecordId, ActError> {
     let id = tx.new_record_id()?;
-    let draft = rules::arrive(id, patient, site.id, by.actor(), arrival.event_ms)
-        .set(visit::REASON, &arrival.reason)
+    let draft = rules::arrive(id, patient, site.id, by.actor(), event_ms)
+        .set(visit::REASON, reason)
         .done();
     if let Some(cause) = write(tx, &draft)? {
-        cause_tasks(tx, cause, id, None::<VisitState>, arrival.event_ms)?;
+        cause_tasks(tx, cause, id, None::<VisitState>, event_ms)?;
     }
     Ok(id)
 }

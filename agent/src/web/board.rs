@@ -14,6 +14,7 @@ use clinic::matching::Identity;
 use serde::Deserialize;
 use sync_protocol::{RecordId, RecordState};
 
+use super::bookings;
 use super::desk::{Desk, redirect};
 use super::flow::{ends_words, is_in_waiting_room, shown_state, timer};
 use super::frame::{shell, views_count};
@@ -144,17 +145,24 @@ fn rows(reading: &Reading<'_, '_>, show: &str) -> Result<BoardRows, TxError> {
     let chosen: Vec<&OnBoard> = all.iter().filter(|row| filter.takes(row)).collect();
     let late = |rows: &[&OnBoard]| rows.iter().filter(|row| row.is_late()).count();
     let late_left_out = late(&all.iter().collect::<Vec<_>>()) - late(&chosen);
+    let booked = bookings::today(reading)?;
+    let mut booked_rows = Vec::new();
+    if filter == Filter::All {
+        for booking in &booked {
+            booked_rows.extend(bookings::row(reading, booking, &places, &remarks)?);
+        }
+    }
     Ok(BoardRows {
         keys: reading.keys.clone(),
         fragment_url: match filter {
             Filter::All => "/board?fragment=rows".to_owned(),
             Filter::Needs | Filter::Waiting | Filter::Provider(_) => format!("{}&fragment=rows", filter.href()),
         },
-        as_of: format!("Live, as of {}", reading.clock.now()),
+        as_of: format!("Live, as of {}{}", reading.clock.now(), bookings::age(reading)),
         choices: choices(&all, &places, filter),
         late_left_out: views_count(late_left_out as u64),
-        groups: groups(reading, &chosen, &places, &remarks)?,
-        next_expected: String::new(),
+        next_expected: bookings::next_of(reading, &booked),
+        groups: groups(reading, &chosen, booked_rows, &places, &remarks)?,
         load: places.load(has_now),
         rooms: places.tiles(reading),
     })
@@ -221,10 +229,11 @@ fn family(name: &str) -> &str {
 fn groups(
     reading: &Reading<'_, '_>,
     rows: &[&OnBoard],
+    booked: Vec<BoardRow>,
     places: &Places,
     remarks: &Remarks,
 ) -> Result<Vec<BoardGroup>, TxError> {
-    let (mut waiting, mut in_rooms, mut expected, mut gone) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut waiting, mut in_rooms, mut expected, mut gone) = (Vec::new(), Vec::new(), booked, Vec::new());
     for row in rows {
         let state = row.standing.state;
         let group = if state.is_end() {
@@ -280,6 +289,7 @@ fn board_row(
         .collect();
     Ok(BoardRow {
         visit: visit.record.to_string(),
+        action: format!("/visits/{}/move", visit.record),
         patient: reading.patient(row.patient_id)?,
         state: shown_state(state),
         state_label: row.contradicts().then(|| ends_words(&row.standing.ends)),

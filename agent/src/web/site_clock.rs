@@ -75,6 +75,10 @@ impl SiteClock {
         format!("{}{zone}", self.words(self.now_ms, "%a %d %b · %H:%M"))
     }
 
+    pub(super) fn now_ms(&self) -> i64 {
+        self.now_ms
+    }
+
     pub(super) fn now(&self) -> String {
         self.at(self.now_ms)
     }

@@ -2,6 +2,7 @@
 
 mod arriving;
 mod board;
+mod bookings;
 mod door;
 mod line;
 mod live;

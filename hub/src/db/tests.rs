@@ -56,6 +56,9 @@ on_both_engines! {
     index:
         the_index_follows_the_state,
         a_search_takes_its_words_as_they_are;
+    inbound:
+        how_far_the_ehr_was_read_and_what_waits_is_kept,
+        a_sources_last_word_is_kept_by_field;
     writes:
         each_incarnation_has_a_series_of_its_own_for_good,
         a_write_that_fails_or_panics_leaves_nothing_and_the_next_one_goes_on,
@@ -68,6 +71,7 @@ on_both_engines! {
 
 mod crossing;
 mod file;
+mod inbound;
 mod index;
 mod ledger;
 mod sealed;

@@ -61,7 +61,7 @@ pub(super) async fn pull(State(app): State<App>, caller: Certificate, body: Body
                 hub_ms: db::now_ms(),
                 series: Some(series),
                 ehr_reached: app.0.reach.now(),
-                ehr_polled_ms: None,
+                ehr_polled_ms: db.read(|txn| txn.ehr_polled_ms()).await?,
                 follows: db.follows(site),
             };
             return Ok(cbor(reply.encode()));

@@ -84,10 +84,12 @@ pub struct BoardGroup {
     pub rows: Vec<BoardRow>,
 }
 
-/// One visit.
+/// One visit, or one booking of which nobody has come yet.
 pub struct BoardRow {
-    /// Record id of the visit.
+    /// Record id of the visit or booking.
     pub visit: String,
+    /// Where a press is sent: "/visits/{id}/move", or "/appointments/{id}/arrive" of one who is expected.
+    pub action: String,
     pub patient: PatientName,
     pub state: FlowState,
     /// Set when the state needs more words, e.g. two incompatible ends: "Discharged, or left?"

@@ -98,6 +98,7 @@ fn row(sketch: Sketch) -> BoardRow {
     } = sketch;
     BoardRow {
         visit: visit.into(),
+        action: format!("/visits/{visit}/move"),
         patient: patient_named(name, second),
         state,
         state_label: None,
