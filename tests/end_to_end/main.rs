@@ -11,6 +11,7 @@ mod delivery;
 mod demo;
 mod doors;
 mod full_disk;
+mod inbound;
 mod intake;
 mod leaving_scope;
 mod phi_at_rest;
