@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 
-use rphonetic::DoubleMetaphone;
 use sync_protocol::state::RecordState;
 use sync_protocol::{FieldId, RecordId};
 
@@ -12,7 +11,8 @@ use crate::catalogue::{
     room, staff, task, visit,
 };
 use crate::flow;
-use crate::matching::{fold, phone_key};
+use crate::matching::compare::phonetic_codes;
+use crate::matching::{fold, phone_key, sounds};
 use crate::numbering;
 use crate::task::{TaskState, state_of};
 use crate::value::{AppointmentStatus, BirthDate, BlobDigest, LinkStanding};
@@ -61,7 +61,11 @@ pub fn index_of(state: &RecordState) -> Index {
     let mut index = Index::default();
     match state.kind {
         patient::KIND => index_patient(state, &mut index),
-        coverage::KIND => link(&mut index, coverage::PATIENT, state),
+        coverage::KIND => {
+            link(&mut index, coverage::PATIENT, state);
+            let member = coverage::MEMBER_ID.value(state);
+            index.terms.extend(member.map(|id| member_term(id.expose())));
+        }
         allergy::KIND => link(&mut index, allergy::PATIENT, state),
         visit::KIND => index_visit(state, &mut index),
         room::KIND => link(&mut index, room::SITE, state),
@@ -117,8 +121,11 @@ fn link(index: &mut Index, field: crate::catalogue::Field<RecordId>, state: &Rec
 fn index_patient(state: &RecordState, index: &mut Index) {
     // Every value that is live can be searched by, also one that is waiting for a decision.
     let every = |field: FieldId| state.register(field).into_iter().flat_map(|r| r.values.values());
+    let mut codes = BTreeSet::new();
     for live in every(patient::NAME.id) {
         if let Some(name) = <crate::PersonName as crate::Value>::from_raw(&live.value) {
+            codes.extend(sounds(&name.family));
+            codes.extend(sounds(&name.given));
             for part in [&name.family, &name.given, &name.middle] {
                 part.split([' ', '-'])
                     .for_each(|word| index.terms.extend(name_terms(word)));
@@ -127,7 +134,15 @@ fn index_patient(state: &RecordState, index: &mut Index) {
         }
     }
     for live in every(patient::BIRTH_DATE.id) {
-        index.terms.extend(BirthDate::from_raw_term(&live.value));
+        let Some(date) = <BirthDate as crate::Value>::from_raw(&live.value) else {
+            continue;
+        };
+        index.terms.push(birth_date_term(&date));
+        let years = codes.iter().map(|code| name_year_term(code, date.year()));
+        index.terms.extend(years);
+    }
+    for live in every(patient::EMAIL.id) {
+        index.terms.extend(live.value.to_text().map(|email| email_term(&email)));
     }
     for live in every(patient::PHONE.id) {
         index.terms.extend(
@@ -213,12 +228,6 @@ fn index_task(state: &RecordState, index: &mut Index) {
     }
 }
 
-impl BirthDate {
-    fn from_raw_term(raw: &sync_protocol::cbor::Raw) -> Option<String> {
-        <BirthDate as crate::Value>::from_raw(raw).map(|date| birth_date_term(&date))
-    }
-}
-
 fn name_terms(word: &str) -> BTreeSet<String> {
     let folded = fold(word);
     let mut terms = BTreeSet::new();
@@ -230,26 +239,33 @@ fn name_terms(word: &str) -> BTreeSet<String> {
     terms
 }
 
-/// Both codes of Philips' double metaphone; words that are not of Latin letters have none.
 fn phonetic_terms(folded: &str) -> BTreeSet<String> {
-    if folded.len() < 2 || !folded.bytes().all(|b| b.is_ascii_lowercase()) {
-        return BTreeSet::new();
-    }
-    let codes = DoubleMetaphone::default().double_metaphone(folded);
-    let codes = [codes.primary(), codes.alternate()];
-    codes
+    phonetic_codes(folded)
         .into_iter()
-        .filter(|code| !code.is_empty())
         .map(|code| format!("p:{code}"))
         .collect()
 }
 
-fn birth_date_term(date: &BirthDate) -> String {
+pub(crate) fn birth_date_term(date: &BirthDate) -> String {
     format!("d:{}", date.iso())
 }
 
-fn phone_term(key: &str) -> String {
+pub(crate) fn phone_term(key: &str) -> String {
     format!("t:{key}")
+}
+
+pub(crate) fn email_term(email: &str) -> String {
+    format!("m:{}", email.trim().to_lowercase())
+}
+
+/// How a name sounds, with a year of birth.
+pub(crate) fn name_year_term(code: &str, year: i16) -> String {
+    format!("y:{code}:{year}")
+}
+
+/// The number by which a payer knows somebody.
+pub fn member_term(member_id: &str) -> String {
+    format!("c:{}", fold(member_id))
 }
 
 pub fn identifier_term(value: &str) -> String {
@@ -334,6 +350,41 @@ fn search_word(word: &str) -> Vec<Wanted> {
         wanted.extend(phonetic_terms(&folded).into_iter().map(Wanted::Exactly));
     }
     wanted
+}
+
+/// The terms of a patient record that says just this.
+#[cfg(test)]
+pub(crate) fn terms_of(one: &crate::matching::Identity) -> BTreeSet<String> {
+    use crate::write::{Action, Channel, Writing};
+    use sync_protocol::Phi;
+    use sync_protocol::author::{Stamp, compose};
+    use sync_protocol::{ChangeId, Dot, HybridTime, ReplicaId};
+
+    let record = RecordId([1; 16]);
+    let mut draft = Writing::new(patient::KIND, record, Action::Edit, Channel::Page.program(), 1)
+        .set(patient::NAME, &Phi::new(one.name.clone()));
+    if let Some(date) = one.birth_date {
+        draft = draft.set(patient::BIRTH_DATE, &Phi::new(date));
+    }
+    if let Some(phone) = one.phones.first() {
+        draft = draft.set(patient::PHONE, &Phi::new(phone.clone()));
+    }
+    let stamp = Stamp {
+        change: ChangeId([1; 16]),
+        salt: [0; 16],
+        at: HybridTime { wall_ms: 1, logical: 0 },
+        boot: sync_protocol::ids::BootId([0; 16]),
+        monotonic_ms: 0,
+    };
+    let dot = Dot {
+        replica: ReplicaId([1; 16]),
+        counter: 1,
+    };
+    let mut state = RecordState::new(patient::KIND, record);
+    if let Some((header, payload)) = compose(&draft.done(), &stamp, dot, None, None) {
+        state.apply(&header, &payload, |_| true);
+    }
+    index_of(&state).terms.into_iter().collect()
 }
 
 #[cfg(test)]

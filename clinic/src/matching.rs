@@ -1,4 +1,5 @@
-//! When two people are the same. Nothing is ever chosen for a person where doubt is left.
+//! When two people are the same. Nothing is ever chosen for a person where doubt is left: weights say whom a person is
+//! asked about, and only the written rule joins without asking.
 
 use minicbor::Decoder;
 use sync_protocol::cbor::Raw;
@@ -6,8 +7,18 @@ use sync_protocol::state::RecordState;
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
-use crate::catalogue::patient;
-use crate::value::{BirthDate, Identifier, PersonName, TEXT_MAX_BYTES, Value};
+use crate::catalogue::{coverage, patient};
+use crate::numbering::TEMP_SYSTEM;
+use crate::value::{Address, BirthDate, Identifier, PersonName, Sex, TEXT_MAX_BYTES, Value};
+
+mod blocking;
+pub(crate) mod compare;
+pub mod weights;
+
+pub use blocking::questions;
+pub(crate) use blocking::sounds;
+pub use compare::{Comparison, Score, bits, compare};
+pub use weights::{Agreement, Chances, Compared, Thresholds, Unsound, Weights};
 
 /// What a person is known by.
 #[derive(Clone, PartialEq, Eq, Default)]
@@ -16,6 +27,11 @@ pub struct Identity {
     pub birth_date: Option<BirthDate>,
     pub phones: Vec<String>,
     pub identifiers: Vec<Identifier>,
+    pub sex: Option<Sex>,
+    pub emails: Vec<String>,
+    pub addresses: Vec<Address>,
+    /// The numbers that payers know the person by.
+    pub member_ids: Vec<String>,
 }
 
 impl std::fmt::Debug for Identity {
@@ -82,6 +98,7 @@ impl Value for Candidate {
                 birth_date,
                 phones,
                 identifiers,
+                ..Identity::default()
             },
         })
     }
@@ -108,7 +125,28 @@ impl Identity {
                 .into_iter()
                 .map(|said| said.value.into_exposed())
                 .collect(),
+            sex: patient::SEX.ask(state).standing().copied(),
+            emails: patient::EMAIL
+                .value(state)
+                .map(|email| email.into_exposed())
+                .into_iter()
+                .collect(),
+            addresses: patient::ADDRESS
+                .value(state)
+                .map(|address| address.into_exposed())
+                .into_iter()
+                .collect(),
+            member_ids: Vec::new(),
         }
+    }
+
+    /// With the member ids of the patient's coverages.
+    pub fn covered<'a>(mut self, coverages: impl IntoIterator<Item = &'a RecordState>) -> Identity {
+        let ids = coverages
+            .into_iter()
+            .filter_map(|state| coverage::MEMBER_ID.value(state));
+        self.member_ids.extend(ids.map(|id| id.into_exposed()));
+        self
     }
 }
 
@@ -123,43 +161,92 @@ pub enum Match {
     Ask(Vec<Candidate>),
 }
 
-/// Attaches only when an identifier of the same assigning authority agrees and name or birth date confirm it, or name, birth date and phone all do, and
-/// only to one; name and birth date alone, or any two of the three, ask; nothing alike creates.
-pub fn decide(ours: &Identity, candidates: &[Candidate]) -> Match {
-    let by_identifier: Vec<_> = candidates
-        .iter()
-        .filter(|c| same_identifier(ours, &c.identity))
-        .collect();
-    if let [one] = by_identifier.as_slice() {
-        // A number may be mistyped; it attaches only where name or birth date say the same.
-        let contradicts = !confirmed(ours, &one.identity);
-        return if contradicts {
-            Match::Ask(vec![(*one).clone()])
+/// How sure it is that two descriptions are of one person.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Likeness {
+    /// Nobody would ask.
+    Unlike,
+    /// A person decides.
+    Alike,
+    /// An identifier of the same assigning authority agrees and name or birth date confirm it, or name, birth date and
+    /// phone or member id all agree.
+    Certain,
+}
+
+/// Judges two descriptions by the rule first and by the weights where the rule is silent.
+pub fn judge(a: &Identity, b: &Identity, weights: &Weights) -> (Likeness, Score) {
+    let score = compare(a, b, weights);
+    let member = score.of(Compared::MemberId) == Some(Agreement::Exact);
+    let likeness = if same_identifier(a, b) {
+        // A number may be mistyped; it joins only where name or birth date say the same.
+        if confirmed(a, b) {
+            Likeness::Certain
         } else {
-            Match::Attach(one.partner_id.clone())
-        };
-    }
-    let alike: Vec<_> = candidates
-        .iter()
-        .filter(|c| agreement(ours, &c.identity) >= 2)
-        .cloned()
-        .collect();
-    let certain: Vec<_> = alike.iter().filter(|c| agreement(ours, &c.identity) == 3).collect();
-    match (certain.as_slice(), alike.as_slice(), by_identifier.as_slice()) {
-        ([one], _, []) => Match::Attach(one.partner_id.clone()),
-        (_, [], []) => Match::Create,
-        (_, _, several) => {
-            let mut all: Vec<Candidate> = several.iter().map(|c| (*c).clone()).collect();
-            all.extend(
-                alike
-                    .iter()
-                    .filter(|c| !several.iter().any(|s| s.partner_id == c.partner_id))
-                    .cloned(),
-            );
-            all.truncate(crate::task::CANDIDATES_MAX);
-            Match::Ask(all)
+            Likeness::Alike
         }
+    } else if same_name(a, b) && same_birth_date(a, b) && (same_phone(a, b) || member) {
+        Likeness::Certain
+    } else if agreement(a, b) >= 2 || score.total >= weights.thresholds.propose_at {
+        Likeness::Alike
+    } else {
+        Likeness::Unlike
+    };
+    (likeness, score)
+}
+
+/// As [`judge`], for two records of our own: a TEMP number is minted for one record, so on two it is a mistake that a
+/// person looks at, and never a proof.
+pub fn judge_own(a: &Identity, b: &Identity, weights: &Weights) -> (Likeness, Score) {
+    let lasting = |one: &Identity| Identity {
+        identifiers: one
+            .identifiers
+            .iter()
+            .filter(|id| id.system != TEMP_SYSTEM)
+            .cloned()
+            .collect(),
+        ..one.clone()
+    };
+    let (likeness, score) = judge(&lasting(a), &lasting(b), weights);
+    match same_identifier(a, b) {
+        true => (likeness.max(Likeness::Alike), compare(a, b, weights)),
+        false => (likeness, score),
     }
+}
+
+/// What is to be done about somebody who is known by these descriptions. Attaches only to one who is certain; whoever is
+/// alike is asked about; where nobody is, creates.
+pub fn decide(ours: &[Identity], candidates: &[Candidate], weights: &Weights) -> Match {
+    let judged: Vec<(Likeness, i64, bool, &Candidate)> = candidates
+        .iter()
+        .filter_map(|candidate| {
+            let judged = ours.iter().map(|one| judge(one, &candidate.identity, weights));
+            let best = judged.map(|(likeness, score)| (likeness, score.total)).max()?;
+            let numbered = ours.iter().any(|one| same_identifier(one, &candidate.identity));
+            Some((best.0, best.1, numbered, candidate))
+        })
+        .collect();
+    let certain: Vec<_> = judged
+        .iter()
+        .filter(|(likeness, ..)| *likeness == Likeness::Certain)
+        .collect();
+    let doubted = judged
+        .iter()
+        .any(|(likeness, _, numbered, _)| *numbered && *likeness != Likeness::Certain);
+    if let ([(.., one)], false) = (certain.as_slice(), doubted) {
+        return Match::Attach(one.partner_id.clone());
+    }
+    let mut alike: Vec<_> = judged
+        .into_iter()
+        .filter(|(likeness, ..)| *likeness != Likeness::Unlike)
+        .collect();
+    if alike.is_empty() {
+        return Match::Create;
+    }
+    alike.sort_by_key(|(likeness, total, _, candidate)| {
+        (std::cmp::Reverse((*likeness, *total)), candidate.partner_id.clone())
+    });
+    let all = alike.into_iter().map(|(.., candidate)| candidate.clone());
+    Match::Ask(all.take(crate::task::CANDIDATES_MAX).collect())
 }
 
 /// Whether two descriptions may be of one person: what a look-alike warning is made of.
@@ -180,7 +267,8 @@ fn agreement(a: &Identity, b: &Identity) -> usize {
         .count()
 }
 
-fn same_identifier(a: &Identity, b: &Identity) -> bool {
+/// Whether both carry the same number of the same authority.
+pub fn same_identifier(a: &Identity, b: &Identity) -> bool {
     let known = |i: &Identifier| !i.system.is_empty() && !i.value.is_empty();
     a.identifiers.iter().filter(|i| known(i)).any(|i| {
         b.identifiers
@@ -241,98 +329,4 @@ pub fn fold(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn person(name: &str, birth_date: &str, phone: &str) -> Identity {
-        Identity {
-            name: PersonName::parse(name),
-            birth_date: BirthDate::parse(birth_date),
-            phones: vec![phone.to_owned()],
-            identifiers: Vec::new(),
-        }
-    }
-
-    fn at_partner(id: &str, identity: Identity) -> Candidate {
-        Candidate {
-            partner_id: id.to_owned(),
-            identity,
-        }
-    }
-
-    #[test]
-    fn name_birth_date_and_phone_together_attach() {
-        let ours = person("O’Súilleabháin, Máiréad", "1957-02-02", "(602) 555-0143");
-        let theirs = at_partner("p1", person("O'Suilleabhain, Mairead", "1957-02-02", "+1 602-555-0143"));
-
-        assert_eq!(decide(&ours, &[theirs]), Match::Attach("p1".to_owned()));
-    }
-
-    #[test]
-    fn name_and_birth_date_alone_ask() {
-        let ours = person("Smith, John", "1969-04-01", "6025550100");
-        let theirs = at_partner("p1", person("Smith, John", "1969-04-01", "6025550199"));
-
-        assert_eq!(decide(&ours, std::slice::from_ref(&theirs)), Match::Ask(vec![theirs]));
-    }
-
-    #[test]
-    fn two_certain_ones_ask() {
-        let ours = person("Smith, John", "1969-04-01", "6025550100");
-        let both = [at_partner("p1", ours.clone()), at_partner("p2", ours.clone())];
-
-        assert!(matches!(decide(&ours, &both), Match::Ask(all) if all.len() == 2));
-    }
-
-    #[test]
-    fn nobody_alike_creates() {
-        let ours = person("Smith, John", "1969-04-01", "6025550100");
-        let other = at_partner("p1", person("Smith, Joan", "1971-04-01", "6025550177"));
-
-        assert_eq!(decide(&ours, &[other]), Match::Create);
-    }
-
-    #[test]
-    fn the_same_number_of_another_authority_is_another_number() {
-        let mrn = |system: &str| Identifier {
-            system: system.into(),
-            value: "1234567".into(),
-            kind: "MR".into(),
-        };
-        let mut ours = person("Everyman, Adam", "1988-08-18", "");
-        let mut theirs = person("Jones, Beth", "1960-01-01", "");
-        ours.identifiers.push(mrn("M11"));
-        theirs.identifiers.push(mrn("NIST MPI"));
-
-        assert_eq!(decide(&ours, &[at_partner("p1", theirs)]), Match::Create);
-    }
-
-    #[test]
-    fn a_number_that_nothing_else_confirms_asks() {
-        let mrn = Identifier {
-            system: "M11".into(),
-            value: "1234567".into(),
-            kind: "MR".into(),
-        };
-        let mut ours = person("Everyman, Adam", "", "");
-        let mut theirs = person("Jones, Beth", "1960-01-01", "");
-        ours.identifiers.push(mrn.clone());
-        theirs.identifiers.push(mrn);
-        let theirs = at_partner("p1", theirs);
-
-        assert_eq!(decide(&ours, std::slice::from_ref(&theirs)), Match::Ask(vec![theirs]));
-    }
-
-    #[test]
-    fn a_candidate_survives_storage() {
-        let mut identity = person("Nguyễn, Thị Minh Anh", "1990-08-19", "6025550101");
-        identity.identifiers.push(Identifier {
-            system: "a".into(),
-            value: "1".into(),
-            kind: "MR".into(),
-        });
-        let candidate = at_partner("p9", identity);
-
-        assert_eq!(Candidate::from_raw(&candidate.to_raw()), Some(candidate));
-    }
-}
+mod tests;

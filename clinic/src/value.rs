@@ -289,6 +289,18 @@ impl BirthDate {
         self.day.is_some()
     }
 
+    pub fn year(&self) -> i16 {
+        self.year
+    }
+
+    pub fn month(&self) -> Option<i8> {
+        self.month
+    }
+
+    pub fn day(&self) -> Option<i8> {
+        self.day
+    }
+
     /// Whole years on a date; `None` when the date is not known to the day.
     pub fn age_on(&self, today: jiff::civil::Date) -> Option<i16> {
         let (month, day) = (self.month?, self.day?);

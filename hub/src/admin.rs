@@ -13,6 +13,7 @@ use vault::Authority;
 use crate::config::Config;
 use crate::db::Db;
 use crate::exit::{Exit, Failure};
+use crate::matching::Matcher;
 
 mod accounts;
 mod by;
@@ -20,6 +21,7 @@ mod conflict;
 mod credential;
 mod factor;
 mod known;
+mod link;
 mod message;
 mod organisation;
 mod patient;
@@ -37,6 +39,7 @@ pub use conflict::{Conflict, ConflictCommand, ConflictDecision, ConflictReply, C
 pub(crate) use credential::{NOBODYS_CREDENTIAL, verify};
 pub(crate) use factor::Factor;
 pub use known::{KnownAgent, KnownSite, SiteDetail};
+pub use link::{Compared, MatchCommand, MatchReply, Pair, Person};
 pub use message::{ListedMessage, MessageCommand, MessageReply};
 pub use organisation::{OrganisationCommand, OrganisationReply, found};
 pub use patient::{Edit, FoundPatient, PatientCommand, PatientReply};
@@ -61,6 +64,7 @@ pub enum Command {
     Quarantine(QuarantineCommand),
     Account(AccountCommand),
     Message(MessageCommand),
+    Match(MatchCommand),
     Status,
 }
 
@@ -78,6 +82,7 @@ pub enum Reply {
     Quarantine(QuarantineReply),
     Account(AccountReply),
     Message(MessageReply),
+    Match(MatchReply),
     Status(Status),
 }
 
@@ -90,6 +95,7 @@ pub struct Admin {
     address: Option<String>,
     /// How the EHR takes a new site's tasks, unless said otherwise.
     ehr: Target,
+    matcher: Matcher,
 }
 
 impl Command {
@@ -106,6 +112,7 @@ impl Command {
             Command::Quarantine(command) => command.changes(),
             Command::Account(command) => command.changes(),
             Command::Message(command) => command.changes(),
+            Command::Match(command) => command.changes(),
             Command::Status => false,
         }
     }
@@ -123,6 +130,8 @@ impl Admin {
             authority,
             address: config.server.address(listens),
             ehr,
+            // A table that is unsound was refused when the file was read.
+            matcher: config.matching.matcher().unwrap_or_default(),
         }
     }
 
@@ -144,6 +153,7 @@ impl Admin {
             Command::Quarantine(command) => Reply::Quarantine(self.about_quarantine(command).await?),
             Command::Account(command) => Reply::Account(self.about_accounts(by, command).await?),
             Command::Message(command) => Reply::Message(self.about_messages(by, command).await?),
+            Command::Match(command) => Reply::Match(self.about_matches(by, command).await?),
             Command::Status => Reply::Status(self.status().await?),
         })
     }

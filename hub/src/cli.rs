@@ -17,6 +17,7 @@ use crate::{log, service};
 mod admin;
 mod conflict;
 mod local;
+mod matching;
 mod message;
 mod organisation;
 mod passphrase;
@@ -95,6 +96,9 @@ enum Verb {
     /// HL7 messages that came in at the hub.
     #[command(subcommand)]
     Message(message::MessageVerb),
+    /// Patient records that may be one person's.
+    #[command(subcommand)]
+    Match(matching::MatchVerb),
     /// Show the sites, how far the hub has each, and what waits for the EHR.
     Status,
     /// Print the JSON schema of hub.toml, for editors that check as you type.
@@ -140,6 +144,7 @@ fn act(cli: Cli) -> Result<(), Failure> {
         Verb::Quarantine(verb) => verb.command(),
         Verb::Admin(verb) => verb.command()?,
         Verb::Message(verb) => verb.command(),
+        Verb::Match(verb) => verb.command(),
         Verb::Status => Command::Status,
     };
     let reply = runtime()?.block_on(send(&home, command))?;

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::exit::{Exit, Failure};
-use crate::{connectors, console, db, intake, log, reference, scopes, server};
+use crate::{connectors, console, db, intake, log, matching, reference, scopes, server};
 
 #[derive(Clone, PartialEq, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -23,6 +23,7 @@ pub struct Config {
     pub console: Option<console::Config>,
     /// HL7 v2 over MLLP, for all sites.
     pub mllp: intake::Config,
+    pub matching: matching::Config,
     pub log: log::Config,
 }
 
@@ -85,6 +86,10 @@ impl Config {
             .mllp
             .refuse_unsound()
             .map_err(|error| format!("table [mllp]: {error}"))?;
+        config
+            .matching
+            .matcher()
+            .map_err(|error| format!("table [matching]: {error}"))?;
         config
             .log
             .refuse_unsound()
@@ -192,6 +197,7 @@ mod tests {
             ("[store]\nconnections = 0", "connections"),
             ("[store]\npostgres = \"nowhere\"", "postgres"),
             ("[reference]\nrefresh_at = \"25:00\"", "refresh_at"),
+            ("[matching]\nphone.same = { m = 2.0, u = 0.1 }", "phone"),
             ("[log]\nlevel = \"loud\"", "level"),
         ] {
             let error = Config::parse(text).unwrap_err();

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::db::Db;
 use crate::ehr::Reach;
+use crate::matching::Matcher;
 
 pub mod config;
 mod delivery;
@@ -27,16 +28,18 @@ mod partner;
 mod plan;
 mod resources;
 mod situation;
+mod turn;
 mod worker;
 
 pub use config::Config;
 pub use partner::ConnectorError;
 
-use delivery::Desk;
+use delivery::Office;
 use inbound::Poller;
 use pace::May;
 use partner::{Partner, now};
 use plan::Patience;
+use turn::Terms;
 use worker::Worker;
 
 /// While nothing is delivered the EHR is asked this often whether it is there.
@@ -52,7 +55,13 @@ pub struct Connector {
 
 impl Connector {
     /// Starts delivering; goes on until `stop`. Whether the EHR is reached is told to `reach`.
-    pub fn start(db: Db, config: &Config, reach: Reach, stop: CancellationToken) -> Result<Connector, ConnectorError> {
+    pub fn start(
+        db: Db,
+        config: &Config,
+        matcher: Matcher,
+        reach: Reach,
+        stop: CancellationToken,
+    ) -> Result<Connector, ConnectorError> {
         let partner = Arc::new(Partner::new(config, reach)?);
         let patience = Patience {
             attempts_max: config.attempts_max,
@@ -66,6 +75,7 @@ impl Connector {
                 db.clone(),
                 partner.clone(),
                 config.inbound.clone(),
+                matcher.clone(),
                 stop.clone(),
             )?),
             false => None,
@@ -77,7 +87,13 @@ impl Connector {
                 drop(takes_the_hub_along);
             })
         });
-        let worker = Worker::new(Desk { db, partner, patience }, config.parallel_patients, stop);
+        let office = Office {
+            db,
+            partner,
+            patience,
+            matcher,
+        };
+        let worker = Worker::new(office, Terms::of(config), config.parallel_patients, stop);
         let worker = tokio::spawn(async move {
             worker.run().await;
             drop(takes_the_hub_along);

@@ -59,6 +59,7 @@ pub use members::{Member, MemberStanding, PolicyInForce};
 pub use messages::{Message, MessageKey};
 pub use meta::Organisation;
 pub use sites::{Site, SiteFigures};
+pub use tasks::Touched;
 pub use txn::Txn;
 pub use wakes::{Commit, Woken};
 pub use writing::Policy;

@@ -15,6 +15,7 @@ pub mod exit;
 pub mod home;
 pub mod intake;
 pub mod log;
+pub mod matching;
 pub mod reference;
 pub mod scopes;
 pub mod server;

@@ -17,6 +17,7 @@ use vault::Authority;
 
 use crate::db::Db;
 use crate::ehr;
+use crate::matching::Matcher;
 
 mod blob;
 mod body;
@@ -114,17 +115,26 @@ struct Parts {
     db: Db,
     authority: Arc<Authority>,
     config: Config,
+    matcher: Matcher,
     reach: ehr::Reach,
     stop: CancellationToken,
     seen: Mutex<BTreeMap<ScopeId, Instant>>,
 }
 
 impl App {
-    pub fn new(db: Db, authority: Arc<Authority>, config: Config, reach: ehr::Reach, stop: CancellationToken) -> App {
+    pub fn new(
+        db: Db,
+        authority: Arc<Authority>,
+        config: Config,
+        matcher: Matcher,
+        reach: ehr::Reach,
+        stop: CancellationToken,
+    ) -> App {
         App(Arc::new(Parts {
             db,
             authority,
             config,
+            matcher,
             reach,
             stop,
             seen: Mutex::default(),

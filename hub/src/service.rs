@@ -63,10 +63,14 @@ pub async fn run(
         .address(listens)
         .unwrap_or_else(|| format!("https://{listens}"));
     let admin = Admin::new(db.clone(), authority.clone(), &config, listens);
+    let matcher = config
+        .matching
+        .matcher()
+        .map_err(|error| Failure::new(Exit::Config, format!("table [matching]: {error}")))?;
     let reach = Reach::default();
     let connector = match &config.ehr {
         Some(ehr) => Some(
-            Connector::start(db.clone(), ehr, reach.clone(), stop.clone())
+            Connector::start(db.clone(), ehr, matcher.clone(), reach.clone(), stop.clone())
                 .map_err(|error| Failure::new(Exit::Config, error.to_string()))?,
         ),
         None => None,
@@ -79,6 +83,7 @@ pub async fn run(
         db.clone(),
         authority.clone(),
         config.server.clone(),
+        matcher,
         reach,
         stop.clone(),
     );

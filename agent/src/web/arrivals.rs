@@ -159,7 +159,7 @@ impl Typed {
             name: PersonName::parse(&self.fields.name),
             birth_date: self.birth_date.as_ref().map(|date| *date.expose()),
             phones: Vec::from_iter(Some(self.fields.phone.clone()).filter(|phone| !phone.is_empty())),
-            identifiers: Vec::new(),
+            ..Identity::default()
         }
     }
 

@@ -73,8 +73,8 @@ pub fn identity_of(
     Identity {
         name: name.value().map(|name| name.expose().clone()).unwrap_or_default(),
         birth_date: birth_date.value().map(|date| *date.expose()),
-        phones: Vec::new(),
         identifiers: identifiers.to_vec(),
+        ..Identity::default()
     }
 }
 

@@ -3,7 +3,7 @@
 
 use zeroize::Zeroizing;
 
-use super::{admin, conflict, message, organisation, patient, policy, reference, site, staff, status};
+use super::{admin, conflict, matching, message, organisation, patient, policy, reference, site, staff, status};
 use crate::admin::Reply;
 use crate::exit::Failure;
 
@@ -34,6 +34,7 @@ pub(super) fn text(reply: &Reply) -> Zeroizing<String> {
         Reply::Quarantine(reply) => conflict::text_of_quarantine(reply),
         Reply::Account(reply) => admin::text(reply),
         Reply::Message(reply) => message::text(reply),
+        Reply::Match(reply) => matching::text(reply),
         Reply::Status(status) => status::text(status),
     })
 }

@@ -16,6 +16,9 @@ pub struct Config {
     pub base_url: String,
     /// How long one request may take before its outcome counts as unknown.
     pub attempt_timeout_secs: u64,
+    /// How long a process of the hub keeps a patient to itself without a word. When one is killed or held up, another goes
+    /// on with its patients after this time, by looking up what became of the attempt.
+    pub lease_secs: u64,
     /// The longest pause between two attempts of one task.
     pub retry_backoff_max_secs: u64,
     /// Patients whose tasks are delivered side by side; the tasks of one patient go one after the other.
@@ -37,6 +40,7 @@ impl Default for Config {
         Config {
             base_url: String::new(),
             attempt_timeout_secs: 20,
+            lease_secs: 30,
             retry_backoff_max_secs: 300,
             parallel_patients: 4,
             requests_per_second_max: 20,
@@ -62,6 +66,9 @@ impl Config {
         ];
         match limits.into_iter().find(|(_, value)| *value == 0) {
             Some((name, _)) => Err(format!("{name} must be at least 1")),
+            None if self.lease_secs <= self.attempt_timeout_secs => {
+                Err("lease_secs must be more than attempt_timeout_secs: a request must end before its lease".to_owned())
+            }
             None => Ok(()),
         }
     }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use clinic::matching::Match;
+use clinic::matching::{Identity, Match};
 use clinic::task::{Answer, Delivery, DeliveryState, ErrorClass, TaskKind};
 use clinic::{room, visit};
 use formats::fhir::{SearchQuery, encode};
@@ -12,7 +12,7 @@ use sync_protocol::hub::HubLedger;
 use sync_protocol::{RecordId, RecordState};
 
 use super::failure::Failure;
-use super::finding::{find, find_own, own_query, verdict};
+use super::finding::{Said, find, find_own, own_query, verdict};
 use super::journal::{Outcome, StoreError, begin, settle};
 use super::merge::merged;
 use super::partner::{Cause, Partner, Version, is_id, now};
@@ -20,15 +20,45 @@ use super::plan::{
     NOTE_UNKNOWN_PATIENT, Patience, Situation, Task, after_failed_look_up, after_failure, after_nothing_found,
 };
 use super::resources::{Telling, VISIT_SYSTEM, encounter_resource, identity, patient_resource};
+use super::turn::Turn;
 use crate::db::{Db, DbError, random};
+use crate::matching::Matcher;
 
-/// What a delivery works with.
+/// What every delivery works with.
 #[derive(Clone)]
-pub(super) struct Desk {
+pub(super) struct Office {
     pub(super) db: Db,
     pub(super) partner: Arc<Partner>,
     pub(super) patience: Patience,
+    pub(super) matcher: Matcher,
 }
+
+impl Office {
+    pub(super) fn of(&self, turn: Turn) -> Desk {
+        Desk {
+            office: self.clone(),
+            turn,
+        }
+    }
+}
+
+/// One piece of work.
+#[derive(Clone)]
+pub(super) struct Desk {
+    office: Office,
+    pub(super) turn: Turn,
+}
+
+impl std::ops::Deref for Desk {
+    type Target = Office;
+
+    fn deref(&self) -> &Office {
+        &self.office
+    }
+}
+
+/// The EHR is searched for so many of the records that are one person at most.
+const RECORDS_ASKED_MAX: usize = 8;
 
 const NOTE_SEVERAL: &str = "several encounters at the EHR carry this visit's number";
 const NOTE_NOT_WHOLE: &str = "the task does not say what to tell";
@@ -46,8 +76,8 @@ impl Desk {
     pub(super) async fn deliver(&self, now: &Situation, task: &Task) -> Result<(), StoreError> {
         match task.kind {
             TaskKind::RegisterPatient => self.register(now, task).await,
-            TaskKind::Encounter => match &now.partner_id {
-                Some(partner_id) => self.tell(now, task, partner_id).await,
+            TaskKind::Encounter => match now.partner_id_for(task) {
+                Some(partner_id) => self.tell(task, partner_id).await,
                 None => self.find_patient(now, task).await,
             },
         }
@@ -70,28 +100,42 @@ impl Desk {
                 dice()?,
             )),
         };
-        settle(&self.db, now.patient, task.id, outcome).await
+        settle(self, task, outcome).await
     }
 
     async fn register(&self, now: &Situation, task: &Task) -> Result<(), StoreError> {
-        let Some(record) = self.record(now.patient).await? else {
+        let Some(record) = self.record(task.patient).await? else {
             return Ok(());
         };
-        let matched = match self.match_up(&record, task, None).await {
+        let matched = match self.match_up(now, task, None).await? {
             Ok(matched) => matched,
-            Err(failure) => return self.fail(now, task, false, failure).await,
+            Err(failure) => return self.fail(task, false, failure).await,
         };
         match matched {
-            Match::Attach(partner_id) => settle(&self.db, now.patient, task.id, Outcome::Delivered(partner_id)).await,
-            Match::Ask(candidates) => settle(&self.db, now.patient, task.id, Outcome::Ask(candidates)).await,
+            Match::Attach(partner_id) => settle(self, task, Outcome::Delivered(partner_id)).await,
+            Match::Ask(candidates) => settle(self, task, Outcome::Ask(candidates)).await,
             Match::Create => self.create_patient(now, task, &record).await,
         }
     }
 
     async fn match_up(
         &self,
-        record: &RecordState,
+        now: &Situation,
         task: &Task,
+        number_by_hand: Option<&str>,
+    ) -> Result<Result<Match, Failure>, StoreError> {
+        let mut ours = Vec::new();
+        for record in now.cluster.iter().take(RECORDS_ASKED_MAX) {
+            ours.extend(self.record(*record).await?.as_ref().map(identity));
+        }
+        Ok(self.match_with(now, task, &ours, number_by_hand).await)
+    }
+
+    async fn match_with(
+        &self,
+        now: &Situation,
+        task: &Task,
+        ours: &[Identity],
         number_by_hand: Option<&str>,
     ) -> Result<Match, Failure> {
         let answer = task.valid_answer();
@@ -101,31 +145,40 @@ impl Desk {
         {
             return Ok(Match::Attach(id.clone()));
         }
-        let ours = identity(record);
-        let found = find(&self.partner, &ours, record.record, number_by_hand, cause(task)).await?;
-        Ok(verdict(&found, &ours, answer, &task.offered))
+        let mut found = find(&self.partner, ours, &now.cluster, number_by_hand, cause(task)).await?;
+        found
+            .candidates
+            .retain(|one| !now.somebody_else.contains(&one.partner_id));
+        let said = Said {
+            answer,
+            offered: &task.offered,
+        };
+        Ok(verdict(&found, ours, said, self.matcher.weights()))
     }
 
     async fn create_patient(&self, now: &Situation, task: &Task, record: &RecordState) -> Result<(), StoreError> {
         let Ok(body) = encode(&patient_resource(record)) else {
-            return self.set_aside(now, task, NOTE_NOT_WHOLE).await;
+            return self.set_aside(task, NOTE_NOT_WHOLE).await;
         };
-        let Some(task) = begin(&self.db, now.patient, task.id).await? else {
+        let Some((task, begin_before_ms)) = begin(self, task).await? else {
             return Ok(());
         };
-        let condition = own_query(record.record).to_query_string();
-        match self.partner.create("Patient", body, &condition, cause(&task)).await {
-            Ok(created) => self.created(now, &task, created.id).await,
-            Err(failure) => self.fail(now, &task, true, failure).await,
+        let condition = own_query(&now.cluster);
+        let created = self
+            .partner
+            .create("Patient", body, &condition, cause(&task), begin_before_ms);
+        match created.await {
+            Ok(created) => self.created(&task, created.id).await,
+            Err(failure) => self.fail(&task, true, failure).await,
         }
     }
 
     /// A partner that took it but does not say under which id is asked.
-    async fn created(&self, now: &Situation, task: &Task, id: Option<String>) -> Result<(), StoreError> {
+    async fn created(&self, task: &Task, id: Option<String>) -> Result<(), StoreError> {
         match id {
-            Some(id) => settle(&self.db, now.patient, task.id, Outcome::Delivered(id)).await,
+            Some(id) => settle(self, task, Outcome::Delivered(id)).await,
             None => {
-                self.fail(now, task, true, unknown("the EHR did not say under which id"))
+                self.fail(task, true, unknown("the EHR did not say under which id"))
                     .await
             }
         }
@@ -136,7 +189,7 @@ impl Desk {
         now: &Situation,
         task: &Task,
     ) -> Result<Result<Option<String>, Failure>, StoreError> {
-        let own = find_own(&self.partner, now.patient, cause(task)).await;
+        let own = find_own(&self.partner, &now.cluster, cause(task)).await;
         Ok(own.map(|own| match own.as_slice() {
             [one] => Some(one.clone()),
             // None, or several: the next attempt matches again, and asks.
@@ -147,10 +200,7 @@ impl Desk {
     /// The registration was entered by hand or withdrawn, so the EHR may know the patient without our knowing under which
     /// id. Nobody is created for an encounter's sake.
     async fn find_patient(&self, now: &Situation, task: &Task) -> Result<(), StoreError> {
-        let Some(record) = self.record(now.patient).await? else {
-            return Ok(());
-        };
-        let outcome = match self.match_up(&record, task, now.number_by_hand()).await {
+        let outcome = match self.match_up(now, task, now.number_by_hand()).await? {
             Ok(Match::Attach(id)) => Outcome::PatientFound(id),
             Ok(Match::Ask(candidates)) => Outcome::Ask(candidates),
             Ok(Match::Create) => Outcome::Changed(Delivery {
@@ -160,59 +210,62 @@ impl Desk {
                 note: NOTE_UNKNOWN_PATIENT.to_owned(),
                 ..task.delivery.clone()
             }),
-            Err(failure) => return self.fail(now, task, false, failure).await,
+            Err(failure) => return self.fail(task, false, failure).await,
         };
-        settle(&self.db, now.patient, task.id, outcome).await
+        settle(self, task, outcome).await
     }
 
     /// Tells the partner of the encounter: creates it, or changes what it has.
-    async fn tell(&self, now: &Situation, task: &Task, partner_id: &str) -> Result<(), StoreError> {
+    async fn tell(&self, task: &Task, partner_id: &str) -> Result<(), StoreError> {
         let Some(ours) = self.encounter(task, partner_id).await? else {
-            return self.set_aside(now, task, NOTE_NOT_WHOLE).await;
+            return self.set_aside(task, NOTE_NOT_WHOLE).await;
         };
         let theirs = match self.find_encounter(task).await {
             Ok(theirs) => theirs,
-            Err(failure) => return self.fail(now, task, false, failure).await,
+            Err(failure) => return self.fail(task, false, failure).await,
         };
         match theirs {
-            Theirs::Several => self.set_aside(now, task, NOTE_SEVERAL).await,
+            Theirs::Several => self.set_aside(task, NOTE_SEVERAL).await,
             Theirs::One(id, version) => match merged(&version.resource, &ours) {
-                None => settle(&self.db, now.patient, task.id, Outcome::Delivered(id)).await,
+                None => settle(self, task, Outcome::Delivered(id)).await,
                 Some(changed) => {
-                    let Some(task) = begin(&self.db, now.patient, task.id).await? else {
+                    let Some((task, begin_before_ms)) = begin(self, task).await? else {
                         return Ok(());
                     };
                     let body = changed.to_string().into_bytes();
                     match self
                         .partner
-                        .update("Encounter", &id, body, &version.etag, cause(&task))
+                        .update("Encounter", &id, body, &version.etag, cause(&task), begin_before_ms)
                         .await
                     {
-                        Ok(()) => settle(&self.db, now.patient, task.id, Outcome::Delivered(id)).await,
-                        Err(failure) => self.fail(now, &task, true, failure).await,
+                        Ok(()) => settle(self, &task, Outcome::Delivered(id)).await,
+                        Err(failure) => self.fail(&task, true, failure).await,
                     }
                 }
             },
             Theirs::None => {
                 let Some(condition) = visit_query(task) else {
-                    return self.set_aside(now, task, NOTE_NOT_WHOLE).await;
+                    return self.set_aside(task, NOTE_NOT_WHOLE).await;
                 };
-                let Some(task) = begin(&self.db, now.patient, task.id).await? else {
+                let Some((task, begin_before_ms)) = begin(self, task).await? else {
                     return Ok(());
                 };
                 let body = ours.to_string().into_bytes();
                 match self
                     .partner
-                    .create("Encounter", body, &condition.to_query_string(), cause(&task))
+                    .create(
+                        "Encounter",
+                        body,
+                        &condition.to_query_string(),
+                        cause(&task),
+                        begin_before_ms,
+                    )
                     .await
                 {
-                    Ok(created) if created.is_new => self.created(now, &task, created.id).await,
+                    Ok(created) if created.is_new => self.created(&task, created.id).await,
                     // It was there after all and says something older.
-                    Ok(_) => {
-                        self.fail(now, &task, true, unknown("the encounter was there already"))
-                            .await
-                    }
-                    Err(failure) => self.fail(now, &task, true, failure).await,
+                    Ok(_) => self.fail(&task, true, unknown("the encounter was there already")).await,
+                    Err(failure) => self.fail(&task, true, failure).await,
                 }
             }
         }
@@ -224,7 +277,7 @@ impl Desk {
         task: &Task,
     ) -> Result<Result<Option<String>, Failure>, StoreError> {
         let Some(ours) = self
-            .encounter(task, now.partner_id.as_deref().unwrap_or_default())
+            .encounter(task, now.partner_id_for(task).map(String::as_str).unwrap_or_default())
             .await?
         else {
             return Ok(Ok(None));
@@ -293,20 +346,20 @@ impl Desk {
         self.db.read(move |txn| txn.state(id)).await.map_err(StoreError::from)
     }
 
-    async fn fail(&self, now: &Situation, task: &Task, begun: bool, failure: Failure) -> Result<(), StoreError> {
-        let delivery = after_failure(&task.delivery, begun, &failure, self.patience, self::now(), dice()?);
-        settle(&self.db, now.patient, task.id, Outcome::Changed(delivery)).await
+    async fn fail(&self, task: &Task, begun: bool, failure: Failure) -> Result<(), StoreError> {
+        let delivery = after_failure(&task.delivery, begun, &failure, self.patience, now(), dice()?);
+        settle(self, task, Outcome::Changed(delivery)).await
     }
 
-    async fn set_aside(&self, now: &Situation, task: &Task, note: &str) -> Result<(), StoreError> {
+    async fn set_aside(&self, task: &Task, note: &str) -> Result<(), StoreError> {
         let delivery = Delivery {
             state: DeliveryState::SetAside,
             class: ErrorClass::Conflict,
-            at_ms: self::now(),
+            at_ms: now(),
             note: note.to_owned(),
             ..task.delivery.clone()
         };
-        settle(&self.db, now.patient, task.id, Outcome::Changed(delivery)).await
+        settle(self, task, Outcome::Changed(delivery)).await
     }
 }
 

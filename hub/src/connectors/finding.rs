@@ -1,9 +1,10 @@
 //! Finding out who at the partner may be our patient, before one is ever created there. It asks for no more of other
-//! people than it must: by numbers, by birth date with the initial of the family name, by phone.
+//! people than it must: by numbers, by birth date, also a mistyped one, with the initial of a name, by phone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use clinic::matching::{Candidate, Identity, Match, confirmed, decide, fold, phone_key};
+use clinic::BirthDate;
+use clinic::matching::{Candidate, Identity, Match, Weights, confirmed, decide, fold, phone_key};
 use clinic::task::Answer;
 use formats::date::PartialDate;
 use formats::fhir::{Bundle, DatePrefix, Patient, SearchQuery, TextMatch};
@@ -16,6 +17,8 @@ use super::resources::{PATIENT_SYSTEM, candidate};
 const PER_PAGE: u32 = 100;
 /// Numbers and spellings that one search asks for.
 const ALTERNATIVES_MAX: usize = 16;
+/// Birth dates that one search asks for: all that one wrong digit makes of one.
+const DATES_MAX: usize = 64;
 
 /// Who was found.
 #[derive(Debug, Default)]
@@ -27,59 +30,46 @@ pub(super) struct Found {
     pub(super) candidates: Vec<Candidate>,
 }
 
+/// Looks for a person who is known to us by these descriptions, one for each of their records.
 pub(super) async fn find(
     partner: &Partner,
-    ours: &Identity,
-    record: RecordId,
+    ours: &[Identity],
+    records: &BTreeSet<RecordId>,
     number_by_hand: Option<&str>,
     cause: Cause,
 ) -> Result<Found, Failure> {
-    let mut hits = BTreeMap::new();
-    let mut take = |bundle: &Bundle| {
-        for patient in bundle.patients() {
-            if let Some(id) = patient.id.clone().filter(|id| is_id(id)) {
-                hits.insert(id, patient.clone());
-            }
+    let mut hits = Hits::default();
+    for one in ours {
+        hits.take(&whole(partner.search("Patient", &by_number(one), cause).await?)?);
+        if let Some((wide, narrow)) = by_birth_date(one) {
+            hits.take(&whole(wide_or_narrow(partner, &wide, &narrow, cause).await?)?);
         }
-    };
-    let by_number = partner.search("Patient", &by_number(ours), cause).await?;
-    take(&whole(by_number)?);
+        for (wide, narrow) in [by_given_name(one), by_mistyped_date(one)].into_iter().flatten() {
+            hits.take_if_served(wide_or_narrow(partner, &wide, &narrow, cause).await)?;
+        }
+        if let Some(form) = by_phone(one) {
+            hits.take_if_served(partner.search("Patient", &form, cause).await)?;
+        }
+    }
     if let Some(number) = number_by_hand {
         let form = SearchQuery::new()
             .token_of_any_system("identifier", number)
             .count(PER_PAGE);
-        take(&whole(
+        hits.take(&whole(
             partner.search("Patient", &form.to_query_string(), cause).await?,
         )?);
     }
-    if let Some((wide, narrow)) = by_birth_date(ours) {
-        let mut bundle = partner.search("Patient", &wide, cause).await?;
-        if bundle.next_url().is_some() {
-            bundle = partner.search("Patient", &narrow, cause).await?;
-        }
-        take(&whole(bundle)?);
-    }
-    if let Some(form) = by_phone(ours) {
-        match partner.search("Patient", &form, cause).await {
-            Ok(bundle) => take(&whole(bundle)?),
-            // Not every EHR can be asked for a phone number.
-            Err(Failure::Refused {
-                class: clinic::task::ErrorClass::Validation | clinic::task::ErrorClass::Refused,
-                ..
-            }) => {}
-            Err(failure) => return Err(failure),
-        }
-    }
-    let is_own = |patient: &&Patient| patient.identifier_of(PATIENT_SYSTEM) == Some(&record.to_string());
-    let candidates: Vec<Candidate> = hits.values().filter_map(|patient| candidate(patient, ours)).collect();
+    let candidates: Vec<Candidate> = hits.0.values().filter_map(|patient| candidate(patient, ours)).collect();
     let carries = |one: &&Candidate| {
         let mut numbers = one.identity.identifiers.iter().map(|id| id.value.as_str());
-        number_by_hand.is_some_and(|number| numbers.any(|value| value == number)) && confirmed(ours, &one.identity)
+        number_by_hand.is_some_and(|number| numbers.any(|value| value == number))
+            && ours.iter().any(|ours| confirmed(ours, &one.identity))
     };
     Ok(Found {
         own: hits
+            .0
             .values()
-            .filter(is_own)
+            .filter(|patient| is_of(patient, records))
             .filter_map(|patient| patient.id.clone())
             .collect(),
         by_hand: candidates
@@ -91,22 +81,65 @@ pub(super) async fn find(
     })
 }
 
-/// Those that carry our own record's identifier: what an attempt without an answer may have created.
-pub(super) async fn find_own(partner: &Partner, record: RecordId, cause: Cause) -> Result<Vec<String>, Failure> {
-    let form = own_query(record).to_query_string();
-    let bundle = partner.search("Patient", &form, cause).await?;
-    let hex = record.to_string();
-    let own = bundle
-        .patients()
-        .filter(|patient| patient.identifier_of(PATIENT_SYSTEM) == Some(&hex));
+/// Everybody who was found, once.
+#[derive(Default)]
+struct Hits(BTreeMap<String, Patient>);
+
+impl Hits {
+    fn take(&mut self, bundle: &Bundle) {
+        for patient in bundle.patients() {
+            if let Some(id) = patient.id.clone().filter(|id| is_id(id)) {
+                self.0.insert(id, patient.clone());
+            }
+        }
+    }
+
+    /// Not every EHR can be asked everything.
+    fn take_if_served(&mut self, answered: Result<Bundle, Failure>) -> Result<(), Failure> {
+        match answered {
+            Ok(bundle) => self.take(&whole(bundle)?),
+            Err(Failure::Refused {
+                class: clinic::task::ErrorClass::Validation | clinic::task::ErrorClass::Refused,
+                ..
+            }) => {}
+            Err(failure) => return Err(failure),
+        }
+        Ok(())
+    }
+}
+
+async fn wide_or_narrow(partner: &Partner, wide: &str, narrow: &str, cause: Cause) -> Result<Bundle, Failure> {
+    let bundle = partner.search("Patient", wide, cause).await?;
+    match bundle.next_url() {
+        None => Ok(bundle),
+        Some(_) => partner.search("Patient", narrow, cause).await,
+    }
+}
+
+fn is_of(patient: &Patient, records: &BTreeSet<RecordId>) -> bool {
+    let number = patient.identifier_of(PATIENT_SYSTEM);
+    records.iter().any(|record| number == Some(&record.to_string()))
+}
+
+/// Those that carry the identifier of one of our own records: what an attempt without an answer may have created.
+pub(super) async fn find_own(
+    partner: &Partner,
+    records: &BTreeSet<RecordId>,
+    cause: Cause,
+) -> Result<Vec<String>, Failure> {
+    let bundle = partner.search("Patient", &own_query(records), cause).await?;
+    let own = bundle.patients().filter(|patient| is_of(patient, records));
     Ok(own
         .filter_map(|patient| patient.id.clone().filter(|id| is_id(id)))
         .collect())
 }
 
-/// The search for our own record's identifier.
-pub(super) fn own_query(record: RecordId) -> SearchQuery {
-    SearchQuery::new().token("identifier", PATIENT_SYSTEM, &record.to_string())
+/// The search for the identifiers of our own records.
+pub(super) fn own_query(records: &BTreeSet<RecordId>) -> String {
+    let tokens = records
+        .iter()
+        .map(|record| SearchQuery::new().token("identifier", PATIENT_SYSTEM, &record.to_string()));
+    any_of("identifier", tokens)
 }
 
 /// Deciding on a part of those who match could choose the wrong one.
@@ -131,31 +164,87 @@ fn by_number(ours: &Identity) -> String {
 /// A wide search that finds the family name however it is accented and apostrophised, and a narrow one for when too many
 /// were born on that day. Without a whole birth date a name decides nothing, so it is not asked for.
 fn by_birth_date(ours: &Identity) -> Option<(String, String)> {
-    let date = PartialDate::parse_fhir(&ours.birth_date.filter(|date| date.is_whole())?.iso())?;
+    let born = born_on(&[ours.birth_date.filter(BirthDate::is_whole)?])?;
     let family = ours.name.family.trim();
-    let initial: String = family.chars().take(1).collect();
-    let plain: String = fold(family).chars().take(1).collect();
-    if initial.is_empty() {
+    let wide = starting("family", &initials(&[family])?);
+    let narrow = starting("family", &spellings(family));
+    Some((format!("{wide}&{born}"), format!("{narrow}&{born}")))
+}
+
+/// The same by the given name, which stays when the family name changes; and by both names in each other's place.
+fn by_given_name(ours: &Identity) -> Option<(String, String)> {
+    let born = born_on(&[ours.birth_date.filter(BirthDate::is_whole)?])?;
+    let (family, given) = (ours.name.family.trim(), ours.name.given.trim());
+    let wide = starting("given", &initials(&[given, family])?);
+    let all: Vec<String> = [given, family].into_iter().flat_map(spellings).collect();
+    Some((format!("{wide}&{born}"), format!("{}&{born}", starting("given", &all))))
+}
+
+/// By the family name with every birth date that one wrong digit, or day and month in each other's place, makes of this.
+fn by_mistyped_date(ours: &Identity) -> Option<(String, String)> {
+    let born = born_on(&mistyped(ours.birth_date.filter(BirthDate::is_whole)?))?;
+    let family = ours.name.family.trim();
+    let wide = starting("family", &initials(&[family])?);
+    let narrow = starting("family", &spellings(family));
+    Some((format!("{wide}&{born}"), format!("{narrow}&{born}")))
+}
+
+fn mistyped(date: BirthDate) -> Vec<BirthDate> {
+    let text = date.iso();
+    let turned = date
+        .month()
+        .zip(date.day())
+        .and_then(|(month, day)| BirthDate::new(date.year(), Some(day), Some(month)));
+    let mut dates: BTreeSet<BirthDate> = turned.into_iter().collect();
+    // The century is seldom mistyped.
+    for at in (2..text.len()).filter(|at| text.as_bytes()[*at].is_ascii_digit()) {
+        for digit in '0'..='9' {
+            let mut other = text.clone();
+            other.replace_range(at..=at, digit.encode_utf8(&mut [0; 4]));
+            dates.extend(BirthDate::parse(&other));
+        }
+    }
+    dates.remove(&date);
+    dates.into_iter().collect()
+}
+
+fn born_on(dates: &[BirthDate]) -> Option<String> {
+    let dates = dates.iter().filter_map(|date| PartialDate::parse_fhir(&date.iso()));
+    let queries: Vec<_> = dates
+        .map(|date| SearchQuery::new().date("birthdate", DatePrefix::Equal, date))
+        .collect();
+    if queries.is_empty() {
         return None;
     }
-    let born = SearchQuery::new()
-        .date("birthdate", DatePrefix::Equal, date)
-        .count(PER_PAGE)
-        .to_query_string();
-    let starting = |texts: Vec<String>| {
-        let texts = texts.into_iter().filter(|text| !text.is_empty());
-        any_of(
-            "family",
-            texts.map(|text| SearchQuery::new().text("family", TextMatch::Begins, &text)),
-        )
-    };
-    let wide = starting(if plain == initial.to_lowercase() {
-        vec![plain]
-    } else {
-        vec![initial, plain]
-    });
-    let narrow = starting(vec![family.to_owned(), family.replace('\u{2019}', "'")]);
-    Some((format!("{wide}&{born}"), format!("{narrow}&{born}")))
+    let any = any_of_up_to("birthdate", queries.into_iter(), DATES_MAX);
+    Some(format!("{any}&_count={PER_PAGE}"))
+}
+
+/// With and without marks, each once.
+fn initials(names: &[&str]) -> Option<Vec<String>> {
+    let mut initials: Vec<String> = Vec::new();
+    for name in names {
+        let initial: String = name.chars().take(1).collect();
+        let plain: String = fold(name).chars().take(1).collect();
+        if initial.to_lowercase() != plain {
+            initials.push(initial);
+        }
+        initials.push(plain);
+    }
+    initials.retain(|initial| !initial.is_empty());
+    (!initials.is_empty()).then_some(initials)
+}
+
+fn spellings(name: &str) -> Vec<String> {
+    vec![name.to_owned(), name.replace('\u{2019}', "'")]
+}
+
+fn starting(parameter: &str, texts: &[String]) -> String {
+    let texts = texts.iter().filter(|text| !text.is_empty());
+    any_of(
+        parameter,
+        texts.map(|text| SearchQuery::new().text(parameter, TextMatch::Begins, text)),
+    )
 }
 
 /// By phone, in the ways that such a number is written: servers compare it as text.
@@ -177,7 +266,7 @@ fn by_phone(ours: &Identity) -> Option<String> {
             ]);
         }
     }
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     spellings.retain(|spelling| seen.insert(spelling.clone()));
     if spellings.is_empty() {
         return None;
@@ -193,35 +282,46 @@ fn by_phone(ours: &Identity) -> Option<String> {
 
 /// One parameter with several values, of which one is to match (R4 search, 3.1.1.5.1).
 fn any_of(name: &str, queries: impl Iterator<Item = SearchQuery>) -> String {
+    any_of_up_to(name, queries, ALTERNATIVES_MAX)
+}
+
+fn any_of_up_to(name: &str, queries: impl Iterator<Item = SearchQuery>, most: usize) -> String {
     let start = format!("{name}=");
     let values: Vec<String> = queries
-        .take(ALTERNATIVES_MAX)
+        .take(most)
         .map(|query| query.to_query_string())
         .filter_map(|query| query.strip_prefix(&start).map(str::to_owned))
         .collect();
     format!("{start}{}", values.join("%2C"))
 }
 
+/// What a person has said of the question, and whom they were shown.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Said<'a> {
+    pub(super) answer: Option<&'a Answer>,
+    pub(super) offered: &'a [String],
+}
+
 /// What is to be done about the patient, in the light of a person's answer if there is one.
-pub(super) fn verdict(found: &Found, ours: &Identity, answer: Option<&Answer>, offered: &[String]) -> Match {
-    match (found.own.as_slice(), answer) {
+pub(super) fn verdict(found: &Found, ours: &[Identity], said: Said<'_>, weights: &Weights) -> Match {
+    match (found.own.as_slice(), said.answer) {
         ([one], _) => Match::Attach(one.clone()),
         ([], None) if found.by_hand.len() == 1 => Match::Attach(found.by_hand.concat()),
         ([], Some(Answer::Create)) => {
             let unseen: Vec<Candidate> = found
                 .candidates
                 .iter()
-                .filter(|one| !offered.contains(&one.partner_id))
+                .filter(|one| !said.offered.contains(&one.partner_id))
                 .cloned()
                 .collect();
-            match decide(ours, &unseen) {
+            match decide(ours, &unseen, weights) {
                 Match::Create => Match::Create,
                 // Whoever answered has not been shown this one.
                 Match::Attach(id) => Match::Ask(unseen.into_iter().filter(|one| one.partner_id == id).collect()),
                 Match::Ask(new) => Match::Ask(new),
             }
         }
-        ([], Some(Answer::Attach(_)) | None) => decide(ours, &found.candidates),
+        ([], Some(Answer::Attach(_)) | None) => decide(ours, &found.candidates, weights),
         (several, _) => Match::Ask(
             found
                 .candidates
@@ -235,7 +335,7 @@ pub(super) fn verdict(found: &Found, ours: &Identity, answer: Option<&Answer>, o
 
 #[cfg(test)]
 mod tests {
-    use clinic::{BirthDate, Identifier, PersonName};
+    use clinic::{Identifier, PersonName};
 
     use super::*;
 
@@ -244,7 +344,7 @@ mod tests {
             name: PersonName::parse(name),
             birth_date: BirthDate::parse(birth_date),
             phones: vec![phone.to_owned()],
-            identifiers: Vec::new(),
+            ..Identity::default()
         }
     }
 
@@ -299,7 +399,15 @@ mod tests {
             candidates: vec![at_partner("p1", ours.clone()), at_partner("p2", ours.clone())],
         };
 
-        assert_eq!(verdict(&found, &ours, None, &[]), Match::Attach("p2".into()));
+        assert_eq!(
+            verdict(
+                &found,
+                std::slice::from_ref(&ours),
+                Said::default(),
+                &Weights::default()
+            ),
+            Match::Attach("p2".into())
+        );
     }
 
     #[test]
@@ -311,7 +419,15 @@ mod tests {
             candidates: vec![at_partner("p1", ours.clone()), at_partner("p2", ours.clone())],
         };
 
-        assert_eq!(verdict(&found, &ours, None, &[]), Match::Attach("p1".into()));
+        assert_eq!(
+            verdict(
+                &found,
+                std::slice::from_ref(&ours),
+                Said::default(),
+                &Weights::default()
+            ),
+            Match::Attach("p1".into())
+        );
     }
 
     #[test]
@@ -326,8 +442,15 @@ mod tests {
         };
         let offered = ["p1".to_owned()];
 
-        let answered = verdict(&found(vec![shown.clone()]), &ours, Some(&Answer::Create), &offered);
-        let asked_anew = verdict(&found(vec![shown, new.clone()]), &ours, Some(&Answer::Create), &offered);
+        let said = Said {
+            answer: Some(&Answer::Create),
+            offered: &offered,
+        };
+        let judged =
+            |people: Vec<Candidate>| verdict(&found(people), std::slice::from_ref(&ours), said, &Weights::default());
+
+        let answered = judged(vec![shown.clone()]);
+        let asked_anew = judged(vec![shown, new.clone()]);
 
         assert_eq!(answered, Match::Create);
         assert_eq!(asked_anew, Match::Ask(vec![new]));

@@ -16,6 +16,7 @@ use super::journal::StoreError;
 use super::pace::May;
 use super::partner::{Partner, TOO_LONG, now};
 use crate::db::{Db, DbError, InboundFeed, LeaseOwner, Txn};
+use crate::matching::Matcher;
 
 pub mod config;
 mod places;
@@ -75,6 +76,7 @@ pub(super) struct Poller {
     db: Db,
     partner: Arc<Partner>,
     config: Config,
+    matcher: Matcher,
     owner: LeaseOwner,
     stop: CancellationToken,
 }
@@ -94,12 +96,14 @@ impl Poller {
         db: Db,
         partner: Arc<Partner>,
         config: Config,
+        matcher: Matcher,
         stop: CancellationToken,
     ) -> Result<Poller, DbError> {
         Ok(Poller {
             db,
             partner,
             config,
+            matcher,
             owner: crate::db::random()?,
             stop,
         })
@@ -409,12 +413,12 @@ impl Poller {
             to.problem = None;
         }
         let count = entries.len();
-        let appointment_system = self.config.appointment_system.clone();
+        let (appointment_system, matcher) = (self.config.appointment_system.clone(), self.matcher.clone());
         let (to, tally) = self
             .db
             .write(move |txn| {
                 hold_lease(txn, owner)?;
-                let mut taking = Taking::new(txn, appointment_system.as_deref())?;
+                let mut taking = Taking::new(txn, &matcher, appointment_system.as_deref())?;
                 let mut tally = Tally::default();
                 for entry in &entries {
                     tally.add(taking.take(entry, false)?);
@@ -506,10 +510,11 @@ impl Poller {
                 continue;
             };
             let (owner, system) = (self.owner, self.config.appointment_system.clone());
+            let matcher = self.matcher.clone();
             self.db
                 .write(move |txn| {
                     hold_lease(txn, owner)?;
-                    Taking::new(txn, system.as_deref())?.take(&entry, true)?;
+                    Taking::new(txn, &matcher, system.as_deref())?.take(&entry, true)?;
                     Ok::<_, PollError>(())
                 })
                 .await?;

@@ -2,6 +2,7 @@
 //! site. Before an attempt the plan is made again in the transaction that commits the attempt, so that a withdrawal that
 //! came meanwhile is heeded.
 
+use clinic::linking::EHR_ID_KIND;
 use clinic::matching::Candidate;
 use clinic::rules::EHR_SYSTEM;
 use clinic::task::{CANDIDATES_MAX, Candidates, Delivery, DeliveryState, ErrorClass, TaskKind};
@@ -10,9 +11,11 @@ use clinic::{Identifier, Value, Writing, patient, task_record};
 use sync_protocol::hub::{HubError, HubLedger};
 use sync_protocol::{Phi, RecordId, RecordState};
 
+use super::delivery::Desk;
 use super::plan::{NOTE_ASK, Next, Situation, Task, next};
 use super::situation;
-use crate::db::{Db, DbError, Txn};
+use crate::db::{DbError, Txn};
+use crate::matching::{Matcher, cluster_of};
 
 pub(super) type StoreError = HubError<DbError>;
 
@@ -26,63 +29,92 @@ const CANDIDATE_IDENTIFIERS_MAX: usize = 6;
 /// The plan in one transaction cannot need more steps than this: every note ends a task's stay in a state.
 const NOTES_MAX: usize = 1_000;
 
-/// Notes everything about the patient's tasks that needs no word with the partner; answers what comes then, and the
-/// situation in which it does.
-pub(super) async fn catch_up(db: &Db, patient: RecordId) -> Result<(Next, Option<Situation>), StoreError> {
-    let quiet = db
+/// What there is to do, or that somebody else is at it.
+pub(super) enum Caught {
+    Busy,
+    Up(Next, Option<Box<Situation>>),
+}
+
+/// Notes everything about the person's tasks that needs no word with the partner; answers what comes then, and the
+/// situation in which it does. Whatever is to be done is done under the leases of all the person's records.
+pub(super) async fn catch_up(desk: &Desk, patient: RecordId) -> Result<Caught, StoreError> {
+    let quiet = desk
+        .db
         .read(move |txn| {
             let situation = situation::load(txn, patient)?;
             Ok::<_, StoreError>((plan(txn, situation.as_ref()), situation))
         })
         .await?;
-    if !matches!(quiet.0, Next::Note(..) | Next::Known(..)) {
-        return Ok(quiet);
+    if matches!(quiet.0, Next::Wait(_) | Next::Rest) {
+        return Ok(Caught::Up(quiet.0, quiet.1.map(Box::new)));
     }
-    db.write(move |txn| {
-        for _ in 0..NOTES_MAX {
-            let situation = situation::load(txn, patient)?;
-            match (plan(txn, situation.as_ref()), &situation) {
-                (Next::Note(id, delivery), Some(now)) => note(txn, now, id, &delivery)?,
-                (Next::Known(id, partner_id), Some(now)) => deliver(txn, now, id, &partner_id)?,
-                (settled, _) => return Ok((settled, situation)),
+    let (turn, matcher) = (desk.turn, desk.matcher.clone());
+    desk.db
+        .write(move |txn| {
+            if !turn.take(txn, patient)? {
+                return Ok(Caught::Busy);
             }
-        }
-        Err(HubError::Ledger(DbError::Damaged {
-            what: "a patient's tasks in a state",
-        }))
-    })
-    .await
+            for _ in 0..NOTES_MAX {
+                let situation = situation::load(txn, patient)?;
+                match (plan(txn, situation.as_ref()), &situation) {
+                    (Next::Note(id, delivery), Some(now)) => note(txn, now, id, &delivery)?,
+                    (Next::Known(id, partner_id), Some(now)) => deliver(txn, &matcher, now, id, &partner_id)?,
+                    (settled, _) => return Ok(Caught::Up(settled, situation.map(Box::new))),
+                }
+            }
+            Err(HubError::Ledger(DbError::Damaged {
+                what: "a patient's tasks in a state",
+            }))
+        })
+        .await
 }
 
 fn plan(txn: &Txn<'_>, situation: Option<&Situation>) -> Next {
     situation.map_or(Next::Rest, |situation| next(situation, now_ms(txn)))
 }
 
-/// Commits that an attempt begins, if it still is what comes next. Nothing may be sent before this has returned the task.
-pub(super) async fn begin(db: &Db, patient: RecordId, task: RecordId) -> Result<Option<Task>, StoreError> {
-    db.write(move |txn| {
-        let Some(mut now) = situation::load(txn, patient)? else {
-            return Ok(None);
-        };
-        if next(&now, now_ms(txn)) != Next::Deliver(task) {
-            return Ok(None);
-        }
-        let Some(found) = now.tasks.iter_mut().find(|one| one.id == task) else {
-            return Ok(None);
-        };
-        found.delivery = Delivery {
-            state: DeliveryState::BeingSent,
-            attempts: found.delivery.attempts.saturating_add(1),
-            class: ErrorClass::None,
-            at_ms: now_ms(txn),
-            note: String::new(),
-            ..found.delivery.clone()
-        };
-        let begun = found.clone();
-        note(txn, &now, task, &begun.delivery)?;
-        Ok(Some(begun))
-    })
-    .await
+/// Commits that an attempt begins, if it still is what comes next and the leases are still ours. Nothing may be sent
+/// before this has returned the task, nor after the time that comes with it. A patient who is to be created is compared
+/// once more with all of ours, in this very transaction: whoever else is in the store by now is seen.
+pub(super) async fn begin(desk: &Desk, task: &Task) -> Result<Option<(Task, i64)>, StoreError> {
+    let (turn, matcher) = (desk.turn, desk.matcher.clone());
+    let (task, patient, kind) = (task.id, task.patient, task.kind);
+    desk.db
+        .write(move |txn| {
+            if !turn.take(txn, patient)? {
+                return Ok(None);
+            }
+            if kind == TaskKind::RegisterPatient {
+                for record in cluster_of(txn, patient)? {
+                    matcher.propose(txn, record)?;
+                }
+                // Whoever was found to be the same person meanwhile may be somebody else's work.
+                if !turn.take(txn, patient)? {
+                    return Ok(None);
+                }
+            }
+            let Some(mut now) = situation::load(txn, patient)? else {
+                return Ok(None);
+            };
+            if next(&now, now_ms(txn)) != Next::Deliver(task) {
+                return Ok(None);
+            }
+            let Some(found) = now.tasks.iter_mut().find(|one| one.id == task) else {
+                return Ok(None);
+            };
+            found.delivery = Delivery {
+                state: DeliveryState::BeingSent,
+                attempts: found.delivery.attempts.saturating_add(1),
+                class: ErrorClass::None,
+                at_ms: now_ms(txn),
+                note: String::new(),
+                ..found.delivery.clone()
+            };
+            let begun = found.clone();
+            note(txn, &now, task, &begun.delivery)?;
+            Ok(Some((begun, turn.begin_before_ms(now_ms(txn)))))
+        })
+        .await
 }
 
 /// What came of talking to the partner about a task.
@@ -97,29 +129,42 @@ pub(super) enum Outcome {
     PatientFound(String),
 }
 
-pub(super) async fn settle(db: &Db, patient: RecordId, task: RecordId, outcome: Outcome) -> Result<(), StoreError> {
+/// Writes down what came of a task, unless the work is somebody else's by now: they look it up.
+pub(super) async fn settle(desk: &Desk, task: &Task, outcome: Outcome) -> Result<(), StoreError> {
     let (state, class, attempts) = match &outcome {
         Outcome::Delivered(_) => (DeliveryState::Delivered.word(), "none", None),
         Outcome::Changed(delivery) => (delivery.state.word(), delivery.class.word(), Some(delivery.attempts)),
         Outcome::Ask(_) => (DeliveryState::OnHold.word(), ErrorClass::Conflict.word(), None),
         Outcome::PatientFound(_) => ("patient found", "none", None),
     };
-    db.write(move |txn| {
-        let Some(now) = situation::load(txn, patient)? else {
-            return Ok(());
-        };
-        match &outcome {
-            Outcome::Delivered(partner_id) => deliver(txn, &now, task, partner_id),
-            Outcome::Changed(delivery) => note(txn, &now, task, delivery),
-            Outcome::Ask(candidates) => ask(txn, &now, task, candidates.clone()),
-            Outcome::PatientFound(partner_id) => match now.task(task) {
-                Some(task) => know_patient(txn, &now, task, partner_id),
-                None => Ok(()),
-            },
-        }
-    })
-    .await?;
-    tracing::info!(%task, state, class, attempts, "a task went on");
+    let (turn, matcher) = (desk.turn, desk.matcher.clone());
+    let (task, patient) = (task.id, task.patient);
+    let written = desk
+        .db
+        .write(move |txn| {
+            if !turn.take(txn, patient)? {
+                return Ok(false);
+            }
+            let Some(now) = situation::load(txn, patient)? else {
+                return Ok(true);
+            };
+            match &outcome {
+                Outcome::Delivered(partner_id) => deliver(txn, &matcher, &now, task, partner_id)?,
+                Outcome::Changed(delivery) => note(txn, &now, task, delivery)?,
+                Outcome::Ask(candidates) => ask(txn, &now, task, candidates.clone())?,
+                Outcome::PatientFound(partner_id) => {
+                    if let Some(task) = now.task(task) {
+                        know_patient(txn, &matcher, &now, task, partner_id)?;
+                    }
+                }
+            }
+            Ok::<_, StoreError>(true)
+        })
+        .await?;
+    match written {
+        true => tracing::info!(%task, state, class, attempts, "a task went on"),
+        false => tracing::warn!(%task, "this process was held up: another goes on with the task"),
+    }
     Ok(())
 }
 
@@ -129,7 +174,13 @@ fn note(txn: &mut Txn<'_>, now: &Situation, task: RecordId, delivery: &Delivery)
     })
 }
 
-fn deliver(txn: &mut Txn<'_>, now: &Situation, id: RecordId, partner_id: &str) -> Result<(), StoreError> {
+fn deliver(
+    txn: &mut Txn<'_>,
+    matcher: &Matcher,
+    now: &Situation,
+    id: RecordId,
+    partner_id: &str,
+) -> Result<(), StoreError> {
     let Some(task) = now.task(id) else { return Ok(()) };
     let delivery = Delivery {
         state: DeliveryState::Delivered,
@@ -152,24 +203,30 @@ fn deliver(txn: &mut Txn<'_>, now: &Situation, id: RecordId, partner_id: &str) -
             )
     })?;
     match task.kind {
-        TaskKind::RegisterPatient => know_patient(txn, now, task, partner_id),
+        TaskKind::RegisterPatient => know_patient(txn, matcher, now, task, partner_id),
         TaskKind::Encounter => Ok(()),
     }
 }
 
-/// Writes the EHR's id of the patient beside the patient's other numbers.
-fn know_patient(txn: &mut Txn<'_>, now: &Situation, task: &Task, partner_id: &str) -> Result<(), StoreError> {
-    if now.partner_id.as_deref() == Some(partner_id) {
+/// Writes the EHR's id of the patient beside the patient's other numbers, unless a record that is linked has it.
+fn know_patient(
+    txn: &mut Txn<'_>,
+    matcher: &Matcher,
+    now: &Situation,
+    task: &Task,
+    partner_id: &str,
+) -> Result<(), StoreError> {
+    if now.partner_ids.values().any(|known| known == partner_id) {
         return Ok(());
     }
     let identifier = Identifier {
         system: EHR_SYSTEM.to_owned(),
         value: partner_id.to_owned(),
-        kind: situation::RESOURCE_ID.to_owned(),
+        kind: EHR_ID_KIND.to_owned(),
     };
     let draft = Writing::new(
         patient::KIND,
-        now.patient,
+        task.patient,
         Action::Deliver,
         Channel::Connector.program(),
         now_ms(txn),
@@ -179,7 +236,8 @@ fn know_patient(txn: &mut Txn<'_>, now: &Situation, task: &Task, partner_id: &st
     .done();
     let scope = txn.scopes_of(task.id)?.first().copied();
     txn.author(&draft, scope)?;
-    Ok(())
+    // Another record of ours may have this number already.
+    matcher.propose(txn, task.patient)
 }
 
 /// Puts the question to the site. An answer to an earlier question is taken back: it was not about these.
@@ -287,6 +345,7 @@ mod tests {
                 birth_date: None,
                 phones: vec!["+1 602 555 0100".to_owned(); 40],
                 identifiers: (0..40).map(number).collect(),
+                ..Identity::default()
             },
         };
 

@@ -17,6 +17,7 @@ use super::config::Config;
 use super::failure::{Broken, Effect, Failure, is_outage, of_broken, of_status, retry_after_ms};
 use super::pace::{Breaker, May, Pacer};
 use super::resources::PATIENT_SYSTEM;
+use super::turn::in_time;
 use crate::db::now_ms;
 use crate::ehr::Reach;
 
@@ -29,6 +30,8 @@ const FORM: &str = "application/x-www-form-urlencoded";
 const BODY_MAX_BYTES: usize = 4 * 1024 * 1024;
 const CONNECT_TIMEOUT_MAX_SECS: u64 = 10;
 const CREATED: u16 = 201;
+/// A question changes nothing, so it may be asked at any time.
+const WHENEVER: i64 = i64::MAX;
 /// Not found, and gone.
 const ABSENT: [u16; 2] = [404, 410];
 
@@ -135,7 +138,7 @@ impl Partner {
             .token("identifier", PATIENT_SYSTEM, "none")
             .count(1);
         let request = self.form("Patient", &nobody.to_query_string());
-        match self.send(request, Effect::Reads, None).await {
+        match self.send(request, Effect::Reads, None, WHENEVER).await {
             Ok(_) => true,
             // It answers, if only to say no.
             Err(Failure::Refused { .. } | Failure::Conflict { .. }) => true,
@@ -145,14 +148,18 @@ impl Partner {
 
     /// Searches by form, which keeps names out of addresses and so out of everybody's logs.
     pub(super) async fn search(&self, kind: &str, form: &str, cause: Cause) -> Result<Bundle, Failure> {
-        let answer = self.send(self.form(kind, form), Effect::Reads, Some(cause)).await?;
+        let answer = self
+            .send(self.form(kind, form), Effect::Reads, Some(cause), WHENEVER)
+            .await?;
         decode(&answer.body).map_err(|_| unreadable())
     }
 
     /// `None` when there is no such resource, or no longer.
     pub(super) async fn read(&self, kind: &str, id: &str, cause: Cause) -> Result<Option<Version>, Failure> {
         let request = self.request(Method::GET, &format!("{kind}/{id}"));
-        let answer = self.send_for(request, Effect::Reads, Some(cause), &ABSENT).await?;
+        let answer = self
+            .send_for(request, Effect::Reads, Some(cause), &ABSENT, WHENEVER)
+            .await?;
         if ABSENT.contains(&answer.status) {
             return Ok(None);
         }
@@ -178,6 +185,7 @@ impl Partner {
         resource: Vec<u8>,
         if_none_exist: &str,
         cause: Cause,
+        begin_before_ms: i64,
     ) -> Result<Created, Failure> {
         let request = self
             .request(Method::POST, kind)
@@ -185,7 +193,7 @@ impl Partner {
             .header("if-none-exist", if_none_exist)
             .header("prefer", "return=minimal")
             .body(resource);
-        let answer = self.send(request, Effect::Writes, Some(cause)).await?;
+        let answer = self.send(request, Effect::Writes, Some(cause), begin_before_ms).await?;
         let location = answer.headers.get(LOCATION).and_then(|location| location.to_str().ok());
         let reference = formats::fhir::Reference {
             reference: location.map(str::to_owned),
@@ -216,6 +224,7 @@ impl Partner {
         resource: Vec<u8>,
         etag: &str,
         cause: Cause,
+        begin_before_ms: i64,
     ) -> Result<(), Failure> {
         let request = self
             .request(Method::PUT, &format!("{kind}/{id}"))
@@ -223,7 +232,9 @@ impl Partner {
             .header(IF_MATCH, etag)
             .header("prefer", "return=minimal")
             .body(resource);
-        self.send(request, Effect::Writes, Some(cause)).await.map(|_| ())
+        self.send(request, Effect::Writes, Some(cause), begin_before_ms)
+            .await
+            .map(|_| ())
     }
 
     /// An address under the base address.
@@ -235,7 +246,7 @@ impl Partner {
     /// Reads what is at an address of the partner's; `welcome` are statuses that are an answer too.
     pub(super) async fn get(&self, url: Url, welcome: &[u16]) -> Result<(u16, Vec<u8>), Failure> {
         let request = self.http.get(url).header("accept", FHIR_JSON);
-        let answer = self.send_for(request, Effect::Reads, None, welcome).await?;
+        let answer = self.send_for(request, Effect::Reads, None, welcome, WHENEVER).await?;
         Ok((answer.status, answer.body))
     }
 
@@ -251,8 +262,14 @@ impl Partner {
             .header("accept", FHIR_JSON)
     }
 
-    async fn send(&self, request: RequestBuilder, effect: Effect, cause: Option<Cause>) -> Result<Answer, Failure> {
-        self.send_for(request, effect, cause, &[]).await
+    async fn send(
+        &self,
+        request: RequestBuilder,
+        effect: Effect,
+        cause: Option<Cause>,
+        begin_before_ms: i64,
+    ) -> Result<Answer, Failure> {
+        self.send_for(request, effect, cause, &[], begin_before_ms).await
     }
 
     /// `welcome` are statuses that are an answer beside those of a success.
@@ -262,6 +279,7 @@ impl Partner {
         effect: Effect,
         cause: Option<Cause>,
         welcome: &[u16],
+        begin_before_ms: i64,
     ) -> Result<Answer, Failure> {
         let wait_us = self.pacing().pacer.wait_us(now());
         tokio::time::sleep(Duration::from_micros(wait_us.unsigned_abs())).await;
@@ -273,6 +291,13 @@ impl Partner {
             Some(token) => request.header(AUTHORIZATION, token),
             None => request,
         };
+        if !in_time(begin_before_ms) {
+            return Err(Failure::Unavailable {
+                class: clinic::task::ErrorClass::Timeout,
+                note: "this hub was held up before it could send".to_owned(),
+                pause_ms: None,
+            });
+        }
         let answered = request.send().await;
         self.pacing().asked_ms = now();
         let mut response = match answered {

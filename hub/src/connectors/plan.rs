@@ -4,6 +4,8 @@
 //! needs a person holds nothing back but what depends on it: an encounter needs the patient's registration.
 //! After an attempt has begun, neither a second attempt nor a confirmed withdrawal comes before a look-up at the partner.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use clinic::flow::VisitState;
 use clinic::task::{Answer, Delivery, DeliveryState, ErrorClass, Intent, TaskKind};
 use sync_protocol::{ChangeId, HybridTime, RecordId};
@@ -15,6 +17,8 @@ use super::pace::backoff_ms;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Task {
     pub(super) id: RecordId,
+    /// The record that it was written for.
+    pub(super) patient: RecordId,
     pub(super) kind: TaskKind,
     pub(super) visit: Option<RecordId>,
     /// For an encounter: what the partner is to hear.
@@ -35,12 +39,22 @@ pub(super) struct Task {
     pub(super) offered: Vec<String>,
 }
 
-/// A patient and the tasks for the EHR that there are, registrations first, then in the order they were entered.
+/// A person, as one record or several that are linked, and the tasks for the EHR that there are, registrations first, then
+/// in the order they were entered.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Situation {
+    /// The record that stands for the person.
     pub(super) patient: RecordId,
-    /// The patient's id at the EHR.
+    /// Every record of the person.
+    pub(super) cluster: BTreeSet<RecordId>,
+    /// The person's id at the EHR.
     pub(super) partner_id: Option<String>,
+    /// What each of the records is known by there.
+    pub(super) partner_ids: BTreeMap<RecordId, String>,
+    /// The EHR's ids of people who were called somebody else.
+    pub(super) somebody_else: BTreeSet<String>,
+    /// Another record of ours waits for somebody to say whether it is this person's.
+    pub(super) alike_here: bool,
     /// The name or the birth date waits for a person's decision.
     pub(super) undecided: bool,
     /// A TEMP number of this patient is on another record as well.
@@ -66,6 +80,7 @@ pub(super) enum Next {
 
 pub(super) const NOTE_ASK: &str = "somebody at the EHR may be this patient";
 pub(super) const NOTE_UNKNOWN_PATIENT: &str = "the EHR's number of this patient is not known";
+pub(super) const NOTE_ALIKE_HERE: &str = "another patient of ours may be this one: see the possible duplicates";
 const NOTE_TEMP: &str = "TEMP number on two records";
 const NOTE_UNDECIDED: &str = "name or birth date waits for a decision";
 const NOTE_REGISTRATION: &str = "waits for the patient's registration";
@@ -125,6 +140,11 @@ impl Situation {
         self.tasks.iter().find(|task| task.id == id)
     }
 
+    /// The patient's id at the EHR as a task of one of the records needs it: that record's own, else the person's.
+    pub(super) fn partner_id_for(&self, task: &Task) -> Option<&String> {
+        self.partner_ids.get(&task.patient).or(self.partner_id.as_ref())
+    }
+
     /// The number that the EHR gave to somebody who registered the patient by hand.
     pub(super) fn number_by_hand(&self) -> Option<&str> {
         let registrations = self.tasks.iter().filter(|task| task.kind == TaskKind::RegisterPatient);
@@ -158,6 +178,7 @@ impl Situation {
         match task.kind {
             TaskKind::RegisterPatient if self.partner_id.is_some() => None,
             TaskKind::RegisterPatient if self.undecided => Some((ErrorClass::Conflict, NOTE_UNDECIDED)),
+            TaskKind::RegisterPatient if self.alike_here => Some((ErrorClass::Conflict, NOTE_ALIKE_HERE)),
             TaskKind::RegisterPatient if held_for(NOTE_ASK) && task.valid_answer().is_none() => {
                 Some((ErrorClass::Conflict, NOTE_ASK))
             }
@@ -188,7 +209,7 @@ pub(super) fn next(situation: &Situation, now_ms: i64) -> Next {
         }
     };
     for task in situation.tasks.iter().filter(|task| !task.is_over()) {
-        match (task.delivery.state, task.kind, &situation.partner_id) {
+        match (task.delivery.state, task.kind, situation.partner_id_for(task)) {
             (DeliveryState::OutcomeUnknown, _, _) => return due(task, Next::LookUp(task.id)),
             (DeliveryState::Waiting, TaskKind::RegisterPatient, Some(id)) => return Next::Known(task.id, id.clone()),
             (DeliveryState::Waiting, TaskKind::Encounter, None) if situation.registration().is_some() => {}

@@ -186,14 +186,15 @@ fn whole_given(name: &PersonName) -> PersonName {
 
 /// A patient of the partner's as one of ours may be. Of several names the one that is ours, if there is one. `None` for
 /// one that is no longer in use there, or that has no id.
-pub(super) fn candidate(theirs: &Patient, ours: &Identity) -> Option<Candidate> {
+pub(super) fn candidate(theirs: &Patient, ours: &[Identity]) -> Option<Candidate> {
     let partner_id = theirs.id.clone().filter(|id| super::partner::is_id(id))?;
     if theirs.active == Some(false) {
         return None;
     }
     let names: Vec<PersonName> = theirs.name.iter().map(read_name).collect();
     let same = |name: &&PersonName| {
-        fold(&name.family) == fold(&ours.name.family) && fold(&name.given) == fold(&ours.name.given)
+        ours.iter()
+            .any(|one| fold(&name.family) == fold(&one.name.family) && fold(&name.given) == fold(&one.name.given))
     };
     let in_use = || {
         let at = theirs
@@ -208,7 +209,25 @@ pub(super) fn candidate(theirs: &Patient, ours: &Identity) -> Option<Candidate> 
             Some(ContactPointSystem::Phone | ContactPointSystem::Sms) | None
         )
     });
-    let identifiers = theirs.identifier.iter().filter_map(|id| {
+    let emails = theirs
+        .telecom
+        .iter()
+        .filter(|point| point.system == Some(ContactPointSystem::Email));
+    let addresses = theirs.address.iter().map(|address| clinic::value::Address {
+        line: address.line.join(" "),
+        city: address.city.clone().unwrap_or_default(),
+        state: address.state.clone().unwrap_or_default(),
+        postal_code: address.postal_code.clone().unwrap_or_default(),
+    });
+    // The number of another record of ours says nothing for or against: one person may have come as two.
+    let telling = |id: &&Identifier| {
+        id.system.as_deref() != Some(PATIENT_SYSTEM)
+            || ours
+                .iter()
+                .flat_map(|one| &one.identifiers)
+                .any(|own| id.value.as_ref() == Some(&own.value))
+    };
+    let identifiers = theirs.identifier.iter().filter(telling).filter_map(|id| {
         Some(clinic::Identifier {
             system: id.system.clone()?,
             value: id.value.clone()?,
@@ -226,6 +245,15 @@ pub(super) fn candidate(theirs: &Patient, ours: &Identity) -> Option<Candidate> 
             birth_date: theirs.birth_date.and_then(|date| BirthDate::parse(&date.to_fhir())),
             phones: phones.filter_map(|point| point.value.clone()).collect(),
             identifiers: identifiers.collect(),
+            sex: theirs.gender.map(|gender| match gender {
+                Gender::Female => Sex::Female,
+                Gender::Male => Sex::Male,
+                Gender::Other => Sex::Other,
+                Gender::Unknown => Sex::Unknown,
+            }),
+            emails: emails.filter_map(|point| point.value.clone()).collect(),
+            addresses: addresses.collect(),
+            member_ids: Vec::new(),
         },
     })
 }

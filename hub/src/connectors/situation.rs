@@ -1,68 +1,101 @@
 //! Reading a patient's situation from the store, inside whatever transaction asks.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use clinic::index::{Wanted, identifier_term};
-use clinic::numbering::TEMP_SYSTEM;
-use clinic::rules::EHR_SYSTEM;
+use clinic::linking::{ehr_id, other_end, primary, standing, temp_numbers};
 use clinic::task::{Delivery, DeliveryState, ErrorClass, Intent, TaskKind};
-use clinic::value::Target;
-use clinic::{patient, task_record as task};
+use clinic::value::{LinkStanding, Target};
+use clinic::{link, patient, task_record as task};
 use sync_protocol::hub::HubLedger;
 use sync_protocol::{ChangeId, RecordId, RecordState};
 
 use super::plan::{Situation, Task};
 use crate::db::{DbError, Txn};
+use crate::matching::cluster_of;
 
-/// `None` when the hub has no such patient.
+/// The situation of everybody who is one person with this patient. `None` when the hub has no such patient.
 pub(super) fn load(txn: &mut Txn<'_>, id: RecordId) -> Result<Option<Situation>, DbError> {
-    let Some(record) = txn.state(id)?.filter(|record| record.kind == patient::KIND) else {
+    if txn.state(id)?.is_none_or(|record| record.kind != patient::KIND) {
+        return Ok(None);
+    }
+    let cluster = cluster_of(txn, id)?;
+    let mut members = Vec::new();
+    for member in &cluster {
+        members.extend(txn.state(*member)?.filter(|record| record.kind == patient::KIND));
+    }
+    let Some(patient) = primary(&members) else {
         return Ok(None);
     };
     let mut tasks = Vec::new();
-    for state in txn.linked_to(id, task::KIND)? {
-        tasks.extend(read_task(txn, &state)?);
+    let mut temp_shared = false;
+    for member in &members {
+        for state in txn.linked_to(member.record, task::KIND)? {
+            tasks.extend(read_task(txn, &state, member.record)?);
+        }
+        temp_shared = temp_shared || shares_temp(txn, member, &cluster)?;
     }
     tasks.sort_by_key(|task| (task.kind != TaskKind::RegisterPatient, task.entered));
+    let own_ids: BTreeMap<_, _> = members
+        .iter()
+        .filter_map(|member| Some((member.record, ehr_id(member)?)))
+        .collect();
+    let others = others(txn, &cluster)?;
     Ok(Some(Situation {
-        patient: id,
-        partner_id: partner_id(&record),
-        undecided: patient::NAME.ask(&record).is_open() || patient::BIRTH_DATE.ask(&record).is_open(),
-        temp_shared: temp_shared(txn, &record)?,
+        patient,
+        partner_id: own_ids.get(&patient).cloned(),
+        partner_ids: own_ids,
+        undecided: members
+            .iter()
+            .any(|record| patient::NAME.ask(record).is_open() || patient::BIRTH_DATE.ask(record).is_open()),
+        temp_shared,
+        alike_here: others.alike,
+        somebody_else: others.ids,
+        cluster,
         tasks,
     }))
 }
 
-/// The kind under which the EHR's own resource id is kept. A number that a person typed in is a chart number and of another
-/// kind: as a resource id it might be somebody else's.
-pub(super) const RESOURCE_ID: &str = "PI";
-
-/// The patient's id at the EHR: the one that was found last, where there are several.
-fn partner_id(record: &RecordState) -> Option<String> {
-    let identifiers = patient::IDENTIFIER.standing(record);
-    let of_ehr = identifiers
-        .iter()
-        .rev()
-        .map(|said| said.value.expose())
-        .find(|id| id.system == EHR_SYSTEM && id.kind == RESOURCE_ID);
-    of_ehr.map(|id| id.value.clone())
+/// What is known of others who might be, or are not, this person.
+#[derive(Default)]
+struct Others {
+    /// A person is to say of somebody whether they are.
+    alike: bool,
+    /// The EHR's ids of those who are not.
+    ids: BTreeSet<String>,
 }
 
-fn temp_shared(txn: &mut Txn<'_>, record: &RecordState) -> Result<bool, DbError> {
-    let temps = |record: &RecordState| -> Vec<String> {
-        let identifiers = patient::IDENTIFIER
-            .standing(record)
-            .into_iter()
-            .map(|said| said.value.into_exposed());
-        identifiers
-            .filter(|id| id.system == TEMP_SYSTEM)
-            .map(|id| id.value)
-            .collect()
-    };
-    for number in temps(record) {
+fn others(txn: &mut Txn<'_>, cluster: &BTreeSet<RecordId>) -> Result<Others, DbError> {
+    let mut others = Others::default();
+    for member in cluster {
+        for state in txn.linked_to(*member, link::KIND)? {
+            let Some(other) = other_end(&state, *member).filter(|other| !cluster.contains(other)) else {
+                continue;
+            };
+            let said = standing(&state);
+            match said.standing() {
+                _ if said.is_open() => others.alike = true,
+                Some(LinkStanding::Proposed) => others.alike = true,
+                Some(LinkStanding::Distinct) => {
+                    for one in cluster_of(txn, other)? {
+                        others.ids.extend(txn.state(one)?.as_ref().and_then(ehr_id));
+                    }
+                }
+                Some(LinkStanding::Linked) | None => {}
+            }
+        }
+    }
+    Ok(others)
+}
+
+/// Whether somebody else carries one of the patient's TEMP numbers.
+fn shares_temp(txn: &mut Txn<'_>, record: &RecordState, cluster: &BTreeSet<RecordId>) -> Result<bool, DbError> {
+    for number in temp_numbers(record) {
         let words = [vec![Wanted::Exactly(identifier_term(&number))]];
         let bearers = txn.search(patient::KIND, &words)?;
         if bearers
             .iter()
-            .any(|other| other.record != record.record && temps(other).contains(&number))
+            .any(|other| !cluster.contains(&other.record) && temp_numbers(other).contains(&number))
         {
             return Ok(true);
         }
@@ -71,7 +104,7 @@ fn temp_shared(txn: &mut Txn<'_>, record: &RecordState) -> Result<bool, DbError>
 }
 
 /// `None` for a task of another target, or one that is not whole.
-fn read_task(txn: &mut Txn<'_>, state: &RecordState) -> Result<Option<Task>, DbError> {
+fn read_task(txn: &mut Txn<'_>, state: &RecordState, patient: RecordId) -> Result<Option<Task>, DbError> {
     let Some(kind) = task::KIND_OF_WORK.latest(state) else {
         return Ok(None);
     };
@@ -93,6 +126,7 @@ fn read_task(txn: &mut Txn<'_>, state: &RecordState) -> Result<Option<Task>, DbE
         .unwrap_or_default();
     Ok(Some(Task {
         id: state.record,
+        patient,
         kind: kind.value,
         visit: task::VISIT.value(state),
         tells: task::STATE.value(state),

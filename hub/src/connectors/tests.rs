@@ -12,11 +12,12 @@ use std::time::Duration;
 use ::tests::ehr::Ehr;
 use ::tests::line::Line;
 use clinic::flow::VisitState;
+use clinic::numbering::TEMP_SYSTEM;
 use clinic::rules::{EHR_SYSTEM, VisitEvent, after_visit, arrive};
 use clinic::task::{Answer, Delivery, DeliveryState, Intent, TaskKind, state_of};
-use clinic::value::Target;
+use clinic::value::{LinkStanding, Target};
 use clinic::write::{Action, Channel};
-use clinic::{BirthDate, PersonName, Writing, patient, task_record, visit};
+use clinic::{BirthDate, Identifier, PersonName, Writing, patient, task_record, visit};
 use sync_protocol::hub::HubLedger;
 use sync_protocol::{Draft, Phi, RecordId, RecordState, ScopeId};
 use tempfile::TempDir;
@@ -49,6 +50,7 @@ impl House {
         let config = Config {
             base_url: format!("http://{ehr}"),
             attempt_timeout_secs: 5,
+            lease_secs: 6,
             retry_backoff_max_secs: 1,
             ..Config::default()
         };
@@ -84,7 +86,14 @@ impl House {
 
     fn deliver(&mut self) {
         let stop = CancellationToken::new();
-        let connector = Connector::start(self.db.clone(), &self.config, self.reach.clone(), stop.clone()).unwrap();
+        let connector = Connector::start(
+            self.db.clone(),
+            &self.config,
+            Matcher::default(),
+            self.reach.clone(),
+            stop.clone(),
+        )
+        .unwrap();
         self.connector = Some((connector, stop));
     }
 
@@ -108,13 +117,15 @@ impl House {
         self.db.close();
     }
 
+    /// Writes drafts and looks at what they touched, as a push does.
     async fn write(&self, drafts: Vec<Draft>) {
         self.db
             .write(move |txn| {
                 for draft in &drafts {
                     txn.author(draft, Some(SITE))?;
                 }
-                Ok::<_, journal::StoreError>(())
+                let touched: Vec<RecordId> = drafts.iter().map(|draft| draft.record).collect();
+                Matcher::default().consider(txn, &touched)
             })
             .await
             .unwrap();
@@ -213,6 +224,27 @@ impl House {
         self.write(vec![fill(writing).done()]).await;
     }
 
+    async fn mints(&self, arrived: Arrived, number: &str) {
+        let number = Identifier {
+            system: TEMP_SYSTEM.to_owned(),
+            value: number.to_owned(),
+            kind: "TEMP".to_owned(),
+        };
+        let page = Channel::Page.program();
+        let writing = Writing::new(patient::KIND, arrived.patient, Action::Arrive, page, now());
+        self.write(vec![writing.assert(patient::IDENTIFIER, &Phi::new(number)).done()])
+            .await;
+    }
+
+    async fn decides(&self, one: Arrived, other: Arrived, to: LinkStanding) {
+        let actor = Channel::Cli.program();
+        let decided = self.db.write(move |txn| {
+            let both = (one.patient, other.patient);
+            crate::matching::decide(&Matcher::default(), txn, both, to, actor)
+        });
+        decided.await.unwrap();
+    }
+
     async fn asks_for(&self, task: &RecordState, intent: Intent) {
         let shown = task.shown(task_record::INTENT.id);
         self.says(task, |writing| writing.restate(task_record::INTENT, &intent, &shown))
@@ -236,6 +268,16 @@ impl House {
             Ok(found) => found,
             Err(error) => panic!("{error}; it is {:?}", self.registration(arrived).await.0),
         }
+    }
+
+    /// Waits until the registration is done, or waits for a person.
+    async fn until_decided(&self, arrived: Arrived) {
+        let asked = ::tests::until(PATIENCE, "a registration that is done or asked about", async || {
+            let (delivery, _) = self.registration(arrived).await;
+            let decided = matches!(delivery.state, DeliveryState::Delivered | DeliveryState::OnHold);
+            Ok(decided.then_some(()))
+        });
+        asked.await.unwrap();
     }
 
     /// Waits until every task of the patient is final.

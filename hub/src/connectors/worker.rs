@@ -1,27 +1,27 @@
-//! Whose turn it is: it leases patients, several at a time, and runs what is due for each. Woken by commits and by time;
+//! Whose turn it is: it works on patients, several at a time, and runs what is due for each. Woken by commits and by time;
 //! what it knows it can find out again, so a crash loses nothing.
 //!
-//! A lease is a row of `leases`: who works on which patient of which target, and until when at the latest. The embedded
-//! store belongs to one process, so the rows are in its memory; over a shared store they become a table with the same
-//! columns, taken in the transaction that commits the attempt.
+//! Several processes share the work. Who works on whom is said by rows of `leases` (see [`super::turn`]); what this one
+//! keeps in memory only spares it from asking for what it is at already.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use clinic::index::Facet;
-use clinic::task_record;
+use clinic::{link, task_record};
 use sync_protocol::hub::HubLedger;
 use sync_protocol::{Lane, RecordId, ScopeId};
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::delivery::{Desk, dice};
-use super::journal::{StoreError, catch_up};
+use super::delivery::{Desk, Office, dice};
+use super::journal::{Caught, StoreError, catch_up};
 use super::pace::{May, backoff_ms};
 use super::partner::now;
 use super::plan::Next;
-use crate::db::{Commit, DbError};
+use super::turn::{Terms, Turn};
+use crate::db::{Commit, DbError, Touched};
 
 /// Everything is looked over this often, whatever was heard: deadlines pass without a commit.
 const LOOK_OVER_EVERY: Duration = Duration::from_secs(600);
@@ -32,34 +32,39 @@ const FAULT_PAUSE_MS: i64 = 30_000;
 /// The steps of one patient's work in one go; a mistake in the plan must not spin.
 const STEPS_MAX: usize = 200;
 
-const LANE: Lane = Lane::Flow;
+/// Tasks and patients are in the one lane, links in the other.
+const LANES: [Lane; 2] = [Lane::Flow, Lane::Safety];
+/// How soon a patient on whom somebody else works is looked at again.
+const BUSY_PAUSE_MS: i64 = 500;
 
 pub(super) struct Worker {
-    desk: Desk,
+    desk: Office,
+    terms: Terms,
     parallel: usize,
     stop: CancellationToken,
     /// When each patient with work is to be looked at next, milliseconds since 1970.
     due: BTreeMap<RecordId, i64>,
-    leases: BTreeMap<RecordId, Lease>,
+    at_work: BTreeMap<RecordId, AtWork>,
     /// How far each scope's feed was looked at.
-    seen: BTreeMap<ScopeId, u64>,
+    seen: BTreeMap<(ScopeId, Lane), u64>,
     running: JoinSet<Option<i64>>,
 }
 
-struct Lease {
+struct AtWork {
     owner: Id,
     /// Something of the patient changed while the work was under way.
     touched: bool,
 }
 
 impl Worker {
-    pub(super) fn new(desk: Desk, parallel: usize, stop: CancellationToken) -> Worker {
+    pub(super) fn new(desk: Office, terms: Terms, parallel: usize, stop: CancellationToken) -> Worker {
         Worker {
             desk,
+            terms,
             parallel,
             stop,
             due: BTreeMap::new(),
-            leases: BTreeMap::new(),
+            at_work: BTreeMap::new(),
             seen: BTreeMap::new(),
             running: JoinSet::new(),
         }
@@ -94,21 +99,29 @@ impl Worker {
 
     fn start_what_is_due(&mut self) {
         let now = now();
-        while self.leases.len() < self.parallel {
+        while self.at_work.len() < self.parallel {
             let ready = self
                 .due
                 .iter()
-                .filter(|(patient, at)| **at <= now && !self.leases.contains_key(*patient));
+                .filter(|(patient, at)| **at <= now && !self.at_work.contains_key(*patient));
             let Some((_, patient)) = ready.map(|(patient, at)| (*at, *patient)).min() else {
                 return;
             };
             self.due.remove(&patient);
-            let (desk, stop) = (self.desk.clone(), self.stop.clone());
+            let turn = match Turn::begin(self.terms) {
+                Ok(turn) => turn,
+                Err(error) => {
+                    tracing::error!(%error, "no lease can be named");
+                    self.due.insert(patient, now + FAULT_PAUSE_MS);
+                    return;
+                }
+            };
+            let (desk, stop) = (self.desk.of(turn), self.stop.clone());
             let owner = self
                 .running
                 .spawn(async move { work(&desk, patient, &stop).await })
                 .id();
-            self.leases.insert(patient, Lease { owner, touched: false });
+            self.at_work.insert(patient, AtWork { owner, touched: false });
         }
     }
 
@@ -117,11 +130,11 @@ impl Worker {
         let waiting = self
             .due
             .iter()
-            .filter(|(patient, _)| !self.leases.contains_key(*patient));
+            .filter(|(patient, _)| !self.at_work.contains_key(*patient));
         let next = waiting
             .map(|(_, at)| *at)
             .min()
-            .filter(|_| self.leases.len() < self.parallel);
+            .filter(|_| self.at_work.len() < self.parallel);
         let wait_ms = next.map_or(LOOK_OVER_EVERY.as_millis() as i64, |at| (at - now()).max(0));
         Duration::from_millis(wait_ms.unsigned_abs())
     }
@@ -138,14 +151,14 @@ impl Worker {
             }
         };
         let Some(patient) = self
-            .leases
+            .at_work
             .iter()
             .find(|(_, lease)| lease.owner == owner)
             .map(|(patient, _)| *patient)
         else {
             return;
         };
-        let touched = self.leases.remove(&patient).is_some_and(|lease| lease.touched);
+        let touched = self.at_work.remove(&patient).is_some_and(|lease| lease.touched);
         if let Some(at) = again_ms {
             self.due.insert(patient, at);
         }
@@ -155,7 +168,7 @@ impl Worker {
     }
 
     fn touch(&mut self, patient: RecordId) {
-        match self.leases.get_mut(&patient) {
+        match self.at_work.get_mut(&patient) {
             Some(lease) => lease.touched = true,
             None => {
                 self.due.insert(patient, now());
@@ -168,7 +181,9 @@ impl Worker {
         let found = self.desk.db.read(|txn| {
             let mut heads = BTreeMap::new();
             for site in txn.sites()? {
-                heads.insert(site.scope, txn.feed_head(site.scope, LANE)?.0);
+                for lane in LANES {
+                    heads.insert((site.scope, lane), txn.feed_head(site.scope, lane)?.0);
+                }
             }
             let owners = txn.owners_with_facet(Facet::TASK_FOR_HUB, task_record::KIND, task_record::PATIENT.id)?;
             Ok::<_, DbError>((heads, owners))
@@ -184,16 +199,24 @@ impl Worker {
 
     /// Whoever changed in these scopes.
     async fn look_at(&mut self, scopes: BTreeSet<ScopeId>) {
-        for scope in scopes {
+        for (scope, lane) in scopes.into_iter().flat_map(|scope| LANES.map(|lane| (scope, lane))) {
             loop {
-                let after = self.seen.get(&scope).copied().unwrap_or_default();
-                let touched = self
-                    .desk
-                    .db
-                    .read(move |txn| txn.touched_since(scope, LANE, after, task_record::KIND, task_record::PATIENT.id));
+                let after = self.seen.get(&(scope, lane)).copied().unwrap_or_default();
+                let touched = self.desk.db.read(move |txn| match lane {
+                    Lane::Safety => {
+                        // A link concerns both its ends.
+                        let left = txn.touched_since(scope, lane, after, link::KIND, link::LEFT.id)?;
+                        let right = txn.touched_since(scope, lane, after, link::KIND, link::RIGHT.id)?;
+                        let owners = left.owners.union(&right.owners).copied().collect();
+                        Ok::<_, DbError>(Touched { owners, ..left })
+                    }
+                    Lane::Flow | Lane::Schedule | Lane::Reference => {
+                        txn.touched_since(scope, lane, after, task_record::KIND, task_record::PATIENT.id)
+                    }
+                });
                 match touched.await {
                     Ok(touched) => {
-                        self.seen.insert(scope, touched.sequence);
+                        self.seen.insert((scope, lane), touched.sequence);
                         touched.owners.into_iter().for_each(|patient| self.touch(patient));
                         if !touched.more {
                             break;
@@ -224,8 +247,14 @@ fn drain(first: Commit, commits: &mut tokio::sync::broadcast::Receiver<Commit>) 
     }
 }
 
-/// Works on one patient's tasks, in order, until nothing is due; answers when to look again.
+/// Works on one person's tasks, in order, until nothing is due; answers when to look again.
 async fn work(desk: &Desk, patient: RecordId, stop: &CancellationToken) -> Option<i64> {
+    let again = work_through(desk, patient, stop).await;
+    desk.turn.end(&desk.db).await;
+    again
+}
+
+async fn work_through(desk: &Desk, patient: RecordId, stop: &CancellationToken) -> Option<i64> {
     for _ in 0..STEPS_MAX {
         if stop.is_cancelled() {
             return None;
@@ -249,9 +278,10 @@ enum Step {
 }
 
 async fn step(desk: &Desk, patient: RecordId) -> Result<Step, StoreError> {
-    let (next, situation) = catch_up(&desk.db, patient).await?;
-    let Some(situation) = situation else {
-        return Ok(Step::Again(None));
+    let (next, situation) = match catch_up(desk, patient).await? {
+        Caught::Busy => return Ok(Step::Again(Some(now() + BUSY_PAUSE_MS))),
+        Caught::Up(next, Some(situation)) => (next, situation),
+        Caught::Up(_, None) => return Ok(Step::Again(None)),
     };
     let task = match &next {
         Next::LookUp(task) | Next::Deliver(task) => situation.task(*task),

@@ -126,6 +126,8 @@ fn open_embedded(
         // A new store, or one whose first start was cut off between making the file and its first row.
         organisations.push(Organisation::found(&mut sql, root)?);
     }
+    // One process has this store, so whoever held a lease is gone.
+    sql.run("DELETE FROM leases", &[])?;
     let engine = Embedded::start(connection, &place.file, key, &place.config)?;
     Ok((Engine::Embedded(engine), organisations))
 }

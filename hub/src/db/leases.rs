@@ -37,4 +37,13 @@ impl Txn<'_> {
         )?;
         Ok(())
     }
+
+    /// Gives back whatever an owner has.
+    pub fn release_leases_of(&mut self, owner: LeaseOwner) -> Result<(), DbError> {
+        self.sql.run(
+            "DELETE FROM leases WHERE org = ?1 AND owner = ?2",
+            values![self.org, owner],
+        )?;
+        Ok(())
+    }
 }

@@ -25,11 +25,14 @@ pub(super) async fn push(State(app): State<App>, caller: Certificate, body: Body
     let request = PushRequest::decode(&app.wire_body(body).await?)?;
     let db = app.db_of(caller).await?;
     let epoch = db.organisation().epoch;
+    let matcher = app.0.matcher.clone();
     let pushed = db
         .write(move |txn| {
             let site = caller.site(txn)?;
             txn.note_seen(site)?;
-            Ok(txn.push(site, &request)?)
+            let pushed = txn.push(site, &request)?;
+            matcher.consider(txn, &pushed.touched)?;
+            Ok(pushed)
         })
         .await
         .map_err(|refusal: Refusal| refusal.of_epoch(epoch))?;

@@ -103,7 +103,7 @@ async fn whether_somebody_at_the_ehr_is_this_patient_is_asked_and_answered() {
             name: PersonName::parse("Smith, Jon"),
             birth_date: BirthDate::parse("1969-04-01"),
             phones: vec!["602 555 0199".to_owned()],
-            identifiers: Vec::new(),
+            ..Identity::default()
         },
     };
     hub_delivers(

@@ -22,8 +22,8 @@ use sync_protocol::{ChangeId, Phi, RecordId, RecordState, ScopeId};
 use super::places::{self, of_hub, renew};
 use crate::connectors::journal::StoreError;
 use crate::connectors::partner::is_id;
-use crate::connectors::situation::RESOURCE_ID;
 use crate::db::{DbError, Seen, Txn, Waiting, Wants, random};
+use crate::matching::Matcher;
 
 /// What became of the resources of a page.
 #[derive(Clone, Copy, Default, Debug)]
@@ -105,7 +105,7 @@ fn patient_of(txn: &mut Txn<'_>, ehr_id: &str) -> Result<Option<RecordState>, Db
     let carries = |state: &RecordState| {
         let standing = patient::IDENTIFIER.standing(state);
         let mut numbers = standing.iter().map(|said| said.value.expose());
-        numbers.any(|id| id.system == EHR_SYSTEM && id.value == ehr_id && id.kind == RESOURCE_ID)
+        numbers.any(|id| id.system == EHR_SYSTEM && id.value == ehr_id && id.kind == linking::EHR_ID_KIND)
     };
     Ok(found.into_iter().find(carries))
 }
@@ -115,15 +115,21 @@ pub(super) struct Taking<'t, 'c> {
     txn: &'t mut Txn<'c>,
     sites: BTreeMap<String, RecordId>,
     appointment_system: Option<&'t str>,
+    matcher: &'t Matcher,
 }
 
 impl<'t, 'c> Taking<'t, 'c> {
-    pub(super) fn new(txn: &'t mut Txn<'c>, appointment_system: Option<&'t str>) -> Result<Taking<'t, 'c>, StoreError> {
+    pub(super) fn new(
+        txn: &'t mut Txn<'c>,
+        matcher: &'t Matcher,
+        appointment_system: Option<&'t str>,
+    ) -> Result<Taking<'t, 'c>, StoreError> {
         let sites = places::sites(txn)?;
         Ok(Taking {
             txn,
             sites,
             appointment_system,
+            matcher,
         })
     }
 
@@ -156,6 +162,10 @@ impl<'t, 'c> Taking<'t, 'c> {
         let waits = found.waits.as_ref().map(|(wants, named)| (*wants, named.as_str()));
         self.txn.set_waiting(kind, id, waits)?;
         let record = found.record.or(record);
+        // Somebody of ours may be this patient; whatever else it is, there is nothing to compare.
+        if let (Taken::News, Some(record)) = (taken, record) {
+            self.matcher.consider(self.txn, &[record])?;
+        }
         self.txn.set_seen(kind, id, &Seen { digest, record })?;
         Ok(taken)
     }
@@ -265,8 +275,10 @@ impl<'t, 'c> Taking<'t, 'c> {
             last.get(&link::STANDING.id),
             &Alike::by(|a, b| a == b),
         );
-        self.keep(id, writing, noted.into_iter().collect(), None)?;
-        Ok(())
+        match self.keep(id, writing, noted.into_iter().collect(), None)? {
+            Some(_) => self.matcher.consider(self.txn, &[id]),
+            None => Ok(()),
+        }
     }
 
     fn coverage(&mut self, resource: &Coverage, record: Option<RecordId>) -> Result<Found, StoreError> {

@@ -25,6 +25,7 @@ fn task(number: u8, kind: TaskKind, state: DeliveryState) -> Task {
     };
     Task {
         id: RecordId([number; 16]),
+        patient: RecordId([50; 16]),
         kind,
         visit: (kind == TaskKind::Encounter).then_some(VISIT),
         tells: (kind == TaskKind::Encounter).then_some(VisitState::Arrived),
@@ -51,7 +52,11 @@ fn encounter(number: u8, state: DeliveryState) -> Task {
 fn with(tasks: Vec<Task>) -> Situation {
     Situation {
         patient: RecordId([50; 16]),
+        cluster: BTreeSet::from([RecordId([50; 16])]),
         partner_id: None,
+        partner_ids: BTreeMap::new(),
+        somebody_else: BTreeSet::new(),
+        alike_here: false,
         undecided: false,
         temp_shared: false,
         tasks,

@@ -1,4 +1,4 @@
-use clinic::matching::{Match, decide};
+use clinic::matching::{Match, Weights, decide};
 use clinic::write::{Action, Channel};
 use clinic::{Identifier as Number, Writing};
 use formats::fhir::{decode, encode};
@@ -94,9 +94,12 @@ fn what_we_sent_is_recognised_as_ours() {
     let theirs: Patient = decode(&encode(&sent).unwrap()).unwrap();
     let ours = identity(&record);
 
-    let candidate = candidate(&theirs, &ours).unwrap();
+    let candidate = candidate(&theirs, std::slice::from_ref(&ours)).unwrap();
 
-    assert_eq!(decide(&ours, &[candidate]), Match::Attach("p1".to_owned()));
+    assert_eq!(
+        decide(std::slice::from_ref(&ours), &[candidate], &Weights::default()),
+        Match::Attach("p1".to_owned())
+    );
 }
 
 #[test]
@@ -107,9 +110,12 @@ fn a_twin_with_another_second_name_is_asked_about() {
     theirs.identifier.clear();
     theirs.name[0].given = vec!["Orla".to_owned(), "Eve".to_owned()];
 
-    let twin = candidate(&theirs, &ours).unwrap();
+    let twin = candidate(&theirs, std::slice::from_ref(&ours)).unwrap();
 
-    assert!(matches!(decide(&ours, &[twin]), Match::Ask(_)));
+    assert!(matches!(
+        decide(std::slice::from_ref(&ours), &[twin], &Weights::default()),
+        Match::Ask(_)
+    ));
 }
 
 #[test]
@@ -125,9 +131,16 @@ fn a_name_among_several_counts_and_a_chart_out_of_use_does_not() {
         },
     );
 
-    assert_eq!(candidate(&theirs, &ours).unwrap().identity.name.family, "Quill");
+    assert_eq!(
+        candidate(&theirs, std::slice::from_ref(&ours))
+            .unwrap()
+            .identity
+            .name
+            .family,
+        "Quill"
+    );
     theirs.active = Some(false);
-    assert_eq!(candidate(&theirs, &ours), None);
+    assert_eq!(candidate(&theirs, std::slice::from_ref(&ours)), None);
 }
 
 #[test]

@@ -64,7 +64,9 @@ async fn a_hub_that_dies_between_the_attempt_and_the_reply_looks_it_up_first() {
     let (mut house, ehr, line) = House::with_ehr().await;
     // The request reaches the EHR, the reply never comes.
     line.swallow_next_reply_to("POST /Patient HTTP");
-    house.config.attempt_timeout_secs = 60;
+    // Longer than it takes to pull the plug; the lease that is left behind runs out soon after.
+    house.config.attempt_timeout_secs = 9;
+    house.config.lease_secs = 10;
     house.deliver();
     let arrived = house.arrival(QUILL).await;
     ::tests::until(PATIENCE, "the EHR to have the patient", async || {
@@ -123,15 +125,23 @@ async fn what_waits_while_the_line_is_cut_is_delivered_once_when_it_returns() {
     line.set(Condition::Cut).await.unwrap();
     house.deliver();
     let mut all = Vec::new();
-    for number in 0..6 {
-        // People who share a birth date and a phone would be asked about.
-        let birth_date = format!("1980-12-1{number}");
+    // People who are alike would be asked about.
+    let people = [
+        ("Quill, Orla", "1980-12-03"),
+        ("Marlow, Ada", "1961-05-17"),
+        ("Haddad, Nadia", "1975-08-29"),
+        ("Petrov, Dmitri", "1948-02-11"),
+        ("Tanaka, Aiko", "1993-10-24"),
+        ("Begay, Jolene", "2002-07-06"),
+    ];
+    for (name, birth_date) in people {
+        let phone = None;
         all.push(
             house
                 .arrival(Person {
-                    birth_date: &birth_date,
-                    phone: None,
-                    ..QUILL
+                    name,
+                    birth_date,
+                    phone,
                 })
                 .await,
         );

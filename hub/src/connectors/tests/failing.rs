@@ -96,7 +96,8 @@ async fn a_refused_task_can_be_withdrawn_and_delays_nobody_else() {
     let other = house
         .arrival(Person {
             name: "Marlow, Ada",
-            ..QUILL
+            birth_date: "1961-05-17",
+            phone: None,
         })
         .await;
     house.until_all_done(other).await;
@@ -237,7 +238,8 @@ async fn a_token_file_is_read_for_every_request() {
     let other = house
         .arrival(Person {
             name: "Marlow, Ada",
-            ..QUILL
+            birth_date: "1961-05-17",
+            phone: None,
         })
         .await;
     house.until_all_done(other).await;

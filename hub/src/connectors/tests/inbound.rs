@@ -37,7 +37,14 @@ impl House {
             ..self.config.clone()
         };
         let partner = Arc::new(Partner::new(&pace, self.reach.clone()).unwrap());
-        Poller::new(self.db.clone(), partner, config, CancellationToken::new()).unwrap()
+        Poller::new(
+            self.db.clone(),
+            partner,
+            config,
+            Matcher::default(),
+            CancellationToken::new(),
+        )
+        .unwrap()
     }
 
     /// The site is this location of the EHR's.

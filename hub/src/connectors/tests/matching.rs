@@ -1,8 +1,6 @@
 //! Nobody is created at the EHR who is there already, and doubt is a person's to settle.
 
 use ::tests::ehr::KnownPatient;
-use clinic::Identifier;
-use clinic::numbering::TEMP_SYSTEM;
 
 use super::*;
 
@@ -174,7 +172,8 @@ async fn a_temp_number_on_two_records_blocks_both_until_one_is_put_right() {
     let other = house
         .arrival(Person {
             name: "Marlow, Ada",
-            ..QUILL
+            birth_date: "1961-05-17",
+            phone: None,
         })
         .await;
     let number = Phi::new(Identifier {
@@ -221,5 +220,222 @@ async fn a_temp_number_on_two_records_blocks_both_until_one_is_put_right() {
 
     house.until_all_done(one).await;
     assert_eq!(one.at(&ehr).await.len(), 1);
+    house.stop().await;
+}
+
+/// Family name, given name and birth date as the EHR has them, and as the desk wrote them down.
+const KNOWN_BY_ANOTHER_SPELLING: [(&str, &str, &str, &str, &str); 20] = [
+    ("Whitehorse", "Jolene", "1987-03-04", "Whithorse, Jolene", "1987-03-04"),
+    ("Begaye", "Anna", "1964-08-12", "Begay, Anna", "1964-08-12"),
+    ("Nguyen", "Thi Minh Anh", "1990-08-19", "Nguyen, Minh Anh", "1990-08-19"),
+    ("Schmidt", "Lukas", "1951-01-30", "Schmitt, Lucas", "1951-01-30"),
+    ("Garcia Lopez", "Maria", "1979-11-02", "Garcia, Maria", "1979-11-02"),
+    (
+        "O'Sullivan",
+        "Siobhan",
+        "1968-06-16",
+        "Osullivan, Shiobhan",
+        "1968-06-16",
+    ),
+    ("Petrov", "Dmitri", "1948-02-11", "Petrov, Dmitry", "1948-02-11"),
+    ("Tanaka", "Aiko", "1993-10-24", "Aiko, Tanaka", "1993-10-24"),
+    ("Kowalski", "Elena", "1985-04-07", "Kowalski, Elena", "1985-07-04"),
+    ("Haddad", "Nadia", "1975-08-29", "Haddad, Nadia", "1975-08-28"),
+    ("Fernandez", "Tomas", "1958-12-01", "Fernandes, Tomás", "1958-12-01"),
+    ("Lindqvist", "Grace", "2001-05-15", "Lindquist, Grace", "2001-05-15"),
+    ("Abebe", "Fatima", "1999-09-09", "Abebe, F", "1999-09-09"),
+    ("Thompson", "Stephen", "1972-03-21", "Thomson, Stephen", "1972-03-21"),
+    ("Moreau", "Hannah", "1966-07-18", "Moreau, Hanna", "1966-07-18"),
+    ("Castillo", "Ibrahim", "1944-10-05", "Castillo, Ibrahim", "1945-10-05"),
+    ("Okafor", "Catherine", "1983-01-27", "Okafor, Katherine", "1983-01-27"),
+    ("Delacroix", "Philip", "1955-05-25", "Delacroix, Phillip", "1955-05-25"),
+    ("Katz", "Sarah Jane", "1996-02-14", "Katz, Sarah", "1996-02-14"),
+    ("Ramirez", "William", "1939-11-11", "Ramirez, Bill", "1939-11-11"),
+];
+
+#[tokio::test]
+async fn of_fifty_walk_ins_those_whom_the_ehr_knows_are_asked_about_and_the_others_are_created_once() {
+    let (mut house, ehr, _line) = House::with_ehr().await;
+    house.config.requests_per_second_max = 500;
+    house.config.parallel_patients = 8;
+    let mut there = Vec::new();
+    for (family, given, birth_date, ..) in KNOWN_BY_ANOTHER_SPELLING {
+        let known = KnownPatient {
+            family,
+            given,
+            birth_date,
+            phone: None,
+            identifier: None,
+        };
+        there.push(ehr.already_knows(known).await.unwrap());
+    }
+    let mut known = Vec::new();
+    for (at, (.., name, birth_date)) in KNOWN_BY_ANOTHER_SPELLING.into_iter().enumerate() {
+        let phone = None;
+        let arrived = house
+            .arrival(Person {
+                name,
+                birth_date,
+                phone,
+            })
+            .await;
+        house.mints(arrived, &format!("T00100{at:02}")).await;
+        known.push(arrived);
+    }
+    let mut new = Vec::new();
+    for at in 0..30u32 {
+        // Names that neither look nor sound like each other's, and dates that no one digit makes of each other.
+        let families = ["Umbridge", "Vexler", "Wozniak", "Xiong", "Yarrow", "Zellweger"];
+        let givens = ["Quentin", "Rosalind", "Barnaby", "Clementine", "Huxley"];
+        let name = format!("{}, {}", families[at as usize % 6], givens[at as usize / 6]);
+        let birth_date = format!("{}-{:02}-{:02}", 1931 + at * 2, 1 + at * 5 % 12, 1 + at * 11 % 28);
+        let phone = None;
+        let person = Person {
+            name: &name,
+            birth_date: &birth_date,
+            phone,
+        };
+        let arrived = house.arrival(person).await;
+        house.mints(arrived, &format!("T00101{at:02}")).await;
+        new.push(arrived);
+    }
+
+    house.deliver();
+    for arrived in known.iter().chain(&new) {
+        house.until_decided(*arrived).await;
+    }
+    let mut created_again = Vec::new();
+    for (arrived, (family, ..)) in known.iter().zip(KNOWN_BY_ANOTHER_SPELLING) {
+        let created = !arrived.at(&ehr).await.is_empty();
+        created_again.extend(created.then_some(family));
+    }
+    assert_eq!(created_again, Vec::<&str>::new());
+    for arrived in &known {
+        let (_, task) = house.until_registration(*arrived, DeliveryState::OnHold).await;
+        let offered = task_record::CANDIDATES.value(&task).unwrap().into_exposed().0;
+        assert_eq!(offered.len(), 1);
+    }
+    for arrived in &new {
+        house.until_all_done(*arrived).await;
+        assert_eq!(arrived.at(&ehr).await.len(), 1);
+    }
+    // Each question is answered with whom the EHR knows; nobody is created for them.
+    for (arrived, id) in known.iter().zip(&there) {
+        let task = house.task(arrived.patient, TaskKind::RegisterPatient).await;
+        house.answers(&task, Answer::Attach(id.clone())).await;
+    }
+    for (arrived, id) in known.iter().zip(&there) {
+        house.until_all_done(*arrived).await;
+        assert_eq!(house.partner_id(*arrived).await.as_ref(), Some(id));
+        assert_eq!(arrived.at(&ehr).await.len(), 0);
+    }
+    let all = ehr.search("Patient", &[("_count", "200")]).await.unwrap();
+    assert_eq!(all.len(), 50);
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn two_walk_ins_of_one_person_are_not_both_created() {
+    let (mut house, ehr, _line) = House::with_ehr().await;
+    let phone = None;
+    let one = house.arrival(Person { phone, ..QUILL }).await;
+    let other = house
+        .arrival(Person {
+            name: "Quil, Orla",
+            phone,
+            ..QUILL
+        })
+        .await;
+
+    house.deliver();
+    for arrived in [one, other] {
+        house.until_registration(arrived, DeliveryState::OnHold).await;
+        assert!(arrived.at(&ehr).await.is_empty());
+    }
+    house.decides(one, other, LinkStanding::Linked).await;
+    for arrived in [one, other] {
+        house.until_all_done(arrived).await;
+    }
+
+    let created = ehr.search("Patient", &[("_count", "200")]).await.unwrap();
+    assert_eq!(created.len(), 1);
+    let subject = format!("Patient/{}", created[0]["id"].as_str().unwrap());
+    for arrived in [one, other] {
+        let encounters = arrived.encounters_at(&ehr).await;
+        assert_eq!(encounters.len(), 1);
+        assert_eq!(encounters[0]["subject"]["reference"], subject);
+    }
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn two_who_were_called_two_people_are_both_created() {
+    let (mut house, ehr, _line) = House::with_ehr().await;
+    let phone = None;
+    let one = house.arrival(Person { phone, ..QUILL }).await;
+    let other = house.arrival(Person { phone, ..QUILL }).await;
+    house.deliver();
+    house.until_registration(one, DeliveryState::OnHold).await;
+
+    house.decides(one, other, LinkStanding::Distinct).await;
+    for arrived in [one, other] {
+        // Whoever comes second is alike to the one whom the first has become at the EHR, and is known not to be them.
+        house.until_all_done(arrived).await;
+        assert_eq!(arrived.at(&ehr).await.len(), 1);
+    }
+
+    assert_ne!(house.partner_id(one).await, house.partner_id(other).await);
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn two_processes_deliver_everything_once_between_them() {
+    let (mut house, ehr, _line) = House::with_ehr().await;
+    house.config.requests_per_second_max = 500;
+    let mut all = Vec::new();
+    for (.., name, birth_date) in KNOWN_BY_ANOTHER_SPELLING {
+        let phone = None;
+        all.push(
+            house
+                .arrival(Person {
+                    name,
+                    birth_date,
+                    phone,
+                })
+                .await,
+        );
+    }
+
+    house.deliver();
+    let first = house.connector.take();
+    house.deliver();
+    for arrived in &all {
+        house.until_all_done(*arrived).await;
+        let (delivery, _) = house.registration(*arrived).await;
+        assert_eq!((delivery.attempts, arrived.at(&ehr).await.len()), (1, 1));
+        assert_eq!(arrived.encounters_at(&ehr).await.len(), 1);
+    }
+
+    if let Some((connector, stop)) = first {
+        stop.cancel();
+        assert!(connector.stopped().await);
+    }
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn what_somebody_else_works_on_is_left_alone_until_their_lease_ends() {
+    let (mut house, ehr, _line) = House::with_ehr().await;
+    let arrived = house.arrival(QUILL).await;
+    let name = [b"ehr:".as_slice(), &arrived.patient.0].concat();
+    let until_ms = u64::try_from(now()).unwrap() + 2_000;
+    let held = house.db.write(move |txn| txn.take_lease(&name, [7; 16], until_ms));
+    assert!(held.await.unwrap());
+
+    house.deliver();
+    house.until_all_done(arrived).await;
+
+    assert!(u64::try_from(now()).unwrap() >= until_ms);
+    assert_eq!(arrived.at(&ehr).await.len(), 1);
     house.stop().await;
 }

@@ -1,0 +1,291 @@
+//! Which patient records may be one person's. Whoever writes a patient's record asks here, in the same transaction, and
+//! what is found alike becomes a link record: proposed where a person has to say, linked where the rule leaves no doubt.
+//!
+//! What it refuses: to choose between people who are alike; to join by weights; to propose again what a person has
+//! called two people; to compare with more than a bounded number.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use clinic::index::{Wanted, member_term};
+use clinic::linking::{cluster_in, ends, link_id, other_end, sides, standing};
+use clinic::matching::{Identity, Likeness, Score, Weights, judge_own, questions, same_identifier};
+use clinic::numbering::TEMP_SYSTEM;
+use clinic::value::{LinkStanding, ReportText};
+use clinic::write::{Action, Channel};
+use clinic::{Shown, Writing, coverage, link, patient};
+use sync_protocol::hub::{HubError, HubLedger};
+use sync_protocol::{Phi, RecordId, RecordState};
+
+use crate::db::{DbError, Txn};
+
+mod config;
+mod decision;
+mod following;
+
+pub use config::Config;
+pub use decision::{Decided, Refusal, decide};
+
+pub(crate) type Outcome<T> = Result<T, HubError<DbError>>;
+
+/// Of one patient at most so many are proposed at a time, the most alike first.
+const PROPOSALS_MAX: usize = 10;
+
+/// Compares patients by the weights that are configured.
+#[derive(Clone, Debug)]
+pub struct Matcher(Arc<Settings>);
+
+#[derive(Debug)]
+struct Settings {
+    weights: Weights,
+    candidates_max: usize,
+}
+
+/// Somebody who may be the same person, and the link with them if there is one.
+struct Alike {
+    other: RecordState,
+    likeness: Likeness,
+    score: Score,
+    link: Option<RecordState>,
+}
+
+/// Every record that is one person's with this one.
+pub fn cluster_of(txn: &mut Txn<'_>, patient: RecordId) -> Result<BTreeSet<RecordId>, DbError> {
+    cluster_in(patient, |record| txn.linked_to(record, link::KIND))
+}
+
+impl Matcher {
+    pub fn weights(&self) -> &Weights {
+        &self.0.weights
+    }
+
+    /// Looks at records that were written in this transaction: at patients for others that are alike, and at links for
+    /// what follows from them.
+    pub fn consider(&self, txn: &mut Txn<'_>, touched: &[RecordId]) -> Outcome<()> {
+        let mut patients = BTreeSet::new();
+        for record in touched.iter().collect::<BTreeSet<_>>() {
+            let Some(state) = txn.state(*record)? else { continue };
+            match state.kind {
+                patient::KIND => {
+                    patients.insert(state.record);
+                }
+                coverage::KIND => patients.extend(coverage::PATIENT.value(&state)),
+                link::KIND => following::follow(txn, &state)?,
+                _ => {}
+            }
+        }
+        for patient in patients {
+            self.propose(txn, patient)?;
+        }
+        Ok(())
+    }
+
+    /// Finds who may be the same person as this patient, and writes links for them. Nothing is written where nothing is
+    /// new.
+    pub fn propose(&self, txn: &mut Txn<'_>, patient: RecordId) -> Outcome<()> {
+        let Some(record) = txn.state(patient)?.filter(|state| state.kind == patient::KIND) else {
+            return Ok(());
+        };
+        let ours = identity(txn, &record)?;
+        let cluster = cluster_of(txn, patient)?;
+        let mut by_person: BTreeMap<RecordId, Alike> = BTreeMap::new();
+        for other in self.candidates(txn, &ours)? {
+            if cluster.contains(&other.record) {
+                continue;
+            }
+            let (likeness, score) = judge_own(&ours, &identity(txn, &other)?, &self.0.weights);
+            if likeness == Likeness::Unlike {
+                continue;
+            }
+            let Some(person) = cluster_of(txn, other.record)?.first().copied() else {
+                continue;
+            };
+            // Another process may be at the same pair.
+            txn.lock(&[link_id(patient, other.record).0])?;
+            let link = txn.state(link_id(patient, other.record))?;
+            let found = Alike {
+                other,
+                likeness,
+                score,
+                link,
+            };
+            let rank = |one: &Alike| (one.likeness, one.score.total);
+            match by_person.get(&person) {
+                Some(known) if rank(known) >= rank(&found) => {}
+                Some(_) | None => {
+                    by_person.insert(person, found);
+                }
+            }
+        }
+        self.take_back(txn, &record, &ours)?;
+        let certain = by_person
+            .values()
+            .filter(|one| one.likeness == Likeness::Certain)
+            .count();
+        let distinct = following::distinct_from(txn, &cluster)?;
+        let mut alike: Vec<Alike> = by_person.into_values().collect();
+        alike.sort_by_key(|one| (std::cmp::Reverse((one.likeness, one.score.total)), one.other.record));
+        for one in alike.into_iter().take(PROPOSALS_MAX) {
+            let sure = certain == 1 && one.likeness == Likeness::Certain;
+            self.write(txn, &record, &one, sure, &distinct)?;
+        }
+        Ok(())
+    }
+
+    /// Whoever the index finds near, and nobody else.
+    fn candidates(&self, txn: &mut Txn<'_>, ours: &Identity) -> Result<Vec<RecordState>, DbError> {
+        let mut found = BTreeMap::new();
+        for question in questions(ours) {
+            for state in txn.search(patient::KIND, &question)? {
+                found.insert(state.record, state);
+            }
+            if found.len() >= self.0.candidates_max {
+                break;
+            }
+        }
+        let terms: Vec<_> = ours
+            .member_ids
+            .iter()
+            .map(|id| Wanted::Exactly(member_term(id)))
+            .collect();
+        for state in txn.search(coverage::KIND, &[terms])? {
+            if let Some(patient) = coverage::PATIENT.value(&state)
+                && let Some(state) = txn.state(patient)?.filter(|state| state.kind == patient::KIND)
+            {
+                found.insert(patient, state);
+            }
+        }
+        Ok(found.into_values().take(self.0.candidates_max).collect())
+    }
+
+    /// Proposals of ours that corrections have made hopeless.
+    fn take_back(&self, txn: &mut Txn<'_>, record: &RecordState, ours: &Identity) -> Outcome<()> {
+        for state in txn.linked_to(record.record, link::KIND)? {
+            if !proposed_by_us(&state) {
+                continue;
+            }
+            let Some(other) = other_end(&state, record.record) else {
+                continue;
+            };
+            let Some(other) = txn.state(other)? else { continue };
+            let (likeness, score) = judge_own(ours, &identity(txn, &other)?, &self.0.weights);
+            if likeness == Likeness::Unlike && score.total < self.0.weights.thresholds.hopeless_below {
+                let draft = writing(txn, &state)
+                    .clear(link::STANDING, &state.shown(link::STANDING.id))
+                    .done();
+                txn.author(&draft, None)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write(
+        &self,
+        txn: &mut Txn<'_>,
+        record: &RecordState,
+        alike: &Alike,
+        sure: bool,
+        distinct: &BTreeSet<RecordId>,
+    ) -> Outcome<()> {
+        let others = cluster_of(txn, alike.other.record)?;
+        let called_distinct = !others.is_disjoint(distinct);
+        let said = alike.link.as_ref().map_or(Shown::Nothing, standing);
+        let to = match (&said, alike.link.as_ref()) {
+            (Shown::Open { .. }, _) => return Ok(()),
+            (Shown::One(one), _) if one.value == LinkStanding::Distinct => {
+                if !numbered_since(record, &alike.other, one.entered_ms) {
+                    return Ok(());
+                }
+                LinkStanding::Proposed
+            }
+            (Shown::One(_), Some(link)) if !proposed_by_us(link) => return Ok(()),
+            (Shown::One(_) | Shown::Nothing, _) if called_distinct => return Ok(()),
+            (Shown::One(_) | Shown::Nothing, _) if sure => LinkStanding::Linked,
+            (Shown::One(_) | Shown::Nothing, _) => LinkStanding::Proposed,
+        };
+        let (left, right) = sides(record.record, alike.other.record);
+        let link = alike
+            .link
+            .clone()
+            .unwrap_or_else(|| RecordState::new(link::KIND, link_id(left, right)));
+        if !scored(txn, &link, (left, right), &alike.score, to)? {
+            return Ok(());
+        }
+        tracing::info!(link = %link.record, standing = to.word(), "two patient records may be one person's");
+        match (to, txn.state(link.record)?) {
+            (LinkStanding::Linked, Some(link)) => following::follow(txn, &link),
+            (LinkStanding::Linked | LinkStanding::Proposed | LinkStanding::Distinct, _) => Ok(()),
+        }
+    }
+}
+
+/// Writes how alike the two are and how the link stands, where that is new. The link goes wherever either patient is.
+fn scored(
+    txn: &mut Txn<'_>,
+    link: &RecordState,
+    (left, right): (RecordId, RecordId),
+    score: &Score,
+    to: LinkStanding,
+) -> Outcome<bool> {
+    let mut draft = writing(txn, link);
+    if ends(link).is_none() {
+        draft = draft.replace(link::LEFT, &left, &link.shown(link::LEFT.id)).replace(
+            link::RIGHT,
+            &right,
+            &link.shown(link::RIGHT.id),
+        );
+    }
+    if standing(link).standing() != Some(&to) {
+        draft = draft.replace(link::STANDING, &to, &link.shown(link::STANDING.id));
+    }
+    let why = Phi::new(ReportText(score.explained()));
+    if link::SCORE.value(link) != Some(score.total) {
+        draft = draft.replace(link::SCORE, &score.total, &link.shown(link::SCORE.id));
+    }
+    if link::WHY.value(link).as_ref().map(Phi::expose) != Some(why.expose()) {
+        draft = draft.replace(link::WHY, &why, &link.shown(link::WHY.id));
+    }
+    if draft.is_empty() {
+        return Ok(false);
+    }
+    txn.author(&draft.done(), None)?;
+    following::enter_where_the_ends_are(txn, link.record, (left, right))?;
+    Ok(true)
+}
+
+fn writing(txn: &Txn<'_>, link: &RecordState) -> Writing {
+    let now_ms = i64::try_from(txn.now_ms()).unwrap_or(i64::MAX);
+    Writing::new(link::KIND, link.record, Action::Link, Channel::Hub.program(), now_ms)
+}
+
+/// What a patient is known by, with the member ids of their coverages.
+fn identity(txn: &mut Txn<'_>, state: &RecordState) -> Result<Identity, DbError> {
+    let coverages = txn.linked_to(state.record, coverage::KIND)?;
+    Ok(Identity::of_patient(state).covered(&coverages))
+}
+
+/// Whether the proposal is the matcher's own; what a person has said stays as it is.
+fn proposed_by_us(link: &RecordState) -> bool {
+    match standing(link) {
+        Shown::One(said) => said.value == LinkStanding::Proposed && said.actor == Channel::Hub.program(),
+        Shown::Nothing | Shown::Open { .. } => false,
+    }
+}
+
+/// Whether a number of one authority has come to be on both records after this time.
+fn numbered_since(a: &RecordState, b: &RecordState, since_ms: i64) -> bool {
+    let numbers = |state: &RecordState, after: bool| Identity {
+        identifiers: patient::IDENTIFIER
+            .standing(state)
+            .into_iter()
+            .filter(|said| !after || said.entered_ms > since_ms)
+            .map(|said| said.value.into_exposed())
+            .filter(|id| id.system != TEMP_SYSTEM)
+            .collect(),
+        ..Identity::default()
+    };
+    same_identifier(&numbers(a, true), &numbers(b, false)) || same_identifier(&numbers(a, false), &numbers(b, true))
+}
+
+#[cfg(test)]
+mod tests;
