@@ -69,6 +69,15 @@ impl Page {
         self.follow(self.http.get(self.address(path)), path).await
     }
 
+    /// Fetches a file that a page links to. `None` while there is a page in its place.
+    pub async fn fetch(&mut self, path: &str) -> Result<Option<Vec<u8>>> {
+        let request = self.http.get(self.address(path));
+        let reply = request.header(COOKIE, self.cookie_header()).send().await?;
+        let is_file = reply.status().is_success() && reply.headers().contains_key("content-disposition");
+        let bytes = reply.bytes().await?;
+        Ok(is_file.then(|| bytes.to_vec()))
+    }
+
     /// Sends a form with what it holds, changed by `filled`; a name the form does not have is a pressed button.
     pub async fn submit(&mut self, form: &Form, filled: &[(&str, &str)]) -> Result<View> {
         let mut fields = form.fields.clone();

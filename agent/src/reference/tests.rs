@@ -237,7 +237,6 @@ fn many(count: usize) -> String {
 }
 
 #[tokio::test]
-#[expect(clippy::print_stdout, reason = "the times are what the test is read for")]
 async fn a_hundred_thousand_codes_are_searched_quickly_and_built_without_holding_up_the_desk() {
     const CODES: usize = 100_000;
     let site = Site::new();

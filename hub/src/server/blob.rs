@@ -28,9 +28,8 @@ pub(super) async fn blob(
         .ok()
         .and_then(|bytes| bytes.try_into().ok())
         .ok_or(Refusal::BadRequest("the digest"))?;
-    let bytes = app
-        .0
-        .db
+    let db = app.db_of(caller).await?;
+    let bytes = db
         .read(move |txn| {
             caller.site(txn)?;
             if !reference::is_named(txn, BlobDigest(name))? {
@@ -46,7 +45,7 @@ pub(super) async fn blob(
         let unsatisfied = [(header::CONTENT_RANGE, format!("bytes */{bytes}"))];
         return Ok((StatusCode::RANGE_NOT_SATISFIABLE, unsatisfied).into_response());
     };
-    let mut response = Response::new(Body::from_stream(parts(app.0.db.clone(), name, from, end)));
+    let mut response = Response::new(Body::from_stream(parts(db, name, from, end)));
     let said = response.headers_mut();
     said.insert(
         header::CONTENT_TYPE,
