@@ -24,6 +24,7 @@ use connection::Connection;
 
 use crate::db::{Db, DbError};
 use crate::exit::{Exit, Failure};
+use crate::matching::Matcher;
 
 /// How long to wait when the system gives no more connections, before asking again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
@@ -41,12 +42,18 @@ pub struct Listener {
     socket: TcpListener,
     db: Db,
     config: Arc<Config>,
+    matcher: Matcher,
     certificate: Option<Certificate>,
 }
 
 impl Listener {
     /// Takes the port, if one is set.
-    pub async fn bind(db: &Db, config: &Config, certificate: Certificate) -> Result<Option<Listener>, Failure> {
+    pub async fn bind(
+        db: &Db,
+        config: &Config,
+        matcher: &Matcher,
+        certificate: Certificate,
+    ) -> Result<Option<Listener>, Failure> {
         let Some(listen) = config.listen else { return Ok(None) };
         let socket = TcpListener::bind(listen).await.map_err(|error| {
             let taken = error.kind() == std::io::ErrorKind::AddrInUse;
@@ -61,6 +68,7 @@ impl Listener {
             socket,
             db: db.clone(),
             config: Arc::new(config.clone()),
+            matcher: matcher.clone(),
             certificate: config.tls.then_some(certificate),
         }))
     }
@@ -97,15 +105,8 @@ impl Listener {
                     drop(stream);
                 }
                 Ok((stream, peer)) => {
-                    let (db, config) = (self.db.clone(), self.config.clone());
-                    connections.spawn(take(
-                        stream,
-                        acceptor.clone(),
-                        peer.to_string(),
-                        db,
-                        config,
-                        stop.clone(),
-                    ));
+                    let keeping = (self.db.clone(), self.config.clone(), self.matcher.clone());
+                    connections.spawn(take(stream, acceptor.clone(), peer.to_string(), keeping, stop.clone()));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "no HL7 connection can be taken");
@@ -144,8 +145,7 @@ async fn take(
     stream: TcpStream,
     acceptor: Option<TlsAcceptor>,
     peer: String,
-    db: Db,
-    config: Arc<Config>,
+    (db, config, matcher): (Db, Arc<Config>, Matcher),
     stop: CancellationToken,
 ) {
     // An acknowledgement is a single small packet that somebody waits for.
@@ -153,11 +153,11 @@ async fn take(
         tracing::debug!(%error, "TCP_NODELAY was not set");
     }
     let Some(acceptor) = acceptor else {
-        Connection::new(stream, peer, db, config).run(stop).await;
+        Connection::new(stream, peer, db, config, matcher).run(stop).await;
         return;
     };
     match tokio::time::timeout(HANDSHAKE_WITHIN, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => Connection::new(stream, peer, db, config).run(stop).await,
+        Ok(Ok(stream)) => Connection::new(stream, peer, db, config, matcher).run(stop).await,
         Ok(Err(error)) => tracing::debug!(%error, peer, "a handshake for HL7 failed"),
         Err(_) => tracing::debug!(peer, "a handshake for HL7 took too long"),
     }

@@ -56,7 +56,6 @@ pub async fn run(
         .map_err(|error| Failure::failed(format!("the listener: {error}")))?;
     let (issuer, named) = (authority.clone(), config.server.clone());
     let certificate = Box::new(move || tls::certificate(&issuer, &named));
-    let messages = intake::Listener::bind(&db, &config.mllp, certificate).await?;
     let local = bind_local(&home.socket())?;
     let address = config
         .server
@@ -67,6 +66,7 @@ pub async fn run(
         .matching
         .matcher()
         .map_err(|error| Failure::new(Exit::Config, format!("table [matching]: {error}")))?;
+    let messages = intake::Listener::bind(&db, &config.mllp, &matcher, certificate).await?;
     let reach = Reach::default();
     let connector = match &config.ehr {
         Some(ehr) => Some(

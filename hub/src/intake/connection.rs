@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::Config;
 use super::receipt::{self, Frame};
 use crate::db::Db;
+use crate::matching::Matcher;
 
 /// A frame of which nothing more comes for so long is given up and answered: its sender is gone or broken.
 const FRAME_STALLED: Duration = Duration::from_secs(30);
@@ -23,6 +24,7 @@ pub(super) struct Connection<S> {
     peer: String,
     db: Db,
     config: Arc<Config>,
+    matcher: Matcher,
     framer: Framer,
 }
 
@@ -35,13 +37,14 @@ enum Heard {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    pub(super) fn new(stream: S, peer: String, db: Db, config: Arc<Config>) -> Connection<S> {
+    pub(super) fn new(stream: S, peer: String, db: Db, config: Arc<Config>, matcher: Matcher) -> Connection<S> {
         let framer = Framer::new(config.message_max_bytes);
         Connection {
             stream,
             peer,
             db,
             config,
+            matcher,
             framer,
         }
     }
@@ -96,7 +99,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     continue;
                 }
             };
-            let answer = receipt::receive(&self.db, &self.config, &self.peer, frame).await;
+            let answer = receipt::receive(&self.db, &self.config, &self.matcher, &self.peer, frame).await;
             if let Some(answer) = answer
                 && !self.send(&answer).await
             {

@@ -61,6 +61,8 @@ pub(super) struct Taking<'a, 'txn> {
     pub(super) config: &'a Config,
     pub(super) source: &'a str,
     pub(super) received_ms: i64,
+    /// Records that it has written.
+    pub(super) touched: Vec<RecordId>,
 }
 
 type Done = Result<Effect, HubError<DbError>>;
@@ -71,6 +73,7 @@ impl<'txn> Taking<'_, 'txn> {
             txn: self.txn,
             source: self.source,
             site: site.map(|site| site.scope),
+            touched: &mut self.touched,
         }
     }
 

@@ -16,6 +16,7 @@ use sync_protocol::hub::HubError;
 use super::Config;
 use super::effects::{Effect, Taking};
 use crate::db::{Db, DbError, Message, MessageKey, Txn, now_ms, random};
+use crate::matching::Matcher;
 
 /// A sender gives up after five seconds; a write that takes longer is answered as not kept. It may still be kept: then the
 /// message that is sent again gets its answer.
@@ -52,13 +53,20 @@ struct Received {
     peer: String,
     said: Incoming,
     config: Arc<Config>,
+    matcher: Matcher,
 }
 
 type Fault = HubError<DbError>;
 
 /// Takes in one frame; gives the bytes to answer with. `None` only for an acknowledgement.
-pub(super) async fn receive(db: &Db, config: &Arc<Config>, peer: &str, frame: Frame) -> Option<Vec<u8>> {
-    let received = Arc::new(Received::read(frame, config, peer));
+pub(super) async fn receive(
+    db: &Db,
+    config: &Arc<Config>,
+    matcher: &Matcher,
+    peer: &str,
+    frame: Frame,
+) -> Option<Vec<u8>> {
+    let received = Arc::new(Received::read(frame, config, matcher, peer));
     let taken = received.clone();
     let write = db.write(move |txn| taken.take(txn));
     let answer = match tokio::time::timeout(KEPT_WITHIN, write).await {
@@ -98,7 +106,7 @@ async fn keep_unused(db: &Db, received: Arc<Received>) -> Vec<u8> {
 }
 
 impl Received {
-    fn read(frame: Frame, config: &Arc<Config>, peer: &str) -> Received {
+    fn read(frame: Frame, config: &Arc<Config>, matcher: &Matcher, peer: &str) -> Received {
         let limits = Limits {
             message_max_bytes: config.message_max_bytes,
             ..Limits::default()
@@ -110,6 +118,7 @@ impl Received {
             peer: peer.to_owned(),
             said,
             config: config.clone(),
+            matcher: matcher.clone(),
             bytes: frame.bytes,
         }
     }
@@ -126,6 +135,7 @@ impl Received {
             config: &self.config,
             source: &self.said.source,
             received_ms: self.received_ms.cast_signed(),
+            touched: Vec::new(),
         };
         let effect = match &self.said.reading {
             Ok(Reading::Acknowledgement) => {
@@ -143,6 +153,8 @@ impl Received {
                 return self.keep_as_unused(txn);
             }
         };
+        let touched = taking.touched;
+        self.matcher.consider(txn, &touched)?;
         let stamp = stamp()?;
         let answer = match &effect.refusal {
             Some(refusal) => self.said.answering.refused(stamp, refusal),

@@ -63,7 +63,10 @@ impl Hub {
         let authority = Arc::new(Authority::create("Hub", jiff::Timestamp::now().as_second()).unwrap());
         let (issuer, server) = (authority.clone(), crate::server::Config::default());
         let certificate = Box::new(move || crate::server::tls::certificate(&issuer, &server));
-        let listener = Listener::bind(&db, &config, certificate).await.unwrap().unwrap();
+        let listener = Listener::bind(&db, &config, &Matcher::default(), certificate)
+            .await
+            .unwrap()
+            .unwrap();
         let (address, stop) = (listener.address().unwrap(), CancellationToken::new());
         tokio::spawn(listener.serve(stop.clone()));
         Hub {
@@ -291,6 +294,20 @@ async fn a_merge_links_two_records() {
     let links = hub.of_kind(link::KIND).await;
     assert_eq!(links.len(), 1);
     assert!(clinic::linking::joined(&links[0]).is_some());
+}
+
+#[tokio::test]
+async fn somebody_new_who_is_like_somebody_known_is_asked_about_at_once() {
+    let hub = Hub::open(config()).await;
+    let other = DOLORES
+        .replace("740101^^^RIVERSIDE", "55^^^ELSEWHERE")
+        .replace("Whitfield", "Whitfeld");
+    hub.send(&hl7("ADT^A28", "1", "20260102080000", &[DOLORES])).await;
+
+    hub.send(&hl7("ADT^A28", "2", "20260102080000", &[&other])).await;
+
+    assert_eq!(hub.of_kind(patient::KIND).await.len(), 2);
+    assert_eq!(hub.of_kind(link::KIND).await.len(), 1);
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ pub(super) struct Words<'a, 'txn> {
     pub(super) source: &'a str,
     /// The site that the message is for. A booking is in its scope; whose it is follows by the scope policy.
     pub(super) site: Option<ScopeId>,
+    pub(super) touched: &'a mut Vec<RecordId>,
 }
 
 impl SourceLedger for Words<'_, '_> {
@@ -45,7 +46,9 @@ impl SourceLedger for Words<'_, '_> {
 
     fn author(&mut self, draft: &Draft) -> Result<Option<ChangeId>, Self::Error> {
         let scope = self.site.filter(|_| draft.kind == appointment::KIND);
-        Ok(self.txn.author(draft, scope)?.map(|written| written.change))
+        let written = self.txn.author(draft, scope)?;
+        self.touched.extend(written.as_ref().map(|_| draft.record));
+        Ok(written.map(|written| written.change))
     }
 
     fn new_record(&mut self) -> Result<RecordId, Self::Error> {
