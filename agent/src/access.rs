@@ -13,6 +13,7 @@ use crate::store::{ReadTx, Stored, TxError, WriteTx};
 
 pub mod arrivals;
 pub mod bookings;
+pub mod links;
 pub mod lock_out;
 pub mod patients;
 pub mod results;

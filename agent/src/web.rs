@@ -32,6 +32,7 @@ mod flow;
 mod frame;
 mod last_act;
 mod line_story;
+mod links;
 mod moves;
 mod names;
 mod patient_page;
@@ -138,6 +139,7 @@ fn routes(web: Arc<Web>) -> Router {
         .route("/patients/{id}", get(patients::show))
         .route("/patients/{id}/edit", post(patients::edit))
         .route("/patients/{id}/allergies", post(patients::add_allergy))
+        .route("/patients/{id}/same/{other}", post(links::decide))
         .route("/allergies/{id}/refute", post(patients::refute_allergy))
         .route("/conflicts/{record}/{field}/decide", post(conflicts::decide))
         .route("/work", get(work::show))

@@ -9,11 +9,17 @@ use sync_protocol::{Phi, RecordId, RecordState, rules};
 use super::patient_page::as_of;
 use super::reading::{Reading, ids};
 use super::views::{AllergyEntry, AllergyPanel};
+use crate::access::links;
 use crate::store::TxError;
 
 pub(super) fn allergies(reading: &Reading<'_, '_>, patient: RecordId) -> Result<AllergyPanel, TxError> {
     let (mut active, mut refuted) = (Vec::new(), Vec::new());
-    for stored in reading.tx.linked(patient, allergy::KIND)? {
+    // What is known of a linked record is known of this person.
+    let mut stored = Vec::new();
+    for record in links::cluster(reading.tx, patient)? {
+        stored.extend(reading.tx.linked(record, allergy::KIND)?);
+    }
+    for stored in stored {
         let state = &stored.state;
         if !rules::assertions(state, allergy::STATEMENT.id).asserted.is_empty() {
             let is_active = rules::assertions(state, allergy::STATEMENT.id).active;

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use clinic::catalogue::{Field, coverage, patient, task, visit};
-use clinic::matching::Identity;
+use clinic::linking::identifiers;
 use clinic::policy::Permission;
 use clinic::task::state_of;
 use sync_protocol::{Phi, RecordId, RecordState};
@@ -13,6 +13,7 @@ use super::allergies::allergies;
 use super::conflicts;
 use super::fields::fields;
 use super::frame::shell;
+use super::links::{maybe_same, same_person};
 use super::names::{number_kind, number_shown, second_words};
 use super::reading::Reading;
 use super::refusal::{Built, Refusal};
@@ -20,6 +21,7 @@ use super::results::results;
 use super::task_rows::task_row;
 use super::views::{CoverageEntry, Fact, PatientBody, PatientHead, PatientNumber, PatientView, TaskRow};
 use super::visit_story::visit_stories;
+use crate::access::links;
 use crate::store::TxError;
 
 /// Tasks on one page; what is open goes first.
@@ -29,7 +31,7 @@ pub(super) fn patient_view(reading: &Reading<'_, '_>, id: RecordId) -> Built<Pat
     let state = known(reading, id)?;
     Ok(PatientView {
         shell: shell(reading, None)?,
-        head: head(reading, &state),
+        head: head(reading, &state)?,
         body: body(reading, &state)?,
     })
 }
@@ -39,7 +41,7 @@ pub(super) fn patient_body(reading: &Reading<'_, '_>, id: RecordId) -> Built<Pat
 }
 
 pub(super) fn patient_head(reading: &Reading<'_, '_>, id: RecordId) -> Built<PatientHead> {
-    Ok(head(reading, &*known(reading, id)?))
+    Ok(head(reading, &*known(reading, id)?)?)
 }
 
 fn known(reading: &Reading<'_, '_>, id: RecordId) -> Built<Rc<RecordState>> {
@@ -47,7 +49,7 @@ fn known(reading: &Reading<'_, '_>, id: RecordId) -> Built<Rc<RecordState>> {
     state.ok_or(Refusal::NotFound)
 }
 
-fn head(reading: &Reading<'_, '_>, state: &RecordState) -> PatientHead {
+fn head(reading: &Reading<'_, '_>, state: &RecordState) -> Result<PatientHead, TxError> {
     let named = reading.name_of(state);
     let sex = patient::SEX.ask(state).standing().map(|sex| sex.word().to_owned());
     let said = second_words(&named.second);
@@ -61,19 +63,20 @@ fn head(reading: &Reading<'_, '_>, state: &RecordState) -> PatientHead {
             id.system.clone()
         },
     };
-    let identifiers = Identity::of_patient(state).identifiers;
-    let numbers = identifiers
+    // Every number of the person, whichever of the linked records it was written on.
+    let records = links::records(reading.tx, state.record)?;
+    let numbers = identifiers(&records)
         .iter()
-        .map(number)
+        .map(|numbered| number(numbered.said.value.expose()))
         .filter(|number| !is_said(number))
         .collect();
-    PatientHead {
+    Ok(PatientHead {
         patient: state.record.to_string(),
         name: named.name,
         second: named.second,
         numbers,
         remarks: sex.into_iter().collect(),
-    }
+    })
 }
 
 fn body(reading: &Reading<'_, '_>, state: &RecordState) -> Result<PatientBody, TxError> {
@@ -85,6 +88,8 @@ fn body(reading: &Reading<'_, '_>, state: &RecordState) -> Result<PatientBody, T
         notice: None,
         allergies: allergies(reading, state.record)?,
         conflicts: conflicts::of_patient(reading, state)?,
+        same_person: same_person(reading, state.record)?,
+        maybe_same: maybe_same(reading, state.record)?,
         visit,
         earlier,
         results: results(reading, state.record)?,

@@ -106,8 +106,8 @@ pub use parts::{
     Badge, Choice, Fact, FormKeys, Mark, Marked, Notice, PatientName, SecondIdentifier, Timer, Tone, Word, icon,
 };
 pub use patient::{
-    AllergyEntry, AllergyPanel, CoverageEntry, EarlierVisit, FieldKind, PatientBody, PatientField, PatientHead,
-    PatientNumber, PatientView, ResultEntry, ResultLine, VisitStep, VisitStory,
+    AllergyEntry, AllergyPanel, CoverageEntry, EarlierVisit, FieldKind, MaybeSame, PatientBody, PatientField,
+    PatientHead, PatientNumber, PatientView, ResultEntry, ResultLine, VisitStep, VisitStory,
 };
 pub use reference::{
     ReferenceFound, ReferenceRow, ReferenceSet, ReferenceSets, ReferenceState, ReferenceView, SearchPlace,

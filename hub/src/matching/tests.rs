@@ -84,6 +84,13 @@ impl House {
     }
 }
 
+impl Drop for House {
+    /// The file is closed before the process goes: what is left open then is torn down under the writer's thread.
+    fn drop(&mut self) {
+        self.db.close();
+    }
+}
+
 fn edit(record: RecordId) -> Writing {
     Writing::new(patient::KIND, record, Action::Edit, Channel::Page.program(), 1_000)
 }

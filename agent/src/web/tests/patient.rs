@@ -1,8 +1,8 @@
 //! One patient: edits against what was shown, questions, allergies, who may do what.
 
 use super::*;
-use clinic::value::{AllergyStatement, BirthDate};
-use clinic::{allergy, patient};
+use clinic::value::{AllergyStatement, BirthDate, LinkStanding, ReportText};
+use clinic::{allergy, link, linking, patient};
 use sync_protocol::{ChangeId, Phi};
 
 async fn shown_ids(clinic: &Clinic, id: RecordId, field: sync_protocol::FieldId) -> Vec<ChangeId> {
@@ -305,4 +305,43 @@ async fn a_patient_is_found_by_what_is_known_and_the_words_stand_in_no_address()
     }
     let nobody = desk.submit(&form, "/find", &[("q", "Whitehorse")]).await;
     assert!(nobody.shows("Nobody like that on this PC"));
+}
+
+#[tokio::test]
+async fn what_may_be_one_person_is_asked_and_then_shown_with_the_allergies_of_both() {
+    let clinic = Clinic::open().await;
+    let mut desk = clinic.desk(Role::FrontDesk).await;
+    let (_, one) = desk.arrive("Ames, Ada", "1990-01-02").await;
+    let (_, other) = desk.arrive("Aimes, Ada", "1961-11-30").await;
+    let (first, second) = (format!("/patients/{one}"), format!("/patients/{other}"));
+    let page = desk.get(&second).await;
+    let said = [("substance", "Penicillin"), ("reaction", "hives")];
+    desk.submit(&page, &format!("{second}/allergies"), &said).await;
+    let (left, right) = linking::sides(one, other);
+    let id = linking::link_id(one, other);
+    let proposed = Writing::new(link::KIND, id, Action::Link, Channel::Hub.program(), 1_000)
+        .set(link::LEFT, &left)
+        .set(link::RIGHT, &right)
+        .set(link::STANDING, &LinkStanding::Proposed)
+        .set(
+            link::WHY,
+            &Phi::new(ReportText("family name: nearly the same letters, +4.91".to_owned())),
+        );
+    clinic.hub_writes(proposed).await;
+
+    let asked = desk.get(&first).await;
+    assert!(asked.shows("Possibly the same person") && asked.shows("nearly the same letters"));
+    assert!(!asked.shows("Penicillin"));
+    let answer = format!("{first}/same/{other}");
+    desk.submit(&asked, &answer, &[("same", "yes")]).await;
+
+    let joined = desk.get(&first).await;
+    assert!(
+        joined.shows("One person with") && joined.shows("Aimes, Ada"),
+        "{}",
+        joined.html
+    );
+    assert!(joined.shows("Penicillin") && !joined.shows("Possibly the same person"));
+    let standing = clinic.read(move |tx| Ok(tx.state(id)?.unwrap())).await;
+    assert_eq!(linking::joined(&standing), Some((left, right)));
 }

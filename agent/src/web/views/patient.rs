@@ -5,7 +5,7 @@ use askama::filters::HtmlSafe;
 
 use super::board::FlowState;
 use super::conflict::Conflict;
-use super::parts::{Fact, FormKeys, Mark, Notice, SecondIdentifier, icon};
+use super::parts::{Fact, FormKeys, Mark, Notice, PatientName, SecondIdentifier, icon};
 use super::shell::{Hint, Shell, Theme, Undo};
 use super::tasks::{TaskRow, TaskState};
 
@@ -72,6 +72,9 @@ pub struct PatientBody {
     pub notice: Option<Notice>,
     pub allergies: AllergyPanel,
     pub conflicts: Vec<Conflict>,
+    /// Other records of this person; their allergies and numbers are shown with this one's.
+    pub same_person: Vec<PatientName>,
+    pub maybe_same: Vec<MaybeSame>,
     /// The visit of now; earlier ones are lines.
     pub visit: Option<VisitStory>,
     pub earlier: Vec<EarlierVisit>,
@@ -92,6 +95,22 @@ impl PatientBody {
     fn edit_is_open(&self) -> bool {
         self.fields.iter().any(|field| field.wrong.is_some())
     }
+}
+
+/// Somebody who may be this person.
+pub struct MaybeSame {
+    /// Record id of the other: `POST /patients/{id}/same/{other}`.
+    pub other: String,
+    pub name: PatientName,
+    /// Whether this site has the other record, so that somebody can look at it.
+    pub is_here: bool,
+    /// How each comparison came out, one a line.
+    pub why: Vec<String>,
+    /// People have said different things of it.
+    pub contradicts: bool,
+    /// Ids of what was said and is shown; the answer names these and no others.
+    pub shown: String,
+    pub may_decide: bool,
 }
 
 pub struct AllergyPanel {

@@ -204,6 +204,8 @@ pub(in crate::web::views) fn patient() -> PatientView {
             notice: None,
             allergies: allergies(),
             conflicts: vec![],
+            same_person: vec![],
+            maybe_same: vec![],
             visit: Some(visit_story()),
             earlier: vec![EarlierVisit {
                 date: "02 Feb 2026".into(),
