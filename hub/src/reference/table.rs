@@ -101,6 +101,10 @@ pub(super) fn read(
         }
         rows.push(Row { line, cells });
     }
+    if rows.is_empty() && findings.clone().none().is_ok() {
+        // An empty list would end everything that stands; a file that was cut off looks like one.
+        findings.add(1, "", "the file has no row");
+    }
     rows
 }
 

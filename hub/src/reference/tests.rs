@@ -125,6 +125,12 @@ fn columns_may_stand_in_any_order_behind_a_byte_order_mark_and_none_is_guessed_a
 }
 
 #[test]
+fn a_list_without_rows_is_refused_before_it_ends_everything() {
+    assert_eq!(refused(Set::Providers, "npi,name\n"), "line 1: the file has no row");
+    assert_eq!(refused(Set::Payers, "payer_id,name\n\n"), "line 1: the file has no row");
+}
+
+#[test]
 fn text_that_is_no_utf_8_and_cells_with_line_breaks_are_refused() {
     let latin = bytes(b"payer_id,name\nP1,Ren\xe9\n".to_vec());
     let said = latin.read(Set::Payers).map(|_| ()).unwrap_err();
