@@ -114,6 +114,8 @@ impl Cluster {
             .arg(self.folder.path())
             .args(["-c", "listen_addresses=127.0.0.1", "-c", "max_connections=100"])
             .args(["-c", "unix_socket_permissions=0777"])
+            // In the cluster's own folder; what a killed server leaves in /dev/shm, nobody takes away.
+            .args(["-c", "dynamic_shared_memory_type=mmap"])
             .args(["-c", if self.fsync { "fsync=on" } else { "fsync=off" }])
             .args(["-p", &self.port.to_string()])
             .stdin(Stdio::null())
