@@ -20,6 +20,7 @@ mod assets;
 mod conflicts;
 mod door;
 pub mod listener;
+mod matches;
 mod quarantine;
 mod refusal;
 mod session;
@@ -144,6 +145,8 @@ impl Console {
             .route("/sites/{site}/staff", post(sites::add_staff))
             .route("/sites/{site}/staff/{staff}/end", post(sites::end_staff))
             .route("/conflicts", get(conflicts::list).post(conflicts::decide))
+            .route("/matches", get(matches::list))
+            .route("/matches/{a}/{b}", get(matches::show).post(matches::decide))
             .route("/quarantine", get(quarantine::list))
             .route("/admins", get(accounts::list).post(accounts::add))
             .route("/admins/{login}/remove", post(accounts::remove))

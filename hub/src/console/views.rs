@@ -8,7 +8,7 @@ use super::assets;
 use super::refusal::{Built, Refusal};
 use super::session::Session;
 use super::words::{length, moment};
-use crate::admin::{AdminRole, Conflict, KnownSite, ListedAccount, ListedAside, SiteDetail};
+use crate::admin::{AdminRole, Compared, Conflict, KnownSite, ListedAccount, ListedAside, Pair, Person, SiteDetail};
 
 pub(super) fn rendered(status: StatusCode, view: &impl Template) -> Built<Response> {
     match view.render() {
@@ -34,17 +34,19 @@ pub(super) struct Shell {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tab {
     Sites,
+    Matches,
     Conflicts,
     Quarantine,
     Admins,
 }
 
 impl Tab {
-    const ALL: [Tab; 4] = [Tab::Sites, Tab::Conflicts, Tab::Quarantine, Tab::Admins];
+    const ALL: [Tab; 5] = [Tab::Sites, Tab::Matches, Tab::Conflicts, Tab::Quarantine, Tab::Admins];
 
     fn label(self) -> &'static str {
         match self {
             Tab::Sites => "Sites",
+            Tab::Matches => "Matches",
             Tab::Conflicts => "Conflicts",
             Tab::Quarantine => "Set aside",
             Tab::Admins => "Administrators",
@@ -54,6 +56,7 @@ impl Tab {
     fn href(self) -> &'static str {
         match self {
             Tab::Sites => "/sites",
+            Tab::Matches => "/matches",
             Tab::Conflicts => "/conflicts",
             Tab::Quarantine => "/quarantine",
             Tab::Admins => "/admins",
@@ -238,6 +241,46 @@ impl ConflictsView {
     fn shown(conflict: &Conflict) -> String {
         let ids: Vec<&str> = conflict.values.iter().map(|value| value.change.as_str()).collect();
         ids.join(" ")
+    }
+}
+
+#[derive(Template)]
+#[template(path = "matches.html")]
+pub(super) struct MatchesView {
+    pub(super) shell: Shell,
+    pub(super) waiting: usize,
+    pub(super) pairs: Vec<Pair>,
+}
+
+#[derive(Template)]
+#[template(path = "match.html")]
+pub(super) struct MatchView {
+    pub(super) shell: Shell,
+    pub(super) compared: Compared,
+}
+
+impl MatchView {
+    fn standing_words(compared: &Compared) -> String {
+        let since = compared.since.as_deref().map(moment).unwrap_or_default();
+        match (compared.contradicts, compared.standing.as_deref()) {
+            (true, _) => "said to be one person and said to be two: decide".to_owned(),
+            (false, Some("linked")) => format!("linked as one person, {since}"),
+            (false, Some("distinct")) => format!("said to be two people, {since}"),
+            (false, Some(_)) => "waits for somebody to say".to_owned(),
+            (false, None) => "nobody has asked yet".to_owned(),
+        }
+    }
+
+    fn both(compared: &Compared) -> [&Person; 2] {
+        [&compared.left, &compared.right]
+    }
+
+    fn is_linked(compared: &Compared) -> bool {
+        !compared.contradicts && compared.standing.as_deref() == Some("linked")
+    }
+
+    fn or_unknown(value: &Option<String>) -> &str {
+        value.as_deref().unwrap_or("not known")
     }
 }
 

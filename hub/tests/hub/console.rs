@@ -5,6 +5,7 @@ use reqwest::{Client, StatusCode};
 use totp_rs::{Algorithm, TOTP};
 
 use super::program::{Home, Running, write_file};
+use super::site::Agent;
 
 const PASSPHRASE: &str = "correct horse battery staple";
 
@@ -187,7 +188,7 @@ async fn an_administrator_signs_in_adds_a_site_makes_a_token_and_signs_out() {
         vault::EnrolmentToken::parse(token).unwrap().hub_url(),
         world.hub.address
     );
-    for path in ["/sites", "/conflicts", "/quarantine", "/admins"] {
+    for path in ["/sites", "/matches", "/conflicts", "/quarantine", "/admins"] {
         assert_eq!(browser.get(path).await.0, StatusCode::OK, "{path}");
     }
 
@@ -310,4 +311,36 @@ async fn a_form_without_its_token_and_a_request_from_elsewhere_change_nothing() 
             .unwrap()
             .is_empty()
     );
+}
+
+#[tokio::test]
+async fn two_records_are_linked_taken_apart_and_told_apart_at_the_console() {
+    let world = world("admin");
+    let site = world.home.add_site("Riverside");
+    let mut agent = Agent::enrolled(&world.hub, &world.home.token(&site)).await;
+    let (a, first) = agent.register("Whitehorse");
+    let (b, second) = agent.register("Whitehouse");
+    for request in [first, second] {
+        agent.push(&world.hub, &request).await;
+    }
+    let mut browser = world.signed_in().await;
+    let path = format!("/matches/{a}/{b}");
+
+    let (status, page) = browser.get(&path).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(page.contains("Whitehorse, Ana") && page.contains("Whitehouse, Ana") && page.contains("nobody has asked"));
+    let csrf = browser.csrf(&path).await;
+    for (is, then) in [
+        ("one-person", "linked as one person"),
+        ("open", "waits for somebody to say"),
+        ("two-people", "said to be two people"),
+    ] {
+        let (status, to, _) = browser.post(&path, &[("csrf", &csrf), ("is", is)]).await;
+        assert_eq!((status, to), (StatusCode::SEE_OTHER, format!("{path}?done=decided")));
+        let page = browser.get(&path).await.1;
+        assert!(page.contains(then), "{is}: {page}");
+        let waits = browser.get("/matches").await.1.contains("Whitehorse");
+        assert_eq!(waits, is == "open");
+    }
+    assert!(!world.home.logs().contains("Whitehorse"));
 }
