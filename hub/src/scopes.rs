@@ -58,11 +58,24 @@ pub fn start(db: Db, config: Config, stop: CancellationToken) -> JoinHandle<()> 
                 tracing::warn!(%error, "the scopes could not be brought up to date; it is tried again");
             }
             tokio::select! {
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => break,
                 () = tokio::time::sleep(every) => {}
             }
         }
+        // Another process need not wait until the lease runs out.
+        if let Err(error) = give_back(&db, owner).await {
+            tracing::warn!(%error, "the lease of the scopes could not be given back; it runs out by itself");
+        }
     })
+}
+
+async fn give_back(db: &Db, owner: LeaseOwner) -> Result<(), DbError> {
+    for organisation in db.organisations().await? {
+        if let Some(db) = db.of(organisation.org) {
+            db.write(move |txn| txn.release_lease(LEASE, owner)).await?;
+        }
+    }
+    Ok(())
 }
 
 async fn sweep_all(db: &Db, config: &Config, owner: LeaseOwner, stop: &CancellationToken) -> Result<(), SweepError> {

@@ -20,7 +20,6 @@ const PATIENCE: Duration = Duration::from_secs(180);
 const SITES: [(&str, usize); 3] = [("Northside", 0), ("Southside", 0), ("Eastside", 0)];
 
 #[tokio::test]
-#[expect(clippy::print_stdout, reason = "says why nothing was tested")]
 async fn patients_booked_at_two_sites_in_the_ehr_reach_these_two_and_no_other() -> Result<()> {
     let Some(bundles) =
         std::env::var_os("MAINSTAY_CORPUS_DIR").map(|folder| PathBuf::from(folder).join("fhir/synthea"))

@@ -610,3 +610,73 @@ async fn a_patient_replaced_at_the_ehr_is_linked_and_nobody_is_deleted() {
     assert_eq!(house.waiting(Wants::Patient).await, 0);
     house.stop().await;
 }
+
+/// Everybody of the bundles in `fhir/synthea` under the folder that MAINSTAY_CORPUS_DIR names, each with a booking at one
+/// of two places. Without it there is nothing to read.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_patients_of_the_corpus_become_records_with_bookings_at_their_sites() {
+    use std::io::Read;
+    let Some(corpus) = std::env::var_os("MAINSTAY_CORPUS_DIR") else {
+        return;
+    };
+    let folder = std::path::Path::new(&corpus).join("fhir/synthea");
+    let (house, ehr, _line) = House::with_ehr().await;
+    house.another_site().await;
+    let mut places = Vec::new();
+    for (name, scope) in [("Riverside", SITE), ("Lakeside", ELSEWHERE)] {
+        let place = ehr
+            .create(&json!({"resourceType": "Location", "name": name}))
+            .await
+            .unwrap();
+        house.is_location(scope, &id_of(&place)).await;
+        places.push(id_of(&place));
+    }
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .collect();
+    files.retain(|file| file.extension().is_some_and(|ending| ending == "gz"));
+    files.sort();
+    for (number, file) in files.iter().enumerate() {
+        let mut text = String::new();
+        let packed = std::fs::File::open(file).unwrap();
+        flate2::read::GzDecoder::new(packed).read_to_string(&mut text).unwrap();
+        let bundle: Value = serde_json::from_str(&text).unwrap();
+        let entries = bundle["entry"].as_array().unwrap();
+        let of_kind = |kind: &str| {
+            entries
+                .iter()
+                .map(|entry| &entry["resource"])
+                .find(|one| one["resourceType"] == kind)
+        };
+        let person = of_kind("Patient").unwrap();
+        put(&ehr, person).await;
+        // Of a type that is not read.
+        put(&ehr, of_kind("Organization").unwrap()).await;
+        // A site has the patients of the days that are near.
+        let mut booked = booking(&format!("B-{number}"), &id_of(person), &places[number % 2], None);
+        booked["start"] = json!(jiff::Timestamp::now().to_string());
+        booked.as_object_mut().unwrap().remove("end");
+        ehr.create(&booked).await.unwrap();
+    }
+
+    let poller = house.poller();
+    poller.poll().await.unwrap();
+
+    assert_eq!(house.all(patient::KIND).await.len(), files.len());
+    let bookings = house.all(appointment::KIND).await;
+    assert_eq!(bookings.len(), files.len());
+    for made in &bookings {
+        let site = ScopeId(appointment::SITE.value(made).unwrap().0);
+        let other = if site == SITE { ELSEWHERE } else { SITE };
+        let person = appointment::PATIENT.value(made).unwrap();
+        for record in [made.record, person] {
+            let scopes = house.scopes_of(record).await;
+            assert!(scopes.contains(&site) && !scopes.contains(&other), "{scopes:?}");
+        }
+    }
+    let before = house.changes().await;
+    poller.poll().await.unwrap();
+    assert_eq!(house.changes().await, before);
+    house.stop().await;
+}
