@@ -12,6 +12,7 @@ use crate::admin::{Admin, By, Command, Reply};
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::home::{self, Home};
+use crate::server::tls;
 use crate::{log, service};
 
 mod admin;
@@ -162,6 +163,8 @@ fn print(text: &str) -> Result<(), Failure> {
 fn run(home: &Home, json: bool) -> Result<(), Failure> {
     let config = Config::load(&home.config_file())?;
     let lock = home.lock()?;
+    // A port that is taken is told before the store is opened: a start that is refused changes nothing.
+    runtime()?.block_on(tls::bind(config.server.listen))?;
     let opened = home.open(&lock, &config)?;
     let _logs = log::start(&home.logs(), &config.log)?;
     runtime()?.block_on(async {
