@@ -107,7 +107,9 @@ async fn tens_of_readings_of_what_was_delivered_change_nothing() -> Result<()> {
     let mut desk = world.desk().await?;
     crate::world::arrive(&mut desk, &tests::people::CLINIC_DAY[0]).await?;
     world
-        .until_status("the queue to be empty", SOON, |status| status["queue"]["waiting"] == 0)
+        .until_status("patient and visit to be delivered", SOON, |status| {
+            status["queue"]["delivered"] == 2
+        })
         .await?;
     let settled = roots(&world.until_agreed().await?);
     let waiting = world.status().await?["queue"].clone();

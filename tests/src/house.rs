@@ -211,15 +211,13 @@ impl Clinic {
 
     pub async fn desk_of(&self, person: &SignIn) -> Result<Page> {
         let url = self.page_url()?.to_owned();
-        crate::until(
-            Duration::from_secs(15),
-            "the sign-in to have reached the site",
-            async || {
-                let mut page = Page::at(&url)?;
-                Ok(page.sign_in(&person.login, &person.passphrase).await.ok().map(|_| page))
-            },
-        )
-        .await
+        let mut page = Page::at(&url)?;
+        // Wrong sign-ins are counted and lock a login out, so the credential is waited for, not tried for.
+        if page.sign_in(&person.login, &person.passphrase).await.is_err() {
+            self.until_agreed().await.context("the sign-in to have reached the site")?;
+            page.sign_in(&person.login, &person.passphrase).await?;
+        }
+        Ok(page)
     }
 
     pub async fn status(&self) -> Result<Value> {

@@ -167,6 +167,8 @@ fn create_staged(path: &Path, staged: &Path, key: &DataKey) -> Result<(), OpenEr
 }
 
 fn connect(path: &Path, key: &DataKey, flags: OpenFlags, tuning: &Tuning) -> Result<Connection, OpenError> {
+    // Else OpenSSL takes itself apart when the process ends, under the feet of a thread that still closes its connection.
+    openssl_sys::init();
     let sqlite = |error| open_error(path, &error);
     let connection = Connection::open_with_flags(path, flags).map_err(sqlite)?;
     connection.busy_timeout(tuning.busy_timeout).map_err(sqlite)?;
