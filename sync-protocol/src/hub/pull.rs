@@ -1,0 +1,79 @@
+//! Answering pulls: pages of states after the puller's cursors, with the hub's view of its chain from the same snapshot.
+
+use super::{ChainHead, HubError, HubLedger, chain_of};
+use crate::ids::{EpochId, ReplicaId, ScopeId};
+use crate::proof;
+use crate::wire::{Cursor, Page, PullRequest};
+
+/// Answers a pull from one snapshot: a page for every lane that has something, higher lanes first, within the asked
+/// budget. A lane at its head gets an empty page with its root, so that every completed pull is a proof. `shared` are the
+/// scopes that a replica of the site may pull beside the site's own.
+pub fn handle_pull<L: HubLedger>(
+    ledger: &mut L,
+    site: ScopeId,
+    shared: &[ScopeId],
+    request: &PullRequest,
+) -> Result<Vec<Page>, HubError<L::Error>> {
+    let epoch = ledger.epoch()?;
+    if request.epoch != epoch {
+        return Err(HubError::OtherEpoch);
+    }
+    let head = chain_of(ledger, request.replica, site)?;
+    let mut cursors = request.cursors.clone();
+    cursors.sort_by_key(|cursor| (cursor.lane, cursor.scope));
+    let mut left = request.bytes_max;
+    let mut pages = Vec::new();
+    for cursor in cursors {
+        if cursor.scope != site && !shared.contains(&cursor.scope) {
+            return Err(HubError::ForeignScope);
+        }
+        if left == 0 {
+            break;
+        }
+        let page = page_after(ledger, epoch, request.replica, &head, &cursor, left)?;
+        left = left.saturating_sub(page.rows.iter().map(|row| row.bytes).sum());
+        pages.push(page);
+    }
+    Ok(pages)
+}
+
+fn page_after<L: HubLedger>(
+    ledger: &mut L,
+    epoch: EpochId,
+    replica: ReplicaId,
+    head: &ChainHead,
+    cursor: &Cursor,
+    bytes_max: u64,
+) -> Result<Page, HubError<L::Error>> {
+    let (last, generation) = ledger.feed_head(cursor.scope, cursor.lane)?;
+    let from = if generation == cursor.generation {
+        cursor.sequence
+    } else {
+        0
+    };
+    let rows = ledger.rows_after(cursor.scope, cursor.lane, from, bytes_max)?;
+    let to = rows.last().map_or(last.max(from), |row| row.sequence);
+    let root = if to >= last {
+        Some(proof::root(
+            cursor.scope,
+            cursor.lane,
+            ledger.bucket_sums(cursor.scope, cursor.lane)?,
+        ))
+    } else {
+        None
+    };
+    Ok(Page {
+        epoch,
+        replica,
+        accepted: head.counter,
+        hash: head.hash,
+        scope: cursor.scope,
+        lane: cursor.lane,
+        generation,
+        from: cursor.sequence,
+        to,
+        head: last,
+        rows,
+        root,
+    })
+}

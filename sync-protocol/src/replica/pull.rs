@@ -1,0 +1,236 @@
+//! Pulling: pages become bases, and own changes that a base contains are no longer pending. Nothing of a page is applied
+//! before the hub's view of this replica's chain was compared with its own.
+
+use super::{Comparison, Place, ReplicaError, ReplicaHead, ReplicaLedger, compare, show};
+use crate::HybridTime;
+use crate::ids::{Lane, RecordId, ScopeId};
+use crate::proof::{self, ProofKey, Sum};
+use crate::state::RecordState;
+use crate::vector::VersionVector;
+use crate::wire::{Cursor, Page, PullRequest, Row, Told, WILLING_MAX, Willing};
+
+/// Asks for everything after the cursors that the ledger holds, and agrees to the offers to forget that nothing here
+/// speaks against: no own change on the record is still to be pushed, and `needed` says that nobody works with it.
+pub fn next_pull<L: ReplicaLedger>(
+    ledger: &mut L,
+    bytes_max: u64,
+    wait_ms: u64,
+    mut needed: impl FnMut(&mut L, RecordId) -> Result<bool, L::Error>,
+) -> Result<PullRequest, ReplicaError<L::Error>> {
+    let head = ledger.head()?;
+    let mut willing = Vec::new();
+    for (record, place) in ledger.offers(WILLING_MAX)? {
+        if has_unpushed(ledger, &head, record)? || needed(ledger, record)? {
+            continue;
+        }
+        willing.push(Willing {
+            scope: place.scope,
+            lane: place.lane,
+            record,
+            sequence: place.sequence,
+        });
+    }
+    Ok(PullRequest {
+        epoch: head.epoch,
+        replica: head.replica,
+        cursors: ledger.cursors()?,
+        bytes_max,
+        wait_ms,
+        willing,
+    })
+}
+
+/// Follows the lanes that the hub names, from nothing where they are new. Answers whether any was.
+pub fn follow<L: ReplicaLedger>(ledger: &mut L, lanes: &[(ScopeId, Lane)]) -> Result<bool, ReplicaError<L::Error>> {
+    let known = ledger.cursors()?;
+    let mut new = false;
+    for (scope, lane) in lanes {
+        if known.iter().any(|c| c.scope == *scope && c.lane == *lane) {
+            continue;
+        }
+        ledger.set_cursor(&Cursor {
+            scope: *scope,
+            lane: *lane,
+            generation: 0,
+            sequence: 0,
+        })?;
+        new = true;
+    }
+    Ok(new)
+}
+
+fn has_unpushed<L: ReplicaLedger>(
+    ledger: &mut L,
+    head: &ReplicaHead,
+    record: RecordId,
+) -> Result<bool, ReplicaError<L::Error>> {
+    let pending = ledger.pending(record)?;
+    Ok(pending
+        .iter()
+        .any(|own| own.header.dot.replica == head.replica && own.header.dot.counter > head.accepted))
+}
+
+/// What became of a page.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum PageOutcome {
+    Applied(Applied),
+    /// Asked from a cursor that is no longer ours.
+    OtherCursor,
+    NotApplied(Comparison),
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Applied {
+    pub records: Vec<RecordId>,
+    /// Own changes that a base contains from now on.
+    pub settled: usize,
+    /// At the head of the lane: whether our root equals the hub's.
+    pub verified: Option<bool>,
+    /// The latest time seen in the page, for the hybrid clock.
+    pub latest: HybridTime,
+}
+
+/// Applies one page of a pull: compares the chain first, then takes the states as bases, drops the pending changes that
+/// they contain, and moves the cursor.
+pub fn handle_page<L: ReplicaLedger>(
+    ledger: &mut L,
+    key: &ProofKey,
+    page: &Page,
+) -> Result<PageOutcome, ReplicaError<L::Error>> {
+    let mut head = ledger.head()?;
+    match compare(ledger, &head, page.epoch, page.replica, page.accepted, page.hash)? {
+        Comparison::Same => {}
+        other @ (Comparison::Stale | Comparison::Lost(_) | Comparison::HubWentBack { .. }) => {
+            return Ok(PageOutcome::NotApplied(other));
+        }
+    }
+    let Some(mut cursor) = ledger
+        .cursors()?
+        .into_iter()
+        .find(|c| c.scope == page.scope && c.lane == page.lane)
+    else {
+        return Ok(PageOutcome::OtherCursor);
+    };
+    if (cursor.generation, cursor.sequence) != (page.generation, page.from) {
+        return Ok(PageOutcome::OtherCursor);
+    }
+    head.accepted = page.accepted;
+    ledger.set_head(&head)?;
+
+    let mut applied = Applied::default();
+    for row in &page.rows {
+        apply_row(ledger, key, page, row, &mut applied)?;
+    }
+    cursor.sequence = page.to;
+    ledger.set_cursor(&cursor)?;
+    if let Some(root) = page.root {
+        let ours = proof::root(page.scope, page.lane, ledger.bucket_sums(page.scope, page.lane)?);
+        applied.verified = Some(ours == root);
+    }
+    Ok(PageOutcome::Applied(applied))
+}
+
+fn apply_row<L: ReplicaLedger>(
+    ledger: &mut L,
+    key: &ProofKey,
+    page: &Page,
+    row: &Row,
+    applied: &mut Applied,
+) -> Result<(), ReplicaError<L::Error>> {
+    match &row.told {
+        Told::State { state, offered } => {
+            let place = Place {
+                scope: page.scope,
+                lane: page.lane,
+                sequence: row.sequence,
+                offered: *offered,
+            };
+            applied.settled += take_base(ledger, key, place, state)?;
+            applied.latest = applied.latest.max(latest_time(state));
+        }
+        Told::Gone { record, vector } => {
+            applied.settled += let_go(ledger, key, (page.scope, page.lane), *record, vector)?;
+        }
+    }
+    applied.records.push(row.record());
+    Ok(())
+}
+
+fn take_base<L: ReplicaLedger>(
+    ledger: &mut L,
+    key: &ProofKey,
+    place: Place,
+    base: &RecordState,
+) -> Result<usize, ReplicaError<L::Error>> {
+    uncount(ledger, key, base.record)?;
+    let bucket = proof::bucket_of(base.record);
+    ledger.add_to_bucket(place.scope, place.lane, bucket, key.leaf(base), Sum::default())?;
+    ledger.put_base(place, base)?;
+    let settled = settle_contained(ledger, base.record, &base.vector)?;
+    show(ledger, base.record)?;
+    Ok(settled)
+}
+
+/// Takes the leaf of a base that is held out of the sum that it is counted in.
+fn uncount<L: ReplicaLedger>(
+    ledger: &mut L,
+    key: &ProofKey,
+    record: RecordId,
+) -> Result<Option<Place>, ReplicaError<L::Error>> {
+    let Some(place) = ledger.place(record)? else {
+        return Ok(None);
+    };
+    let leaf = ledger.base(record)?.map_or(Sum::default(), |base| key.leaf(&base));
+    ledger.add_to_bucket(place.scope, place.lane, proof::bucket_of(record), Sum::default(), leaf)?;
+    Ok(Some(place))
+}
+
+/// The record has left the scope. It is purged here, unless an own change on it is still to be pushed, which will enter it
+/// anew.
+fn let_go<L: ReplicaLedger>(
+    ledger: &mut L,
+    key: &ProofKey,
+    from: (ScopeId, Lane),
+    record: RecordId,
+    vector: &VersionVector,
+) -> Result<usize, ReplicaError<L::Error>> {
+    // Another scope of this replica's may have the record.
+    let elsewhere = |place: Place| (place.scope, place.lane) != from;
+    if ledger.place(record)?.is_some_and(elsewhere) {
+        return Ok(0);
+    }
+    if uncount(ledger, key, record)?.is_some() {
+        ledger.let_go(record)?;
+    }
+    // Also where no base came in between: an own change may have been pushed, and the record gone again.
+    let settled = settle_contained(ledger, record, vector)?;
+    if ledger.pending(record)?.is_empty() {
+        ledger.purge(record)?;
+    }
+    Ok(settled)
+}
+
+fn settle_contained<L: ReplicaLedger>(
+    ledger: &mut L,
+    record: RecordId,
+    vector: &VersionVector,
+) -> Result<usize, ReplicaError<L::Error>> {
+    let mut settled = 0;
+    for own in ledger.pending(record)? {
+        if vector.contains(own.header.dot) {
+            ledger.settle(own.header.change)?;
+            settled += 1;
+        }
+    }
+    Ok(settled)
+}
+
+fn latest_time(state: &RecordState) -> HybridTime {
+    let values = state
+        .registers
+        .values()
+        .flat_map(|r| r.values.values())
+        .map(|live| live.origin.at);
+    let elements = state.elements.values().flatten().map(|(_, element)| element.origin.at);
+    values.chain(elements).max().unwrap_or_default()
+}
