@@ -1,0 +1,133 @@
+//! Push: a run of one replica's changes up, and the hub's acknowledgement down.
+
+use super::{WireError, frame, missing, open};
+use crate::change::{Change, put_bytes, put_u64};
+use crate::ids::{EpochId, Hash, ReplicaId};
+
+const CHANGES_MAX: usize = 4_096;
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PushRequest {
+    pub epoch: EpochId,
+    pub replica: ReplicaId,
+    /// The changes continue the chain after this counter, whose hash is `previous`.
+    pub after: u64,
+    pub previous: Hash,
+    pub changes: Vec<Change>,
+    /// The hash after the last of them.
+    pub last: Hash,
+}
+
+/// The hub's acknowledgement: how far it holds this replica's chain, and the hash there.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PushReply {
+    pub epoch: EpochId,
+    pub replica: ReplicaId,
+    pub accepted: u64,
+    pub hash: Hash,
+    /// Counters of this run that were kept but could not be used, with the reason.
+    pub quarantined: Vec<(u64, u16)>,
+}
+
+impl PushRequest {
+    pub fn encode(&self) -> Vec<u8> {
+        frame(|map| {
+            map.put(1, |w| put_bytes(w, &self.epoch.0));
+            map.put(2, |w| put_bytes(w, &self.replica.0));
+            map.put(3, |w| put_u64(w, self.after));
+            map.put(4, |w| put_bytes(w, &self.previous.0));
+            map.put(5, |w| {
+                w.array(self.changes.len() as u64).ok();
+                for change in &self.changes {
+                    w.array(3).ok();
+                    put_bytes(w, &change.header);
+                    put_bytes(w, &change.salt);
+                    put_bytes(w, &change.payload);
+                }
+            });
+            map.put(6, |w| put_bytes(w, &self.last.0));
+        })
+    }
+
+    pub fn decode(body: &[u8]) -> Result<PushRequest, WireError> {
+        let (mut epoch, mut replica, mut after, mut previous, mut changes, mut last) = Default::default();
+        open(body, |key, r| {
+            match key {
+                1 => epoch = Some(EpochId(r.fixed("epoch")?)),
+                2 => replica = Some(ReplicaId(r.fixed("replica")?)),
+                3 => after = Some(r.u64()?),
+                4 => previous = Some(Hash(r.fixed("previous hash")?)),
+                5 => {
+                    changes = Some(r.array(CHANGES_MAX, "changes", |r| {
+                        r.exact_array(3, "change")?;
+                        let header = r.bytes()?.to_vec();
+                        Ok(Change {
+                            header,
+                            salt: r.fixed("salt")?,
+                            payload: r.bytes()?.to_vec(),
+                        })
+                    })?);
+                }
+                6 => last = Some(Hash(r.fixed("last hash")?)),
+                _ => return Ok(false),
+            }
+            Ok(true)
+        })?;
+        Ok(PushRequest {
+            epoch: epoch.ok_or(missing("epoch"))?,
+            replica: replica.ok_or(missing("replica"))?,
+            after: after.ok_or(missing("counter"))?,
+            previous: previous.ok_or(missing("previous hash"))?,
+            changes: changes.ok_or(missing("changes"))?,
+            last: last.ok_or(missing("last hash"))?,
+        })
+    }
+}
+
+impl PushReply {
+    pub fn encode(&self) -> Vec<u8> {
+        frame(|map| {
+            map.put(1, |w| put_bytes(w, &self.epoch.0));
+            map.put(2, |w| put_bytes(w, &self.replica.0));
+            map.put(3, |w| put_u64(w, self.accepted));
+            map.put(4, |w| put_bytes(w, &self.hash.0));
+            if !self.quarantined.is_empty() {
+                map.put(5, |w| {
+                    w.array(self.quarantined.len() as u64).ok();
+                    for (counter, reason) in &self.quarantined {
+                        w.array(2).ok();
+                        put_u64(w, *counter);
+                        put_u64(w, u64::from(*reason));
+                    }
+                });
+            }
+        })
+    }
+
+    pub fn decode(body: &[u8]) -> Result<PushReply, WireError> {
+        let (mut epoch, mut replica, mut accepted, mut hash, mut quarantined) = Default::default();
+        open(body, |key, r| {
+            match key {
+                1 => epoch = Some(EpochId(r.fixed("epoch")?)),
+                2 => replica = Some(ReplicaId(r.fixed("replica")?)),
+                3 => accepted = Some(r.u64()?),
+                4 => hash = Some(Hash(r.fixed("hash")?)),
+                5 => {
+                    quarantined = r.array(CHANGES_MAX, "quarantined", |r| {
+                        r.exact_array(2, "quarantined")?;
+                        Ok((r.u64()?, r.u16()?))
+                    })?;
+                }
+                _ => return Ok(false),
+            }
+            Ok(true)
+        })?;
+        Ok(PushReply {
+            epoch: epoch.ok_or(missing("epoch"))?,
+            replica: replica.ok_or(missing("replica"))?,
+            accepted: accepted.ok_or(missing("counter"))?,
+            hash: hash.ok_or(missing("hash"))?,
+            quarantined,
+        })
+    }
+}
