@@ -1,9 +1,12 @@
 //! What travels: push up, pages of states down. One zstd frame of deterministic CBOR per body; every message keeps keys
 //! that it does not know.
 
+mod compact;
 mod page;
 mod pull;
 mod push;
+
+use std::io::Write as _;
 
 use crate::cbor::{self, CborError, MapWriter, Reader, Unknown};
 use crate::change::put_u64;
@@ -13,15 +16,19 @@ pub use page::{Page, Row, Told};
 pub use pull::{Cursor, PullReply, PullRequest, WILLING_MAX, Willing};
 pub use push::{PushReply, PushRequest};
 
-/// The protocol that this version speaks, and the oldest it still serves.
-pub const PROTOCOL: u64 = 1;
+/// The newest protocol that this version reads, and the oldest. A message says the oldest that suffices to read it.
+pub const PROTOCOL: u64 = 2;
 pub const PROTOCOL_OLDEST: u64 = 1;
+/// The protocol that brought the compact batch.
+const COMPACT_SINCE: u64 = 2;
 
 /// The largest body, compressed and unpacked, that either end takes.
 pub const BODY_MAX_BYTES: usize = 256 * 1024;
 pub const UNPACKED_MAX_BYTES: usize = 4 * 1024 * 1024;
 
 const ZSTD_LEVEL: i32 = 3;
+/// So many random bytes are worth the three that another block costs.
+const APART_MIN_BYTES: usize = 256;
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum WireError {
@@ -34,21 +41,37 @@ pub enum WireError {
 }
 
 fn frame(steps: impl FnOnce(&mut MapWriter)) -> Vec<u8> {
+    frame_apart(PROTOCOL_OLDEST, 0, steps)
+}
+
+/// A message whose last `random` bytes nothing can shorten: they get a block of their own within the frame, so that the
+/// code for the others is not made for them.
+fn frame_apart(protocol: u64, random: usize, steps: impl FnOnce(&mut MapWriter)) -> Vec<u8> {
     let body = cbor::encode(|w| {
         let mut map = MapWriter::new(&Unknown::default());
-        map.put(0, |w| put_u64(w, PROTOCOL));
+        map.put(0, |w| put_u64(w, protocol));
         steps(&mut map);
         map.finish(w);
     });
+    let (packed, random) = body.split_at(body.len().saturating_sub(random));
     // Compressing into memory fails only when memory does.
-    compress(&body).unwrap_or_default()
+    compress(packed, random).unwrap_or_default()
 }
 
 /// The frame carries a checksum, so that a body that was altered on its way is refused before it is read.
-fn compress(body: &[u8]) -> std::io::Result<Vec<u8>> {
-    let mut compressor = zstd::bulk::Compressor::new(ZSTD_LEVEL)?;
-    compressor.include_checksum(true)?;
-    compressor.compress(body)
+fn compress(packed: &[u8], random: &[u8]) -> std::io::Result<Vec<u8>> {
+    if random.len() < APART_MIN_BYTES {
+        let mut compressor = zstd::bulk::Compressor::new(ZSTD_LEVEL)?;
+        compressor.include_checksum(true)?;
+        return compressor.compress(&[packed, random].concat());
+    }
+    let mut encoder = zstd::stream::Encoder::new(Vec::new(), ZSTD_LEVEL)?;
+    encoder.include_checksum(true)?;
+    encoder.set_pledged_src_size(Some((packed.len() + random.len()) as u64))?;
+    encoder.write_all(packed)?;
+    encoder.flush()?;
+    encoder.write_all(random)?;
+    encoder.finish()
 }
 
 /// Unpacks a body and reads its map; key 0 is the protocol.

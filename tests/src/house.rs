@@ -214,7 +214,9 @@ impl Clinic {
         let mut page = Page::at(&url)?;
         // Wrong sign-ins are counted and lock a login out, so the credential is waited for, not tried for.
         if page.sign_in(&person.login, &person.passphrase).await.is_err() {
-            self.until_agreed().await.context("the sign-in to have reached the site")?;
+            self.until_agreed()
+                .await
+                .context("the sign-in to have reached the site")?;
             page.sign_in(&person.login, &person.passphrase).await?;
         }
         Ok(page)

@@ -1,10 +1,14 @@
 //! Push: a run of one replica's changes up, and the hub's acknowledgement down.
 
-use super::{WireError, frame, missing, open};
+use super::compact::{self, Batch};
+use super::{COMPACT_SINCE, WireError, frame, frame_apart, missing, open};
+use crate::cbor::MapWriter;
 use crate::change::{Change, put_bytes, put_u64};
 use crate::ids::{EpochId, Hash, ReplicaId};
 
-const CHANGES_MAX: usize = 4_096;
+pub(super) const CHANGES_MAX: usize = 4_096;
+/// The key of a compact batch, which stands in place of the changes.
+const COMPACT: u64 = 80;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PushRequest {
@@ -30,12 +34,10 @@ pub struct PushReply {
 }
 
 impl PushRequest {
+    /// As every hub reads it.
     pub fn encode(&self) -> Vec<u8> {
         frame(|map| {
-            map.put(1, |w| put_bytes(w, &self.epoch.0));
-            map.put(2, |w| put_bytes(w, &self.replica.0));
-            map.put(3, |w| put_u64(w, self.after));
-            map.put(4, |w| put_bytes(w, &self.previous.0));
+            self.put_place(map);
             map.put(5, |w| {
                 w.array(self.changes.len() as u64).ok();
                 for change in &self.changes {
@@ -45,12 +47,34 @@ impl PushRequest {
                     put_bytes(w, &change.payload);
                 }
             });
-            map.put(6, |w| put_bytes(w, &self.last.0));
         })
+    }
+
+    /// As a hub of protocol 2 reads it: the same changes in fewer bytes.
+    pub fn encode_compact(&self) -> Vec<u8> {
+        let batch = compact::pack(self.replica, self.after, &self.changes);
+        frame_apart(COMPACT_SINCE, batch.random_bytes(), |map| {
+            self.put_place(map);
+            map.put(COMPACT, |w| batch.put(w));
+        })
+    }
+
+    /// What each part of a compact batch weighs before it is compressed, by name.
+    pub fn compact_parts(&self) -> Vec<(&'static str, usize)> {
+        compact::pack(self.replica, self.after, &self.changes).parts()
+    }
+
+    fn put_place(&self, map: &mut MapWriter) {
+        map.put(1, |w| put_bytes(w, &self.epoch.0));
+        map.put(2, |w| put_bytes(w, &self.replica.0));
+        map.put(3, |w| put_u64(w, self.after));
+        map.put(4, |w| put_bytes(w, &self.previous.0));
+        map.put(6, |w| put_bytes(w, &self.last.0));
     }
 
     pub fn decode(body: &[u8]) -> Result<PushRequest, WireError> {
         let (mut epoch, mut replica, mut after, mut previous, mut changes, mut last) = Default::default();
+        let mut batch = None;
         open(body, |key, r| {
             match key {
                 1 => epoch = Some(EpochId(r.fixed("epoch")?)),
@@ -69,14 +93,20 @@ impl PushRequest {
                     })?);
                 }
                 6 => last = Some(Hash(r.fixed("last hash")?)),
+                COMPACT => batch = Some(Batch::read(r)?),
                 _ => return Ok(false),
             }
             Ok(true)
         })?;
+        let replica = replica.ok_or(missing("replica"))?;
+        let after = after.ok_or(missing("counter"))?;
+        if let Some(batch) = batch {
+            changes = Some(compact::unpack(replica, after, batch)?);
+        }
         Ok(PushRequest {
             epoch: epoch.ok_or(missing("epoch"))?,
-            replica: replica.ok_or(missing("replica"))?,
-            after: after.ok_or(missing("counter"))?,
+            replica,
+            after,
             previous: previous.ok_or(missing("previous hash"))?,
             changes: changes.ok_or(missing("changes"))?,
             last: last.ok_or(missing("last hash"))?,

@@ -32,7 +32,13 @@ impl World {
             request.after + 1,
             request.after + request.changes.len() as u64
         ));
-        self.send(agent, Message::Push, request.encode());
+        // Agents of either protocol speak to the hub.
+        let body = if request.after % 2 == 0 {
+            request.encode_compact()
+        } else {
+            request.encode()
+        };
+        self.send(agent, Message::Push, body);
         Ok(Some(request))
     }
 
