@@ -27,8 +27,6 @@ pub const BODY_MAX_BYTES: usize = 256 * 1024;
 pub const UNPACKED_MAX_BYTES: usize = 4 * 1024 * 1024;
 
 const ZSTD_LEVEL: i32 = 3;
-/// So many random bytes are worth the three that another block costs.
-const APART_MIN_BYTES: usize = 256;
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum WireError {
@@ -41,36 +39,40 @@ pub enum WireError {
 }
 
 fn frame(steps: impl FnOnce(&mut MapWriter)) -> Vec<u8> {
-    frame_apart(PROTOCOL_OLDEST, 0, steps)
+    frame_apart(PROTOCOL_OLDEST, &[], steps)
 }
 
-/// A message whose last `random` bytes nothing can shorten: they get a block of their own within the frame, so that the
-/// code for the others is not made for them.
-fn frame_apart(protocol: u64, random: usize, steps: impl FnOnce(&mut MapWriter)) -> Vec<u8> {
+/// A message of which parts are compressed apart, so that the code for what repeats is not made for ids and hashes.
+/// `parts` are the lengths of what follows each cut, to the end.
+fn frame_apart(protocol: u64, parts: &[usize], steps: impl FnOnce(&mut MapWriter)) -> Vec<u8> {
     let body = cbor::encode(|w| {
         let mut map = MapWriter::new(&Unknown::default());
         map.put(0, |w| put_u64(w, protocol));
         steps(&mut map);
         map.finish(w);
     });
-    let (packed, random) = body.split_at(body.len().saturating_sub(random));
     // Compressing into memory fails only when memory does.
-    compress(packed, random).unwrap_or_default()
+    compress(&body, parts).unwrap_or_default()
 }
 
 /// The frame carries a checksum, so that a body that was altered on its way is refused before it is read.
-fn compress(packed: &[u8], random: &[u8]) -> std::io::Result<Vec<u8>> {
-    if random.len() < APART_MIN_BYTES {
+fn compress(body: &[u8], parts: &[usize]) -> std::io::Result<Vec<u8>> {
+    if parts.is_empty() {
         let mut compressor = zstd::bulk::Compressor::new(ZSTD_LEVEL)?;
         compressor.include_checksum(true)?;
-        return compressor.compress(&[packed, random].concat());
+        return compressor.compress(body);
     }
     let mut encoder = zstd::stream::Encoder::new(Vec::new(), ZSTD_LEVEL)?;
     encoder.include_checksum(true)?;
-    encoder.set_pledged_src_size(Some((packed.len() + random.len()) as u64))?;
-    encoder.write_all(packed)?;
-    encoder.flush()?;
-    encoder.write_all(random)?;
+    encoder.set_pledged_src_size(Some(body.len() as u64))?;
+    let mut rest = body;
+    for part in parts {
+        let (before, after) = rest.split_at(rest.len().saturating_sub(*part));
+        encoder.write_all(before)?;
+        encoder.flush()?;
+        rest = after;
+    }
+    encoder.write_all(rest)?;
     encoder.finish()
 }
 

@@ -2,7 +2,7 @@
 
 use super::compact::{self, Batch};
 use super::{COMPACT_SINCE, WireError, frame, frame_apart, missing, open};
-use crate::cbor::MapWriter;
+use crate::cbor::{self, MapWriter};
 use crate::change::{Change, put_bytes, put_u64};
 use crate::ids::{EpochId, Hash, ReplicaId};
 
@@ -53,9 +53,11 @@ impl PushRequest {
     /// As a hub of protocol 2 reads it: the same changes in fewer bytes.
     pub fn encode_compact(&self) -> Vec<u8> {
         let batch = compact::pack(self.replica, self.after, &self.changes);
-        frame_apart(COMPACT_SINCE, batch.random_bytes(), |map| {
+        let random = batch.random_bytes();
+        let batch = cbor::encode(|w| batch.put(w));
+        frame_apart(COMPACT_SINCE, &[batch.len(), random], |map| {
             self.put_place(map);
-            map.put(COMPACT, |w| batch.put(w));
+            map.put(COMPACT, |w| w.writer_mut().extend_from_slice(&batch));
         })
     }
 

@@ -74,7 +74,7 @@ impl SimAgent {
             let next = replica::next_push(&mut self.held().ledger, BODY_BYTES).map_err(refused)?;
             let Some(request) = next else { return Ok(()) };
             let began = Instant::now();
-            let answer = self.post("/v1/push", request.encode(), REQUEST_TIMEOUT).await?;
+            let answer = self.post("/v1/push", request.encode_compact(), REQUEST_TIMEOUT).await?;
             let reply = PushReply::decode(&answer).map_err(refused)?;
             let mut held = self.held();
             let comparison = replica::handle_push_reply(&mut held.ledger, &reply).map_err(refused)?;
@@ -100,9 +100,15 @@ impl SimAgent {
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         let asked = replica::next_pull(&mut self.held().ledger, BODY_BYTES as u64, wait_ms, |_, _| Ok(false));
         let request = asked.map_err(refused)?;
-        let answer = self.post("/v1/pull", request.encode(), wait + REQUEST_TIMEOUT).await?;
+        let body = request.encode();
+        let bytes_up = body.len() as u64;
+        let answer = self.post("/v1/pull", body, wait + REQUEST_TIMEOUT).await?;
         let reply = PullReply::decode(&answer).map_err(refused)?;
-        self.count(|tally| tally.pulls += 1);
+        self.count(|tally| {
+            tally.pulls += 1;
+            tally.bytes_up += bytes_up;
+            tally.bytes_down += answer.len() as u64;
+        });
         let new_lanes = replica::follow(&mut self.held().ledger, &reply.follows).map_err(refused)?;
         let behind = reply.pages.iter().map(Page::behind).sum::<u64>() + u64::from(new_lanes);
         for page in &reply.pages {

@@ -12,6 +12,9 @@ pub struct Tally {
     pub changes_accepted: u64,
     pub pulls: u64,
     pub rows: u64,
+    /// Bodies of pulls, as they went over the line.
+    pub bytes_up: u64,
+    pub bytes_down: u64,
     pub push_took: Vec<Duration>,
     /// The hub asked to wait; by the status it answered with.
     pub told_to_wait: BTreeMap<u16, u64>,
@@ -40,6 +43,8 @@ impl Tally {
         self.changes_accepted += other.changes_accepted;
         self.pulls += other.pulls;
         self.rows += other.rows;
+        self.bytes_up += other.bytes_up;
+        self.bytes_down += other.bytes_down;
         self.push_took.extend(&other.push_took);
         for (status, count) in &other.told_to_wait {
             *self.told_to_wait.entry(*status).or_default() += count;

@@ -6,7 +6,11 @@
 #![expect(clippy::print_stdout, reason = "the figures are its output")]
 
 mod agent;
+mod desk;
 mod hub;
+mod merge;
+mod report;
+mod wire;
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
@@ -17,6 +21,10 @@ enum Wanted {
     Agent(agent::Wanted),
     /// Changes accepted and sites fed per second, growth, memory, a thousand sites that come back at once.
     Hub(hub::Wanted),
+    /// Bytes of push, pull and an exchange with nothing to say, by part.
+    Wire(wire::Wanted),
+    /// Changes applied, states joined and headers checked per second on one core, and how that grows.
+    Merge(merge::Wanted),
 }
 
 #[tokio::main]
@@ -24,6 +32,8 @@ async fn main() -> Result<()> {
     match Wanted::parse() {
         Wanted::Agent(wanted) => agent::measure(&wanted).await,
         Wanted::Hub(wanted) => hub::measure(&wanted).await,
+        Wanted::Wire(wanted) => wire::measure(&wanted).await,
+        Wanted::Merge(wanted) => merge::measure(&wanted),
     }
 }
 
