@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use tests::copy_folder;
 use tests::house::{Service, Target};
 use tests::people::CLINIC_DAY;
 use tests::process::{Finished, Program};
@@ -365,7 +366,7 @@ async fn a_disk_without_space_at_the_start_is_said_and_nothing_is_changed() -> R
         return Ok(());
     };
     let home = world.agent.program.home().to_path_buf();
-    copy_tree(&home, &small)?;
+    copy_folder(&home, &small)?;
     disk.fill()?;
     let before = contents(&small)?;
     let on_small = Program::new(&world.binaries.agent, &small);
@@ -377,22 +378,5 @@ async fn a_disk_without_space_at_the_start_is_said_and_nothing_is_changed() -> R
     disk.make_room()?;
     let mut running = on_small.run_until_ready(Duration::from_secs(10)).await?;
     running.stop().await?;
-    Ok(())
-}
-
-/// A copy with the same permissions, of folders and plain files.
-fn copy_tree(from: &Path, to: &Path) -> Result<()> {
-    std::fs::create_dir_all(to)?;
-    std::fs::set_permissions(to, from.metadata()?.permissions())?;
-    for entry in std::fs::read_dir(from)? {
-        let entry = entry?;
-        let kind = entry.file_type()?;
-        let target = to.join(entry.file_name());
-        if kind.is_dir() {
-            copy_tree(&entry.path(), &target)?;
-        } else if kind.is_file() {
-            std::fs::copy(entry.path(), target)?;
-        }
-    }
     Ok(())
 }

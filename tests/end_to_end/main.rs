@@ -3,6 +3,7 @@
 //! Nothing here calls into the agent or the hub: what is asserted is what a person, a peer or an operator can see.
 
 mod bad_input;
+mod chaos;
 mod clock;
 mod conflict;
 mod corpus;

@@ -78,7 +78,7 @@ pub struct Service {
 }
 
 impl Service {
-    pub(crate) fn new(program: Program) -> Self {
+    pub fn new(program: Program) -> Self {
         Self { program, running: None }
     }
 

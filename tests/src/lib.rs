@@ -18,6 +18,7 @@ pub mod simulation;
 pub mod small_disk;
 
 use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -47,6 +48,23 @@ pub fn free_port() -> Result<u16> {
         }
     }
     bail!("no free port was found in {TRIES} tries")
+}
+
+/// A copy with the same permissions, of folders and plain files.
+pub fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+    std::fs::create_dir_all(to)?;
+    std::fs::set_permissions(to, from.metadata()?.permissions())?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        let target = to.join(entry.file_name());
+        if kind.is_dir() {
+            copy_folder(&entry.path(), &target)?;
+        } else if kind.is_file() {
+            std::fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
 }
 
 /// Asks until there is an answer; an error ends it at once.

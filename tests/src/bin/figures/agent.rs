@@ -106,7 +106,7 @@ fn somebody(number: usize) -> String {
     )
 }
 
-fn syllables(number: usize) -> String {
+pub(crate) fn syllables(number: usize) -> String {
     const PARTS: [&str; 12] = [
         "Ma", "ri", "ko", "len", "to", "vas", "hu", "ber", "qui", "san", "dor", "wei",
     ];

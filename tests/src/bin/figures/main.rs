@@ -6,9 +6,12 @@
 #![expect(clippy::print_stdout, reason = "the figures are its output")]
 
 mod agent;
+mod converge;
 mod desk;
 mod hub;
 mod merge;
+mod offline;
+mod peer;
 mod report;
 mod wire;
 
@@ -25,6 +28,10 @@ enum Wanted {
     Wire(wire::Wanted),
     /// Changes applied, states joined and headers checked per second on one core, and how that grows.
     Merge(merge::Wanted),
+    /// Visits written while the line was cut, until the hub has them; beside it PouchDB to express-pouchdb.
+    Offline(offline::Wanted),
+    /// Records edited on both sides of a cut line, until all is merged and proved; beside it PouchDB.
+    Converge(converge::Wanted),
 }
 
 #[tokio::main]
@@ -34,6 +41,8 @@ async fn main() -> Result<()> {
         Wanted::Hub(wanted) => hub::measure(&wanted).await,
         Wanted::Wire(wanted) => wire::measure(&wanted).await,
         Wanted::Merge(wanted) => merge::measure(&wanted),
+        Wanted::Offline(wanted) => offline::measure(&wanted).await,
+        Wanted::Converge(wanted) => converge::measure(&wanted).await,
     }
 }
 

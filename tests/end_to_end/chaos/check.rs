@@ -1,0 +1,119 @@
+//! What must be true when everything runs again and has had its time.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use clinic::catalogue::{allergy, patient};
+use serde_json::Value;
+use tests::fleet::{Fleet, SimAgent, substances};
+
+use super::sites::{Sites, rebirths};
+use super::writer::Sent;
+
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// Heals, waits until all agree, and looks at the hub with eyes that have never been there: a new store at each site.
+pub(super) async fn check(sites: &mut Sites, written: &[Vec<Sent>]) -> Result<()> {
+    all_agree(sites).await?;
+    told_of_new_identities(sites).await?;
+
+    let socket = sites.socket()?;
+    let mut fresh = Vec::new();
+    for clinic in &sites.several.clinics {
+        fresh.push(SimAgent::enrol(&socket, &clinic.site).await?);
+    }
+    let mut fleet = Fleet::of(fresh);
+    fleet.start();
+    fleet.until_agreed(PATIENCE).await?;
+    for (site, sent) in written.iter().enumerate() {
+        once_each(&fleet.agents[site], sent).with_context(|| format!("site {site}"))?;
+    }
+    let total = fleet.total();
+    ensure!(total.refused.is_empty() && total.unequal == 0, "{total}");
+    fleet.stop().await;
+    Ok(())
+}
+
+async fn all_agree(sites: &Sites) -> Result<()> {
+    let mut last = Vec::new();
+    let agreed = tests::until(PATIENCE, "every agent to agree with the hub", async || {
+        last = sites.statuses().await?;
+        Ok(last.iter().all(|(_, status)| agrees(status)).then_some(()))
+    })
+    .await;
+    agreed.with_context(|| {
+        let behind = last.iter().filter(|(_, status)| !agrees(status));
+        let told: Vec<String> = behind
+            .map(|(name, status)| {
+                format!(
+                    "{name}: pending {}, quarantined {}, roots {}, warnings {}",
+                    status["pending"], status["quarantined"], status["roots"], status["warnings"]
+                )
+            })
+            .collect();
+        told.join("; ")
+    })
+}
+
+fn agrees(status: &Value) -> bool {
+    let lanes = status["roots"].as_object();
+    status["pending"] == 0
+        && status["quarantined"] == 0
+        && lanes.is_some_and(|lanes| !lanes.is_empty() && lanes.values().all(|lane| lane["equal"] == true))
+}
+
+/// Whoever was put back, and one at least of the two that were one, has another name and says why.
+async fn told_of_new_identities(sites: &Sites) -> Result<()> {
+    let statuses = sites.statuses().await?;
+    for (name, status) in &statuses {
+        for rebirth in status["rebirths"].as_array().into_iter().flatten() {
+            let cause = rebirth["cause"].as_str().unwrap_or_default();
+            ensure!(!cause.is_empty(), "{name} does not say why it took a new identity");
+        }
+        let warned = status["warnings"].to_string();
+        ensure!(
+            rebirths(status) == 0 || warned.contains("identity"),
+            "{name} does not warn of its new identity: {warned}"
+        );
+    }
+    let [_, (_, restored), (_, cloned), second @ ..] = statuses.as_slice() else {
+        anyhow::bail!("three sites were expected");
+    };
+    ensure!(
+        rebirths(restored) >= sites.restored_rebirths,
+        "the agent that was put back to a copy took no new identity: {}",
+        restored["rebirths"]
+    );
+    if let [(_, second)] = second {
+        ensure!(
+            rebirths(cloned) + rebirths(second) > 0 && cloned["incarnation"] != second["incarnation"],
+            "two machines ran one folder and are still one"
+        );
+    }
+    Ok(())
+}
+
+/// Every confirmed message that some store kept is there once; no message is there twice.
+fn once_each(agent: &SimAgent, sent: &[Sent]) -> Result<()> {
+    let (mut people, mut allergies) = (BTreeMap::<String, usize>::new(), BTreeMap::<String, usize>::new());
+    for state in agent.bases_of(patient::KIND) {
+        for identifier in patient::IDENTIFIER.standing(&state) {
+            *people.entry(identifier.value.expose().value.clone()).or_default() += 1;
+        }
+    }
+    for substance in agent.bases_of(allergy::KIND).iter().flat_map(substances) {
+        *allergies.entry(substance).or_default() += 1;
+    }
+    for message in sent {
+        for (what, found) in [("patient", &people), ("allergy", &allergies)] {
+            let times = found.get(&message.number).copied().unwrap_or_default();
+            ensure!(times <= 1, "the {what} of {message:?} is there {times} times");
+            ensure!(
+                times == 1 || !message.confirmed || message.disk_lost,
+                "the {what} of {message:?} is lost"
+            );
+        }
+    }
+    Ok(())
+}

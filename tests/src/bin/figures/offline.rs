@@ -1,0 +1,139 @@
+//! Of an outage: visits that were written while the line was cut, and how fast they reach the hub when it is back. Real
+//! agent, real hub, TLS, every commit synced to disk at both ends; beside it PouchDB to express-pouchdb, without either.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use tests::fleet::HubSocket;
+use tests::hl7_peer::RawMllp;
+use tests::house::{House, Target};
+use tests::process::Binaries;
+
+use crate::peer;
+use crate::report::{Form, Report};
+
+const PATIENCE: Duration = Duration::from_secs(1_800);
+
+#[derive(clap::Args)]
+pub(crate) struct Wanted {
+    /// Visits that are written while the line is cut.
+    #[arg(long, default_value_t = 10_000)]
+    visits: usize,
+    /// Connections that bring them in.
+    #[arg(long, default_value_t = 16)]
+    connections: usize,
+    /// Without PouchDB beside it.
+    #[arg(long)]
+    alone: bool,
+    #[command(flatten)]
+    form: Form,
+}
+
+pub(crate) async fn measure(wanted: &Wanted) -> Result<()> {
+    let mut report = Report::new(format!("{} visits written offline", wanted.visits));
+    let rate = mainstay(wanted, &mut report).await?;
+    if !wanted.alone {
+        let theirs = peer::pouchdb("offline", wanted.visits).await?;
+        report.add("PouchDB to express-pouchdb, no TLS, no fsync", theirs, "documents/s");
+        report.add_noted("times as fast", rate / theirs, "times", "floor 1, aim 3");
+    }
+    report.print(&wanted.form);
+    Ok(())
+}
+
+/// Answers visits a second.
+async fn mainstay(wanted: &Wanted, report: &mut Report) -> Result<f64> {
+    let folder = tempfile::tempdir()?;
+    let mut house = House::open(folder.path(), Binaries::find()?, Target::Person).await?;
+    house.until_agreed().await?;
+    house.line.cut().await?;
+    let begun = Instant::now();
+    bring_in(house.mllp()?, wanted).await?;
+    let wrote = wanted.visits as f64 / begun.elapsed().as_secs_f64();
+    report.add("written at the agent, offline, durable", wrote, "visits/s");
+    let counter = house.status().await?["counter"].as_u64().context("no counter")?;
+
+    // A fresh start: how long an agent waits after an outage is no part of how fast it sends.
+    house.agent.stop().await?;
+    house.line.restore().await?;
+    let socket = HubSocket::of(house.hub.program.home())?;
+    let at_start = accepted(&socket).await?;
+    let passed = house.line.passed();
+    house.agent.start().await?;
+    let ready = Instant::now();
+    let first = until_accepted(&socket, at_start + 1).await?;
+    let last = until_accepted(&socket, counter).await?;
+    let bytes = house.line.passed().bytes_up - passed.bytes_up;
+
+    let took = last.saturating_duration_since(first.min(ready)).as_secs_f64();
+    let changes = (counter - at_start) as f64;
+    report.add("changes of these visits", changes, "changes");
+    report.add("from the agent's start to all held durably by the hub", took, "s");
+    let rate = wanted.visits as f64 / took;
+    report.add("reached the hub over TLS, durable at both ends", rate, "visits/s");
+    report.add("  that is", changes / took, "changes/s");
+    report.add("up the line, with TLS and HTTP", bytes as f64 / changes, "bytes/change");
+    let begun = Instant::now();
+    house
+        .until_status("the agent to have it all back", PATIENCE, |status| {
+            status["pending"] == 0
+        })
+        .await?;
+    house.until_agreed().await?;
+    report.add(
+        "until the agent had it all back, roots equal",
+        begun.elapsed().as_secs_f64(),
+        "s more",
+    );
+    house.close().await?;
+    Ok(rate)
+}
+
+async fn accepted(socket: &HubSocket) -> Result<u64> {
+    let status = socket.status().await?;
+    let sites = status["sites"].as_array().context("no sites")?;
+    Ok(sites.iter().filter_map(|site| site["accepted"].as_u64()).sum())
+}
+
+/// When the hub held so many changes.
+async fn until_accepted(socket: &HubSocket, wanted: u64) -> Result<Instant> {
+    tests::until(PATIENCE, "the hub to hold the changes", async || {
+        let held = accepted(socket).await?;
+        Ok((held >= wanted).then(Instant::now))
+    })
+    .await
+}
+
+/// Registers made-up people who come for a visit, by ADT A04 over several connections at once.
+async fn bring_in(to: SocketAddr, wanted: &Wanted) -> Result<()> {
+    let mut senders = tokio::task::JoinSet::new();
+    for connection in 0..wanted.connections {
+        let numbers: Vec<usize> = (connection..wanted.visits).step_by(wanted.connections).collect();
+        senders.spawn(async move {
+            let mut peer = RawMllp::connect(to).await?;
+            for number in numbers {
+                let (ack, _) = peer.send(visit(number).as_bytes(), Duration::from_secs(60)).await?;
+                ensure!(ack.code() == "AA", "message {number} was answered {}", ack.code());
+            }
+            anyhow::Ok(())
+        });
+    }
+    while let Some(sender) = senders.join_next().await {
+        sender.context("a sender")??;
+    }
+    Ok(())
+}
+
+fn visit(number: usize) -> String {
+    let (year, month, day) = (1930 + number % 90, 1 + number % 12, 1 + number % 28);
+    format!(
+        "MSH|^~\\&|FIGURES|RIVERSIDE|MAINSTAY|RIVERSIDE|20260414080000||ADT^A04^ADT_A01|V{number}|P|2.5.1\r\
+         EVN|A04|20260414080000\r\
+         PID|1||{number:07}^^^RIVERSIDE^MR||{}^{}||{year}{month:02}{day:02}|F|||1 Main St^^Mesa^AZ^85201||(602) 555-{:04}\r\
+         PV1|1|O|||||||||||||||||V{number}\rPV2|||^Cough for 3 days, worse at night\r",
+        crate::agent::syllables(number),
+        crate::agent::syllables(number / 7 + 3),
+        number % 10_000
+    )
+}
