@@ -11,7 +11,7 @@ use tests::fleet::{Fleet, SimAgent, substances};
 use super::sites::{Sites, rebirths};
 use super::writer::Sent;
 
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Heals, waits until all agree, and looks at the hub with eyes that have never been there: a new store at each site.
 pub(super) async fn check(sites: &mut Sites, written: &[Vec<Sent>]) -> Result<()> {

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 const PATIENCE: Duration = Duration::from_secs(10);
-const BETWEEN: Duration = Duration::from_millis(60);
+const BETWEEN: Duration = Duration::from_millis(100);
 
 /// What became of one message. Its number is the patient's at the sending system, and names the allergy.
 #[derive(Clone, PartialEq, Eq, Debug)]
