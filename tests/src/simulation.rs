@@ -5,16 +5,23 @@
 //! nothing of vectors, bases or joins: only what each writer was literally shown, and wrote. Nothing here reads a clock
 //! or another source of chance than the seed, so a seed replays a run.
 
+mod agent_store;
 mod campaign;
 mod checks;
+mod delivery;
 mod exchange;
+mod fault;
 mod hub_store;
 mod laws;
+mod leaf;
+mod lies;
+mod misfortune;
 mod network;
 mod oracle;
 mod plan;
 mod records;
 pub(crate) mod replica_store;
+mod rest;
 mod rng;
 mod run;
 mod shrink;
@@ -26,10 +33,11 @@ mod world;
 mod writers;
 
 pub use campaign::{Campaign, Findings};
-pub use plan::{Plan, STEPS, Step, Topology, What};
+pub use fault::{Fault, Faults};
+pub use plan::{Mode, Plan, STEPS, Setup, Step, Topology, What};
 pub use rng::Rng;
 pub use run::{Caught, Run, run_plan, run_seed};
 pub use shrink::shrink;
 pub use stories::{STORIES, Story};
-pub use trace::{Failure, Invariant, Tally};
-pub use variant::Variant;
+pub use trace::{Failure, Invariant, Tally, Transition};
+pub use variant::{Net, Variant};

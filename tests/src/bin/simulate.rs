@@ -8,26 +8,27 @@ use anyhow::Result;
 use clap::Parser;
 use serde_json::{Value, json};
 use tests::simulation::{
-    Campaign, Caught, Findings, Invariant, Plan, STEPS, STORIES, Tally, Variant, run_plan, shrink,
+    Campaign, Caught, Failure, Fault, Faults, Findings, Invariant, Net, Plan, STEPS, STORIES, Setup, Story, Tally,
+    Transition, Variant, run_plan, shrink,
 };
 
 /// Runs the sync engine through faults by the thousand and checks that nothing is lost.
 ///
-/// Two agents and a hub run the real engine over stores in memory. A seed decides who writes
-/// what, from forms fresh and stale, and what goes wrong: messages lost, doubled, reordered, cut
-/// short, altered or tampered with; a crash at any storage operation or between a commit and its
-/// reply; an agent cloned while it runs, or restored from an earlier copy; changes that the hub
-/// cannot use yet; clocks off by years. Then the network heals, and everything must be as an
-/// oracle says that knows only what each writer saw and wrote.
+/// Agents and a hub run the real engine. A seed decides who writes what, from forms fresh and
+/// stale, and what goes wrong: --list names every fault. A quarter of the seeds run for safety:
+/// faults without end, and what must never happen does not. The others run for liveness: the
+/// faults stop, everything comes to rest within a bounded number of rounds, and is as an oracle
+/// says that knows only what each writer saw and wrote.
 ///
 /// The stories (named failures that the design was learnt from) run first, then the seeds.
 ///
 /// Examples:
-///   cargo simulate                                      stories and 1,000 seeds
+///   cargo simulate --seeds 20000                        stories and 20,000 seeds
 ///   cargo simulate --seeds 50000 --seed-start 1000000   other seeds
+///   cargo simulate --seeds 1000 --faults clone,restore  some of the faults alone
 ///   cargo simulate --seeds 1 --seed-start 4711 --trace  one run, told step by step
 ///   cargo simulate --seeds 4000 --variant no-rebirth    a wrong protocol, which must be caught
-///   cargo simulate --list                               stories, variants, invariants, steps
+///   cargo simulate --list                               all there is to name
 ///
 /// Exit code: 0 when everything held; 1 when something broke, with --variant when the variant was
 /// caught; 2 for a command that cannot be understood.
@@ -40,7 +41,10 @@ struct Options {
     /// The first seed
     #[arg(long, default_value_t = 1)]
     seed_start: u64,
-    /// A wrong protocol to run instead of ours; see --list
+    /// Only these faults, by name and with commas between them; all unless given
+    #[arg(long, value_delimiter = ',')]
+    faults: Vec<Fault>,
+    /// A wrong protocol to run instead of ours
     #[arg(long)]
     variant: Option<Variant>,
     /// Go on after a failure and count how many seeds fail, by which invariant
@@ -55,9 +59,22 @@ struct Options {
     /// Print one JSON object at the end instead of text
     #[arg(long)]
     json: bool,
-    /// List stories, variants, invariants and steps, and run nothing
+    /// List stories, variants, faults, invariants, transitions and steps, and run nothing
     #[arg(long)]
     list: bool,
+}
+
+impl Options {
+    fn setup(&self) -> Setup {
+        Setup {
+            variant: self.variant,
+            faults: if self.faults.is_empty() {
+                Faults::all()
+            } else {
+                Faults::some(&self.faults)
+            },
+        }
+    }
 }
 
 /// Standard output belongs to this program's user.
@@ -80,6 +97,9 @@ fn main() -> Result<ExitCode> {
     if options.trace {
         return Ok(trace(&options));
     }
+    if let Some(Net::Story(number)) = options.variant.map(Variant::net) {
+        return Ok(tell_to_variant(&options, number));
+    }
     if options.variant.is_none() && !tell_stories(&options) {
         return Ok(ExitCode::FAILURE);
     }
@@ -96,17 +116,29 @@ fn main() -> Result<ExitCode> {
 
 fn list() {
     say("Stories:");
-    STORIES
-        .iter()
-        .for_each(|story| say(&format!("  {:>2}  {}: {}", story.number, story.name, story.says)));
+    for Story { number, name, says, .. } in STORIES {
+        say(&format!("  {number:>3}  {name}: {says}"));
+    }
     say("\nVariants, each a wrong protocol that must be caught (--variant NAME):");
-    Variant::ALL
+    for variant in Variant::ALL {
+        let by = match variant.net() {
+            Net::Seeds => String::new(),
+            Net::Story(number) => format!(" (caught by story {number})"),
+        };
+        say(&format!("  {:<28} {}{by}", variant.name(), variant.says()));
+    }
+    say("\nFaults (--faults NAME,NAME):");
+    Fault::ALL
         .iter()
-        .for_each(|variant| say(&format!("  {:<27} {}", variant.name(), variant.says())));
+        .for_each(|fault| say(&format!("  {:<11} {}", fault.name(), fault.says())));
     say("\nInvariants:");
     Invariant::ALL
         .iter()
         .for_each(|invariant| say(&format!("  {:<24} {invariant}", format!("{invariant:?}"))));
+    say("\nTransitions, of which every campaign should see every one:");
+    Transition::ALL
+        .iter()
+        .for_each(|taken| say(&format!("  {:<24} {}", format!("{taken:?}"), taken.says())));
     say("\nSteps, with their weights:");
     STEPS
         .iter()
@@ -114,7 +146,14 @@ fn list() {
 }
 
 fn trace(options: &Options) -> ExitCode {
-    let run = run_plan(&Plan::of(options.seed_start), options.variant, true);
+    let setup = options.setup();
+    let plan = Plan::of(options.seed_start, setup);
+    let run = run_plan(&plan, setup, true);
+    say(&format!(
+        "seed {} for {}",
+        plan.seed,
+        format!("{:?}", plan.mode).to_lowercase()
+    ));
     run.trace.iter().for_each(|line| say(line));
     say(&format!("trace {:016x}", run.trace_hash));
     if run.failure.is_some() {
@@ -124,10 +163,36 @@ fn trace(options: &Options) -> ExitCode {
     }
 }
 
+/// A variant that only a story catches.
+fn tell_to_variant(options: &Options, number: u32) -> ExitCode {
+    let (setup, story) = (options.setup(), STORIES.iter().find(|story| story.number == number));
+    let failure: Option<Failure> = story.and_then(|story| (story.tell)(setup).err());
+    let name = options.variant.map_or("", Variant::name);
+    if options.json {
+        let caught = failure.as_ref().map(|failure| {
+            json!({
+                "story": number, "invariant": failure.invariant.to_string(), "detail": failure.detail,
+            })
+        });
+        say(&json!({ "variant": name, "failed": u8::from(failure.is_some()), "first_failure": caught }).to_string());
+    } else if let Some(failure) = &failure {
+        say(&format!(
+            "{name} was caught, as it must be, by story {number}\ninvariant: {failure}"
+        ));
+    } else {
+        say(&format!("{name} was NOT caught by story {number}"));
+    }
+    if failure.is_some() {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
+}
+
 fn tell_stories(options: &Options) -> bool {
     let failures: Vec<_> = STORIES
         .iter()
-        .filter_map(|story| Some((story, (story.tell)().err()?)))
+        .filter_map(|story| Some((story, (story.tell)(Setup::honest()).err()?)))
         .collect();
     for (story, failure) in &failures {
         note(&format!("story {} ({}) failed: {failure}", story.number, story.name));
@@ -145,7 +210,7 @@ fn run_seeds(options: &Options) -> Findings {
     let campaign = Campaign {
         first: options.seed_start,
         seeds: options.seeds,
-        variant: options.variant,
+        setup: options.setup(),
         threads,
         to_the_end: options.keep_going,
     };
@@ -175,6 +240,10 @@ fn report(options: &Options, findings: &Findings, seconds: f64) {
         tally.runs as f64 / seconds,
         tally.steps as f64 / seconds
     ));
+    say(&format!(
+        "safety (faults without end): {} runs; liveness (faults stop): {} runs, at rest after at most {} rounds",
+        tally.safety_runs, tally.liveness_runs, tally.rounds_max
+    ));
     counts("faults", tally.faults.iter().map(|(name, n)| ((*name).to_owned(), *n)));
     counts(
         "beside them",
@@ -184,6 +253,7 @@ fn report(options: &Options, findings: &Findings, seconds: f64) {
         "checks",
         tally.checks.iter().map(|(invariant, n)| (invariant.to_string(), *n)),
     );
+    coverage(tally);
     if findings.caught.len() > 1 {
         say(&format!("{} of {} seeds failed", findings.caught.len(), tally.runs));
         counts(
@@ -205,6 +275,25 @@ fn report(options: &Options, findings: &Findings, seconds: f64) {
     }
 }
 
+fn coverage(tally: &Tally) {
+    let times = |taken: &Transition| tally.taken.get(taken).copied().unwrap_or(0);
+    let seen = Transition::ALL.iter().filter(|taken| times(taken) > 0).count();
+    let steps = STEPS
+        .iter()
+        .filter(|(what, _, _)| tally.steps_of.contains_key(what))
+        .count();
+    counts(
+        &format!(
+            "transitions: {seen} of {}, by {steps} of {} kinds of step",
+            Transition::ALL.len(),
+            STEPS.len()
+        ),
+        Transition::ALL
+            .iter()
+            .map(|taken| (taken.says().to_owned(), times(taken))),
+    );
+}
+
 fn counts(title: &str, counts: impl Iterator<Item = (String, u64)>) {
     say(&format!("{title}:"));
     counts.for_each(|(name, n)| say(&format!("  {n:>9}  {name}")));
@@ -214,17 +303,24 @@ fn replay(options: &Options, seed: u64) -> String {
     let variant = options
         .variant
         .map_or_else(String::new, |variant| format!(" --variant {variant}"));
-    format!("cargo simulate --seeds 1 --seed-start {seed}{variant} --trace")
+    let names: Vec<&str> = options.faults.iter().map(|fault| fault.name()).collect();
+    let faults = if names.is_empty() {
+        String::new()
+    } else {
+        format!(" --faults {}", names.join(","))
+    };
+    format!("cargo simulate --seeds 1 --seed-start {seed}{faults}{variant} --trace")
 }
 
 /// A failure, with the shortest trace that still shows it.
 fn story_of(options: &Options, caught: &Caught) -> String {
-    let plan = Plan::of(caught.seed);
-    let shorter = shrink(&plan, options.variant, caught.failure.invariant);
-    let run = run_plan(&shorter, options.variant, true);
+    let setup = options.setup();
+    let plan = Plan::of(caught.seed, setup);
+    let shorter = shrink(&plan, setup, caught.failure.invariant);
+    let run = run_plan(&shorter, setup, true);
     let failure = run.failure.as_ref().unwrap_or(&caught.failure);
     format!(
-        "\nseed {} broke: {}\n{}\n\n{} of its {} steps are enough:\n  {}\n\nreplay the whole run: {}",
+        "\nseed {} broke the invariant: {}\n{}\n\n{} of its {} steps are enough:\n  {}\n\nreplay the whole run: {}",
         caught.seed,
         failure.invariant,
         failure.detail,
@@ -236,22 +332,24 @@ fn story_of(options: &Options, caught: &Caught) -> String {
 }
 
 fn as_json(options: &Options, findings: &Findings, seconds: f64) -> Value {
-    let Tally {
-        runs,
-        steps,
-        faults,
-        events,
-        checks,
-    } = &findings.tally;
+    let tally = &findings.tally;
     let named = |counts: Vec<(String, u64)>| counts.into_iter().collect::<std::collections::BTreeMap<_, _>>();
     json!({
-        "runs": runs,
-        "steps": steps,
+        "runs": tally.runs,
+        "steps": tally.steps,
         "seconds": seconds,
+        "steps_per_second": tally.steps as f64 / seconds,
+        "seed_start": options.seed_start,
+        "safety_runs": tally.safety_runs,
+        "liveness_runs": tally.liveness_runs,
+        "rounds_max": tally.rounds_max,
         "variant": options.variant.map(Variant::name),
-        "faults": faults,
-        "events": events,
-        "checks": named(checks.iter().map(|(invariant, n)| (invariant.to_string(), *n)).collect()),
+        "faults": tally.faults,
+        "events": tally.events,
+        "transitions": named(Transition::ALL.iter()
+            .map(|taken| (taken.says().to_owned(), tally.taken.get(taken).copied().unwrap_or(0))).collect()),
+        "steps_of": named(tally.steps_of.iter().map(|(what, n)| (format!("{what:?}"), *n)).collect()),
+        "checks": named(tally.checks.iter().map(|(invariant, n)| (invariant.to_string(), *n)).collect()),
         "failed": findings.caught.len(),
         "failures": named(findings.by_invariant().iter().map(|(i, n)| (i.to_string(), *n)).collect()),
         "failed_seeds": findings.caught.iter().map(|caught| caught.seed).collect::<Vec<_>>(),

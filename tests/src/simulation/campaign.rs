@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use super::plan::Setup;
 use super::run::{Caught, run_seed};
 use super::trace::{Failure, Invariant, Tally};
-use super::variant::Variant;
 
 /// Every so many seeds one is run twice and the traces are compared.
 const TWICE_EVERY: u64 = 25;
@@ -15,7 +15,7 @@ const TWICE_EVERY: u64 = 25;
 pub struct Campaign {
     pub first: u64,
     pub seeds: u64,
-    pub variant: Option<Variant>,
+    pub setup: Setup,
     pub threads: usize,
     /// Goes on after a failure, to count how many seeds fail.
     pub to_the_end: bool,
@@ -71,9 +71,9 @@ impl Campaign {
     }
 
     fn run_one(&self, seed: u64, findings: &mut Findings) {
-        let mut run = run_seed(seed, self.variant);
+        let mut run = run_seed(seed, self.setup);
         if seed.is_multiple_of(TWICE_EVERY) {
-            let again = run_seed(seed, self.variant);
+            let again = run_seed(seed, self.setup);
             run.tally.checked(Invariant::SameSeedSameTrace);
             if again.trace_hash != run.trace_hash || again.failure != run.failure {
                 let detail = format!("{:016x} and then {:016x}", run.trace_hash, again.trace_hash);

@@ -3,14 +3,16 @@
 use std::collections::BTreeSet;
 
 use sync_protocol::hub::Standing;
-use sync_protocol::proof::{self, Sum};
+use sync_protocol::proof;
 use sync_protocol::replica::{Applied, Place};
 use sync_protocol::rules::{self, Ask};
-use sync_protocol::{ChangeId, Lane, RecordId, RecordState, VersionVector};
+use sync_protocol::{Act, ChangeId, Lane, RecordId, RecordState, VersionVector};
 
+use super::leaf;
 use super::oracle::Effect;
 use super::records;
 use super::trace::{Checked, Invariant, hold};
+use super::variant::Variant;
 use super::world::World;
 
 impl World {
@@ -127,13 +129,23 @@ impl World {
         }
         self.tally.checked(Invariant::AllergyStays);
         let active = self.log.active(state.record, records::ASSERTION, changes);
-        let shown = rules::assertions(state, records::ASSERTION).active;
+        let shown = self.shows_as_active(state);
         hold(Invariant::AllergyStays, active == shown, || {
             format!(
                 "{who}: {:?} is shown as active: {shown}, should be: {active}",
                 state.record
             )
         })
+    }
+
+    pub(crate) fn shows_as_active(&self, state: &RecordState) -> bool {
+        if self.variant == Some(Variant::LastWriterAllergies) {
+            let last = state
+                .elements(records::ASSERTION)
+                .max_by_key(|(_, element)| element.origin.at);
+            return last.is_some_and(|(_, element)| element.act == Act::Assert);
+        }
+        rules::assertions(state, records::ASSERTION).active
     }
 
     /// After a page: its records, and that nothing at or below the cursor is missing.
@@ -203,6 +215,29 @@ impl World {
             }
         }
         self.check_join_laws()
+    }
+
+    /// What must hold at any moment, while faults go on: a write that was confirmed is at the hub or where it was written, and
+    /// what either shows is what the writers meant.
+    pub(crate) fn check_meanwhile(&mut self) -> Checked<()> {
+        self.tally.checked(Invariant::NothingLost);
+        for (at, agent) in self.agents.iter().enumerate() {
+            for change in &agent.disk.written {
+                let there = self.hub.store.first_of(*change).is_some() || agent.disk.store.has_own(*change);
+                hold(Invariant::NothingLost, there, || {
+                    format!("{change:?}, written at agent {at}, is neither there nor at the hub")
+                })?;
+            }
+        }
+        let records: Vec<RecordId> = self.hub.store.states.keys().copied().collect();
+        for record in records {
+            self.check_at_hub(record)?;
+            self.check_ask(record)?;
+            for agent in 0..self.agents.len() {
+                self.check_at_agent(agent, record)?;
+            }
+        }
+        Ok(())
     }
 
     fn check_nothing_lost(&mut self) -> Checked<()> {
@@ -298,6 +333,9 @@ impl World {
             hold(Invariant::BasesEqual, same, || {
                 format!("agent {agent}: the base of {record:?} is not the hub's state")
             })?;
+            if base.register(records::NEWER_FIELD).is_some() {
+                self.tally.checked(Invariant::UnknownSurvives);
+            }
             let pending = store.unsettled().any(|own| own.header.record == *record);
             let view = store.view(*record).map(RecordState::to_bytes);
             hold(Invariant::BasesEqual, pending || view == Some(base.to_bytes()), || {
@@ -313,13 +351,10 @@ impl World {
         let site = self.agents[agent].site;
         for lane in [Lane::Safety, Lane::Flow, Lane::Schedule] {
             let bases = self.agents[agent].disk.store.bases.values();
-            let facts = bases.filter(|(place, _)| place.lane == lane).map(|(_, state)| state);
-            let mut sums = std::collections::BTreeMap::<u8, Sum>::new();
-            for state in facts {
-                let sum = sums.entry(proof::bucket_of(state.record)).or_default();
-                *sum = sum.plus(self.key.leaf(state));
-            }
-            let recomputed = proof::root(site, lane, sums);
+            let facts = bases
+                .filter(|(place, _)| place.lane == lane)
+                .map(|(_, state)| state.as_ref());
+            let recomputed = proof::root(site, lane, leaf::sums_of(self.variant, &self.key, facts));
             let at_hub = self.hub_root(site, lane);
             hold(Invariant::RootsEqual, at_hub == Some(recomputed), || {
                 format!("agent {agent}: the hub's root of {lane:?} is not that of the facts")
@@ -328,7 +363,7 @@ impl World {
         Ok(())
     }
 
-    fn hub_root(&mut self, site: sync_protocol::ScopeId, lane: Lane) -> Option<sync_protocol::Hash> {
+    pub(crate) fn hub_root(&mut self, site: sync_protocol::ScopeId, lane: Lane) -> Option<sync_protocol::Hash> {
         use sync_protocol::hub::HubLedger as _;
         let sums = self.hub.store.bucket_sums(site, lane).ok()?;
         Some(proof::root(site, lane, sums))

@@ -1,21 +1,19 @@
-//! What agents and the hub say to each other in this world, and how they come to rest when nothing disturbs them.
+//! What agents and the hub say to each other in this world.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use sync_protocol::ReplicaId;
 use sync_protocol::hub::{self, Standing};
-use sync_protocol::replica::{self, Comparison, PageOutcome};
-use sync_protocol::wire::{Page, PullReply, PullRequest, PushReply, PushRequest};
+use sync_protocol::replica::{self, Comparison, Lost, PageOutcome};
+use sync_protocol::wire::{Page, PullReply, PullRequest, PushReply, PushRequest, Told};
+use sync_protocol::{Dot, RecordId, ReplicaId};
 
+use super::lies;
+use super::network::SlowPush;
 use super::network::{Envelope, Message, Opened};
-use super::trace::{Checked, Failure, Invariant};
+use super::trace::{Checked, Failure, Invariant, Transition};
 use super::variant::Variant;
 use super::world::{Crash, World};
-
-/// So many rounds of exchanges must be enough once the network has healed.
-const ROUNDS_MAX: usize = 24;
-const PAGES_MAX: usize = 200;
 
 impl World {
     /// Puts the agent's next push on the line; `None` when it has nothing to push.
@@ -44,8 +42,13 @@ impl World {
 
     /// Asks for pages. `busy`: somebody at the site works with whatever the hub offers to forget.
     pub(crate) fn send_pull(&mut self, agent: usize, bytes_max: u64, busy: bool) -> Checked<()> {
+        let key = self.key.clone();
         let request = self.agent_commits(agent, Crash::Never, |disk| {
-            replica::next_pull(&mut disk.store, bytes_max, 0, |_, _| Ok(busy))
+            let request = replica::next_pull(&mut disk.store, bytes_max, 0, |_, _| Ok(busy))?;
+            if disk.store.variant == Some(Variant::PurgeThenAcknowledge) {
+                lies::purge_at_once(&mut disk.store, &key, &request);
+            }
+            Ok(request)
         })?;
         if let Some(request) = request {
             if !request.willing.is_empty() {
@@ -59,6 +62,10 @@ impl World {
 
     fn send(&mut self, agent: usize, message: Message, bytes: Vec<u8>) {
         self.trace.bytes(&bytes);
+        if !self.agents[agent].line.carries(message) {
+            self.tally.fault("message into a cut line");
+            return;
+        }
         self.network.push(Envelope {
             agent,
             message,
@@ -80,19 +87,38 @@ impl World {
     }
 
     fn hub_takes_push(&mut self, agent: usize, request: &PushRequest, crash: Crash) -> Checked<()> {
+        let slow = SlowPush {
+            agent,
+            request: request.clone(),
+            drawn: Default::default(),
+        };
+        self.commit_push(slow, crash)
+    }
+
+    /// A hub process takes its locks, does what a push asks, and commits.
+    pub(crate) fn commit_push(&mut self, push: SlowPush, crash: Crash) -> Checked<()> {
+        let SlowPush { agent, request, drawn } = push;
         let (site, sites) = (self.agents[agent].site, self.sites.clone());
+        let request = lies::as_taken(&self.hub, request);
+        if let Some(reply) = lies::known_by_counter(&self.hub.store, &request) {
+            self.send(agent, Message::PushReply, reply.encode());
+            return Ok(());
+        }
         let pushed = self.hub_commits(crash, |disk, rulebook| {
-            let pushed = hub::handle_push(&mut disk.store, rulebook, site, request)?;
+            lies::before_push(&mut disk.store, &request, drawn);
+            let pushed = hub::handle_push(&mut disk.store, rulebook, site, &request)?;
             for record in &pushed.touched {
                 disk.left.remove(&(site, *record));
                 World::share(&sites, disk, rulebook, *record)?;
             }
+            lies::after_push(&mut disk.store);
             Ok(pushed)
         })?;
         let Some(pushed) = pushed else { return Ok(()) };
         for record in &pushed.touched {
             self.check_at_hub(*record)?;
         }
+        self.note_standings(&request);
         let reply = pushed.reply;
         self.trace.line(format!(
             "hub holds {:?}..={} {:?}",
@@ -107,11 +133,30 @@ impl World {
         Ok(())
     }
 
+    fn note_standings(&mut self, request: &PushRequest) {
+        let dots = (request.after + 1..).zip(&request.changes).map(|(counter, _)| Dot {
+            replica: request.replica,
+            counter,
+        });
+        for dot in dots {
+            if let Some(kept) = self.hub.store.kept.get(&dot) {
+                self.tally.took(match kept.standing {
+                    Standing::Applied => Transition::ChangeApplied,
+                    Standing::Quarantined(_) => Transition::ChangeQuarantined,
+                    Standing::Alias => Transition::ChangeAliased,
+                });
+            }
+        }
+    }
+
     fn hub_answers_pull(&mut self, agent: usize, request: &PullRequest, crash: Crash) -> Checked<()> {
         let site = self.agents[agent].site;
+        let request = self.as_remembered(request);
         let pages = self.hub_commits(crash, |disk, rulebook| {
-            hub::handle_willing(&mut disk.store, rulebook, site, request)?;
-            hub::handle_pull(&mut disk.store, site, &[], request)
+            hub::handle_willing(&mut disk.store, rulebook, site, &request)?;
+            let mut pages = hub::handle_pull(&mut disk.store, site, &[], &request)?;
+            lies::root_of_all_lanes(&mut disk.store, &mut pages)?;
+            Ok(pages)
         })?;
         let Some(pages) = pages.filter(|_| crash != Crash::After) else {
             return Ok(());
@@ -129,35 +174,55 @@ impl World {
     }
 
     fn agent_takes_reply(&mut self, agent: usize, reply: &PushReply, crash: Crash) -> Checked<()> {
-        let lies = self.variant == Some(Variant::NoRebirth);
         let comparison = self.agent_commits(agent, crash, |disk| {
-            if lies {
+            if disk.store.variant == Some(Variant::NoRebirth) {
                 disk.store.adopt(reply.replica, reply.accepted, reply.hash);
             }
-            replica::handle_push_reply(&mut disk.store, reply)
+            let comparison = replica::handle_push_reply(&mut disk.store, reply)?;
+            if disk.store.variant == Some(Variant::DropAtAccepted) {
+                lies::drop_accepted(&mut disk.store)?;
+            }
+            Ok(comparison)
         })?;
-        match comparison {
-            Some(comparison) => self.after_comparison(agent, comparison, crash),
-            None => Ok(()),
+        let Some(comparison) = comparison else { return Ok(()) };
+        self.tally.took(match comparison {
+            Comparison::Same => Transition::ReplySame,
+            Comparison::Stale => Transition::ReplyStale,
+            Comparison::Lost(Lost::Fork { .. }) => Transition::ReplyFork,
+            Comparison::Lost(Lost::Regression { .. }) => Transition::ReplyRegression,
+            Comparison::HubWentBack { .. } => Transition::ReplyHubWentBack,
+        });
+        if comparison == Comparison::Same {
+            for record in self.own_records(agent) {
+                self.check_at_agent(agent, record)?;
+            }
         }
+        self.after_comparison(agent, comparison, crash)
     }
 
     fn agent_takes_page(&mut self, agent: usize, page: &Page, crash: Crash) -> Checked<()> {
-        let (lies, now_ms, key) = (
-            self.variant == Some(Variant::NoRebirth),
-            self.wall_ms(agent),
-            self.key.clone(),
-        );
+        let (now_ms, key) = (self.wall_ms(agent), self.key.clone());
         let outcome = self.agent_commits(agent, crash, |disk| {
-            if lies {
+            if disk.store.variant == Some(Variant::NoRebirth) {
                 disk.store.adopt(page.replica, page.accepted, page.hash);
             }
-            let outcome = replica::handle_page(&mut disk.store, &key, page)?;
+            let page = lies::as_believed(&disk.store, page);
+            let mut outcome = replica::handle_page(&mut disk.store, &key, &page)?;
+            lies::compare_all_lanes(&mut disk.store, &page, &mut outcome)?;
             if let PageOutcome::Applied(applied) = &outcome {
                 disk.clock.observe(applied.latest, now_ms);
             }
             Ok(outcome)
         })?;
+        self.tally.took(match &outcome {
+            None => Transition::PageCrashed,
+            Some(PageOutcome::Applied(_)) => Transition::PageApplied,
+            Some(PageOutcome::OtherCursor) => Transition::PageOtherCursor,
+            Some(PageOutcome::NotApplied(Comparison::Same | Comparison::Stale)) => Transition::PageStale,
+            Some(PageOutcome::NotApplied(Comparison::Lost(Lost::Fork { .. }))) => Transition::PageFork,
+            Some(PageOutcome::NotApplied(Comparison::Lost(Lost::Regression { .. }))) => Transition::PageRegression,
+            Some(PageOutcome::NotApplied(Comparison::HubWentBack { .. })) => Transition::PageHubWentBack,
+        });
         let applied = match outcome {
             None => return Ok(()),
             Some(PageOutcome::OtherCursor) => {
@@ -167,6 +232,13 @@ impl World {
             Some(PageOutcome::NotApplied(comparison)) => return self.after_comparison(agent, comparison, crash),
             Some(PageOutcome::Applied(applied)) => applied,
         };
+        for row in &page.rows {
+            self.tally.took(match &row.told {
+                Told::State { offered: false, .. } => Transition::RowLive,
+                Told::State { offered: true, .. } => Transition::RowOffered,
+                Told::Gone { .. } => Transition::RowGone,
+            });
+        }
         self.trace.line(format!(
             "agent {agent} applies {:?} {}..={}: {} records, {} settled",
             page.lane,
@@ -203,15 +275,17 @@ impl World {
             "agent {agent} is reborn as {:?} with {} changes",
             reborn.to, reborn.changes
         ));
-        let records: BTreeSet<_> = self.agents[agent]
-            .disk
-            .store
-            .unsettled()
-            .map(|own| own.header.record)
-            .collect();
+        self.tally.took(Transition::Reborn);
+        let records = self.own_records(agent);
         records
             .into_iter()
             .try_for_each(|record| self.check_at_agent(agent, record))
+    }
+
+    /// The records with own changes that no base has.
+    fn own_records(&self, agent: usize) -> BTreeSet<RecordId> {
+        let store = &self.agents[agent].disk.store;
+        store.unsettled().map(|own| own.header.record).collect()
     }
 
     /// The schema now knows the forms of the next level: what waited for it is tried again.
@@ -234,68 +308,10 @@ impl World {
             }
             if let Some(meant) = self.log.get(&change).filter(|_| known) {
                 self.tally.event("changes released from quarantine");
+                self.tally.took(Transition::ChangeReleased);
                 self.check_at_hub(meant.record)?;
             }
         }
         Ok(())
-    }
-
-    /// Everything still under way arrives, the network holds, and everybody exchanges until nobody has anything new.
-    pub(crate) fn come_to_rest(&mut self) -> Checked<()> {
-        while !self.network.is_empty() {
-            let at = self.rng.index(self.network.len());
-            let envelope = self.network.remove(at);
-            self.deliver(envelope.agent, envelope.open()?, Crash::Never)?;
-        }
-        for _ in 0..ROUNDS_MAX {
-            let mut moved = false;
-            for agent in 0..self.agents.len() {
-                moved |= self.exchange(agent)?;
-            }
-            if !moved {
-                return Ok(());
-            }
-        }
-        Err(Failure::new(
-            Invariant::ComesToRest,
-            format!("still moving after {ROUNDS_MAX} rounds"),
-        ))
-    }
-
-    /// One undisturbed exchange: pushes and pulls until the agent is at the head. True when anything moved.
-    pub(crate) fn exchange(&mut self, agent: usize) -> Checked<bool> {
-        let before = self.place_of(agent);
-        for _ in 0..PAGES_MAX {
-            let pushing = self.send_push(agent, 4_000)?.is_some();
-            self.settle_line(agent)?;
-            let place = self.place_of(agent);
-            self.send_pull(agent, 2_000, false)?;
-            self.settle_line(agent)?;
-            if !pushing && place == self.place_of(agent) {
-                return Ok(before != place);
-            }
-        }
-        Err(Failure::new(
-            Invariant::ComesToRest,
-            format!("agent {agent} never reaches the head"),
-        ))
-    }
-
-    /// Delivers what was sent for this agent last, answers included.
-    pub(crate) fn settle_line(&mut self, agent: usize) -> Checked<()> {
-        while let Some(at) = self.network.iter().rposition(|envelope| envelope.agent == agent) {
-            let envelope = self.network.remove(at);
-            self.deliver(agent, envelope.open()?, Crash::Never)?;
-        }
-        Ok(())
-    }
-
-    fn place_of(&self, agent: usize) -> (ReplicaId, u64, Vec<u64>) {
-        let store = &self.agents[agent].disk.store;
-        (
-            store.head.replica,
-            store.head.accepted,
-            store.cursor_list().iter().map(|c| c.sequence).collect(),
-        )
     }
 }

@@ -1,7 +1,7 @@
 //! The hub's ledger in memory, transactional like the agent's. Beside what the engine asks for it keeps, for the checks,
 //! which changes each state in the feed is made of.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sync_protocol::hub::{ChainHead, HubLedger, KeptChange, RowStanding, Standing};
@@ -9,8 +9,11 @@ use sync_protocol::proof::{ProofKey, Sum, bucket_of};
 use sync_protocol::wire::{Row, Told};
 use sync_protocol::{ChangeId, Dot, EpochId, Hash, Lane, RecordId, RecordState, ReplicaId, ScopeId, VersionVector};
 
+use super::leaf;
+use super::records;
 use super::replica_store::{Fuse, StoreError, broken};
 use super::trace::Invariant;
+use super::variant::Variant;
 
 #[derive(Clone, Default)]
 pub(crate) struct Feed {
@@ -45,7 +48,16 @@ pub(crate) struct HubStore {
     pub(crate) arrivals: Arc<Vec<Dot>>,
     pub(crate) fuse: Fuse,
     key: Arc<ProofKey>,
+    /// Changes on visits that this transaction heard of, with their dots, be it anew.
+    pub(crate) heard: Vec<(ChangeId, Dot)>,
+    pub(crate) variant: Option<Variant>,
     lie: Option<Lie>,
+    /// The lie of `alias-changes-nothing`: the record whose state and row stay as they are.
+    muted: Option<RecordId>,
+    /// The lie of `alias-applied-again`: changes of the push at hand that it knows and does not look for.
+    pub(crate) blind_to: BTreeSet<ChangeId>,
+    /// The lie of `sequence-without-lock`: sequences that were drawn before the transaction that uses them.
+    pub(crate) drawn: BTreeMap<(ScopeId, Lane), Vec<u64>>,
 }
 
 /// The lie of `removal-by-version-vector`: what each change's writer had in its vector, and the change being applied.
@@ -56,7 +68,7 @@ struct Lie {
 }
 
 impl HubStore {
-    pub(crate) fn new(epoch: EpochId, replica: ReplicaId, key: ProofKey) -> HubStore {
+    pub(crate) fn new(epoch: EpochId, replica: ReplicaId, key: ProofKey, variant: Option<Variant>) -> HubStore {
         HubStore {
             epoch,
             replica,
@@ -69,12 +81,25 @@ impl HubStore {
             arrivals: Arc::default(),
             fuse: Fuse::default(),
             key: Arc::new(key),
-            lie: None,
+            heard: Vec::new(),
+            variant,
+            lie: (variant == Some(Variant::RemovalByVersionVector)).then(Lie::default),
+            muted: None,
+            blind_to: BTreeSet::new(),
+            drawn: BTreeMap::new(),
         }
     }
 
-    pub(crate) fn remove_by_vector(&mut self) {
-        self.lie = Some(Lie::default());
+    /// Draws sequences of every feed of these scopes, for a transaction that will commit later.
+    pub(crate) fn draw(&mut self, scopes: &[ScopeId], changes: usize) -> BTreeMap<(ScopeId, Lane), Vec<u64>> {
+        let mut drawn = BTreeMap::new();
+        for (scope, lane) in scopes.iter().flat_map(|scope| Lane::ALL.map(|lane| (*scope, lane))) {
+            let feed = self.feeds.entry((scope, lane)).or_default();
+            let taken = feed.head + 1..=feed.head + changes as u64;
+            feed.head += changes as u64;
+            drawn.insert((scope, lane), taken.rev().collect());
+        }
+        drawn
     }
 
     /// Tells the lying hub what the writer's vector was; an honest one does not care.
@@ -115,6 +140,18 @@ impl HubStore {
             .filter_map(|dot| self.kept.get(dot))
             .filter_map(|kept| standing(kept))
             .collect()
+    }
+
+    /// A task is to be made of it, unless there is one.
+    fn hear(&mut self, kept: &KeptChange) {
+        let header = kept.header.as_ref().filter(|header| header.kind == records::VISIT);
+        let works = match kept.standing {
+            Standing::Applied => true,
+            Standing::Alias => header.is_some_and(|header| self.applied_to(header.record).contains(&header.change)),
+            Standing::Quarantined(_) => false,
+        };
+        self.heard
+            .extend(header.filter(|_| works).map(|header| (header.change, kept.dot)));
     }
 
     fn note_applied(&mut self, kept: &KeptChange) -> Result<(), StoreError> {
@@ -194,16 +231,23 @@ impl HubLedger for HubStore {
         if let Some(header) = kept.header.as_ref().filter(|_| kept.standing != Standing::Alias) {
             self.first.entry(header.change).or_insert(kept.dot);
         }
-        if kept.standing == Standing::Applied {
-            self.note_applied(kept)
-        } else {
-            Ok(())
+        if kept.standing == Standing::Alias && self.variant == Some(Variant::AliasChangesNothing) {
+            self.muted = kept.header.as_ref().map(|header| header.record);
         }
+        if kept.standing == Standing::Applied {
+            self.note_applied(kept)?;
+        }
+        self.hear(kept);
+        Ok(())
     }
 
     fn find(&mut self, change: ChangeId) -> Result<Option<KeptChange>, StoreError> {
         self.fuse.burn()?;
-        Ok(self.first_of(change).cloned())
+        self.muted = None;
+        Ok(self
+            .first_of(change)
+            .filter(|_| !self.blind_to.contains(&change))
+            .cloned())
     }
 
     fn set_standing(&mut self, dot: Dot, standing: Standing) -> Result<(), StoreError> {
@@ -217,19 +261,23 @@ impl HubLedger for HubStore {
         };
         *kept = Arc::new(after.clone());
         if standing == Standing::Applied {
-            self.note_applied(&after)
-        } else {
-            Ok(())
+            self.note_applied(&after)?;
         }
+        self.hear(&after);
+        Ok(())
     }
 
     fn state(&mut self, record: RecordId) -> Result<Option<RecordState>, StoreError> {
         self.fuse.burn()?;
+        self.muted = None;
         Ok(self.states.get(&record).map(|state| (**state).clone()))
     }
 
     fn put_state(&mut self, state: &RecordState) -> Result<(), StoreError> {
         self.fuse.burn()?;
+        if self.muted == Some(state.record) {
+            return Ok(());
+        }
         let stored = self.without_covered(state);
         self.states.insert(state.record, Arc::new(stored));
         Ok(())
@@ -258,14 +306,19 @@ impl HubLedger for HubStore {
         standing: RowStanding,
     ) -> Result<(), StoreError> {
         self.fuse.burn()?;
+        if self.muted == Some(record) {
+            return Ok(());
+        }
         let length = self.applied_to(record).len();
+        let drawn = self.drawn.get_mut(&(scope, lane)).and_then(Vec::pop);
         let feed = self.feeds.entry((scope, lane)).or_default();
-        feed.head += 1;
-        if let Some((before, _)) = feed.place.insert(record, (feed.head, standing)) {
+        feed.head += u64::from(drawn.is_none());
+        let sequence = drawn.unwrap_or(feed.head);
+        if let Some((before, _)) = feed.place.insert(record, (sequence, standing)) {
             feed.rows.remove(&before);
         }
-        feed.rows.insert(feed.head, record);
-        feed.versions.insert(feed.head, (record, length));
+        feed.rows.insert(sequence, record);
+        feed.versions.insert(sequence, (record, length));
         Ok(())
     }
 
@@ -335,6 +388,9 @@ impl HubLedger for HubStore {
         minus: Sum,
     ) -> Result<(), StoreError> {
         self.fuse.burn()?;
+        if self.muted.is_some() {
+            return Ok(());
+        }
         let sum = self
             .feeds
             .entry((scope, lane))
@@ -351,12 +407,19 @@ impl HubLedger for HubStore {
         let Some(feed) = self.feeds.get(&(scope, lane)) else {
             return Ok(Vec::new());
         };
+        let held = feed
+            .held()
+            .filter_map(|record| self.states.get(&record))
+            .map(AsRef::as_ref);
+        if let Some(wrong) = leaf::of_variant(self.variant) {
+            return Ok(leaf::sums(wrong, held));
+        }
         if self.lie.is_none() {
             return Ok(feed.sums.iter().map(|(bucket, sum)| (*bucket, *sum)).collect());
         }
         // A hub that lies consistently proves what it stores, so that the lie is caught by its effect.
         let mut sums: BTreeMap<u8, Sum> = BTreeMap::new();
-        for state in feed.held().filter_map(|record| self.states.get(&record)) {
+        for state in held {
             let sum = sums.entry(bucket_of(state.record)).or_default();
             *sum = sum.plus(self.key.leaf(state));
         }

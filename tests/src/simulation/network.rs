@@ -1,8 +1,10 @@
 //! What is under way between agents and the hub, as bytes, and what may happen to it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sync_protocol::wire::{PullReply, PullRequest, PushReply, PushRequest, WireError};
+use sync_protocol::{Lane, ScopeId};
 
 use super::rng::Rng;
 use super::trace::{Checked, Failure, Invariant};
@@ -13,6 +15,44 @@ pub(crate) enum Message {
     Pull,
     PushReply,
     PullReply,
+}
+
+impl Message {
+    pub(crate) fn to_hub(self) -> bool {
+        match self {
+            Message::Push | Message::Pull => true,
+            Message::PushReply | Message::PullReply => false,
+        }
+    }
+}
+
+/// The line between an agent and the hub.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Line {
+    Whole,
+    Cut,
+    /// What the agent says arrives, and no answer comes back.
+    OnlyUp,
+    OnlyDown,
+}
+
+impl Line {
+    pub(crate) fn carries(self, message: Message) -> bool {
+        match self {
+            Line::Whole => true,
+            Line::Cut => false,
+            Line::OnlyUp => message.to_hub(),
+            Line::OnlyDown => !message.to_hub(),
+        }
+    }
+}
+
+/// A push that another hub process has taken up. It has no lock yet, so it has no sequence either.
+pub(crate) struct SlowPush {
+    pub(crate) agent: usize,
+    pub(crate) request: PushRequest,
+    /// Sequences that a wrong hub has drawn all the same.
+    pub(crate) drawn: BTreeMap<(ScopeId, Lane), Vec<u64>>,
 }
 
 #[derive(Clone, Debug)]

@@ -1,7 +1,42 @@
 //! What a seed means: how many sites, how bad the network, and a list of steps. Every step has its own seed, so that one
 //! can be left out without changing what the others do.
 
+use super::fault::{Fault, Faults};
 use super::rng::Rng;
+use super::variant::Variant;
+
+/// What a run is asked to be, whatever its seed.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup {
+    pub variant: Option<Variant>,
+    pub faults: Faults,
+}
+
+impl Setup {
+    /// The honest protocol under every fault.
+    pub fn honest() -> Setup {
+        Setup {
+            variant: None,
+            faults: Faults::all(),
+        }
+    }
+
+    pub fn of(variant: Variant) -> Setup {
+        Setup {
+            variant: Some(variant),
+            ..Setup::honest()
+        }
+    }
+}
+
+/// What a run sets out to show.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Mode {
+    /// Faults without end: what must never happen does not.
+    Safety,
+    /// The faults stop: everything comes to rest within a bounded number of rounds, and is as it must be.
+    Liveness,
+}
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Topology {
@@ -21,13 +56,16 @@ impl Topology {
 }
 
 /// Chances in a thousand. Each run draws its own, so that rare mixes of faults happen too.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Rates {
     pub lose: u64,
     pub duplicate: u64,
     pub damage: u64,
     pub crash: u64,
     pub newer_form: u64,
+    pub reorder: bool,
+    pub tamper: bool,
+    pub partner: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -49,6 +87,15 @@ pub enum What {
     ClockStep,
     Leave,
     Return,
+    CutLine,
+    MendLine,
+    SlowPush,
+    SlowCommit,
+    Oversized,
+    NewerHub,
+    Replay,
+    Task,
+    Withdraw,
 }
 
 /// Each step, its weight, and what it does.
@@ -86,6 +133,23 @@ pub const STEPS: &[(What, u64, &str)] = &[
         "a site no longer needs a record: the hub offers to forget it",
     ),
     (What::Return, 2, "a site needs a record again that it no longer needed"),
+    (
+        What::CutLine,
+        1,
+        "an agent's line is cut: both ways or one, at times for thirty days",
+    ),
+    (What::MendLine, 2, "an agent's line is mended"),
+    (What::SlowPush, 2, "a second hub process takes up a push and is slow"),
+    (What::SlowCommit, 3, "the slow hub process commits"),
+    (What::Oversized, 1, "somebody writes more than a change may hold"),
+    (What::NewerHub, 1, "the hub writes a field that no agent knows"),
+    (
+        What::Replay,
+        1,
+        "an attacker sends a push again that was delivered before",
+    ),
+    (What::Task, 6, "the hub takes its next step with a task for a partner"),
+    (What::Withdraw, 1, "a site withdraws a task"),
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -97,27 +161,27 @@ pub struct Step {
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub seed: u64,
+    pub mode: Mode,
     pub topology: Topology,
     pub rates: Rates,
     pub steps: Vec<Step>,
 }
 
 impl Plan {
-    pub fn of(seed: u64) -> Plan {
+    pub fn of(seed: u64, setup: Setup) -> Plan {
         let mut rng = Rng::seeded(seed);
         let topology = if rng.per_mille(500) {
             Topology::TwoSites
         } else {
             Topology::OneSite
         };
-        let mut rate = |choices: &[u64]| rng.pick(choices).copied().unwrap_or(0);
-        let rates = Rates {
-            lose: rate(&[0, 50, 200, 400]),
-            duplicate: rate(&[0, 50, 150, 300]),
-            damage: rate(&[0, 20, 60]),
-            crash: rate(&[0, 30, 100, 250]),
-            newer_form: rate(&[0, 60, 200]),
+        let mode = if rng.per_mille(250) {
+            Mode::Safety
+        } else {
+            Mode::Liveness
         };
+        let faults = setup.faults;
+        let rates = Rates::of(&mut rng, faults);
         // Leaving some kinds of step out of a run makes room for long stretches of the others.
         let optional = [
             What::Clone,
@@ -126,11 +190,19 @@ impl Plan {
             What::ClockStep,
             What::Leave,
             What::Exchange,
+            What::CutLine,
+            What::SlowPush,
+            What::NewerHub,
+            What::Task,
         ];
         let without: Vec<What> = optional.into_iter().filter(|_| rng.per_mille(350)).collect();
-        let chosen: Vec<_> = STEPS.iter().filter(|(what, _, _)| !without.contains(what)).collect();
+        let wanted = |what: What| !without.contains(&what) && Fault::of(what).is_none_or(|fault| faults.has(fault));
+        let chosen: Vec<_> = STEPS.iter().filter(|(what, _, _)| wanted(*what)).collect();
         let total: u64 = chosen.iter().map(|(_, weight, _)| weight).sum();
-        let length = 40 + rng.below(90);
+        let length = match mode {
+            Mode::Safety => 80 + rng.below(120),
+            Mode::Liveness => 40 + rng.below(90),
+        };
         let steps = (0..length).map(|_| {
             let mut at = rng.below(total);
             let drawn = chosen.iter().find(|(_, weight, _)| {
@@ -145,9 +217,29 @@ impl Plan {
         });
         Plan {
             seed,
+            mode,
             topology,
             rates,
             steps: steps.collect(),
+        }
+    }
+}
+
+impl Rates {
+    fn of(rng: &mut Rng, faults: Faults) -> Rates {
+        let mut rate = |fault: Fault, choices: &[u64]| {
+            let drawn = rng.pick(choices).copied().unwrap_or(0);
+            if faults.has(fault) { drawn } else { 0 }
+        };
+        Rates {
+            lose: rate(Fault::Lose, &[0, 50, 200, 400]),
+            duplicate: rate(Fault::Duplicate, &[0, 50, 150, 300]),
+            damage: rate(Fault::Damage, &[0, 20, 60]),
+            crash: rate(Fault::Crash, &[0, 30, 100, 250]),
+            newer_form: rate(Fault::Poison, &[0, 60, 200]),
+            partner: rate(Fault::Delivery, &[0, 100, 300]),
+            reorder: faults.has(Fault::Reorder),
+            tamper: faults.has(Fault::Tamper),
         }
     }
 }

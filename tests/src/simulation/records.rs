@@ -4,6 +4,8 @@ use sync_protocol::cbor::Raw;
 use sync_protocol::rules::Rule;
 use sync_protocol::{FieldId, Header, KindId, Lane, Payload};
 
+use super::variant::Variant;
+
 pub(crate) const PATIENT: KindId = KindId(1);
 pub(crate) const ALLERGY: KindId = KindId(2);
 pub(crate) const VISIT: KindId = KindId(3);
@@ -19,6 +21,13 @@ pub(crate) const REASON: FieldId = FieldId(22);
 
 /// The admission's reason for content of a form that the hub does not know yet.
 pub(crate) const NEWER_FORM: u16 = 100;
+
+/// The reason of a hub that refuses data for its time, as ours never does.
+const FAR_CLOCK: u16 = 101;
+const SKEW_REFUSED_MS: u64 = 5 * 60 * 1_000;
+
+/// A field that the hub writes and no agent of this version knows.
+pub(crate) const NEWER_FIELD: FieldId = FieldId(77);
 
 pub(crate) fn registers(kind: KindId) -> &'static [(FieldId, Rule)] {
     match kind {
@@ -72,6 +81,16 @@ pub(crate) fn admit(schema: u8, payload: &Payload) -> Result<(), u16> {
     }
 }
 
-pub(crate) fn admission(schema: u8) -> impl Fn(&Header, &Payload) -> Result<(), u16> {
-    move |_, payload| admit(schema, payload)
+/// What the hub at this time admits; a wrong one refuses what was written by a clock that is far from its own.
+pub(crate) fn admission(
+    schema: u8,
+    now_ms: u64,
+    variant: Option<Variant>,
+) -> impl Fn(&Header, &Payload) -> Result<(), u16> {
+    move |header, payload| {
+        if variant == Some(Variant::SkewRefusal) && header.at.wall_ms.abs_diff(now_ms) > SKEW_REFUSED_MS {
+            return Err(FAR_CLOCK);
+        }
+        admit(schema, payload)
+    }
 }

@@ -113,6 +113,21 @@ impl ReplicaStore {
         self.own.values().filter(|own| !own.settled).map(|own| &own.own)
     }
 
+    /// The hash of the current incarnation's chain.
+    pub(crate) fn hash_at(&self, counter: u64) -> Option<Hash> {
+        self.chain.get(&counter).map(|(hash, _)| *hash)
+    }
+
+    /// How many changes the current incarnation's chain has.
+    pub(crate) fn length(&self) -> usize {
+        self.chain.len()
+    }
+
+    /// Whether this store has the change, be it pushed or not.
+    pub(crate) fn has_own(&self, change: ChangeId) -> bool {
+        self.own.values().any(|own| own.own.header.change == change)
+    }
+
     pub(crate) fn cursor_list(&self) -> &[Cursor] {
         &self.cursors
     }

@@ -1,11 +1,13 @@
-//! Runs a plan to its end: its steps, then healing, rest, the checks, the release of what was quarantined, and the checks
-//! again.
+//! Runs a plan to its end. For liveness: its steps, then healing, rest, the checks, the release of what was quarantined, and
+//! the checks again. For safety: its steps, with the checks between them, and no healing.
 
-use super::plan::Plan;
+use super::plan::{Mode, Plan, Setup};
 use super::records;
 use super::trace::{Checked, Failure, Tally};
-use super::variant::Variant;
 use super::world::World;
+
+/// In a run without an end to its faults everything is looked at each time so many steps were done.
+const STEPS_BETWEEN_CHECKS: usize = 10;
 
 /// The end of a run.
 #[derive(Clone, Debug)]
@@ -24,17 +26,21 @@ pub struct Caught {
     pub failure: Failure,
 }
 
-pub fn run_seed(seed: u64, variant: Option<Variant>) -> Run {
-    run_plan(&Plan::of(seed), variant, false)
+pub fn run_seed(seed: u64, setup: Setup) -> Run {
+    run_plan(&Plan::of(seed, setup), setup, false)
 }
 
-pub fn run_plan(plan: &Plan, variant: Option<Variant>, keep_trace: bool) -> Run {
-    let mut world = World::new(plan.topology, plan.seed, variant, keep_trace);
+pub fn run_plan(plan: &Plan, setup: Setup, keep_trace: bool) -> Run {
+    let mut world = World::new(plan.topology, plan.seed, setup, keep_trace);
     let failure = play(&mut world, plan).err();
     if let Some(failure) = &failure {
         world.trace.line(format!("BROKEN {failure}"));
     }
     world.tally.runs = 1;
+    match plan.mode {
+        Mode::Safety => world.tally.safety_runs = 1,
+        Mode::Liveness => world.tally.liveness_runs = 1,
+    }
     Run {
         failure,
         tally: world.tally,
@@ -52,10 +58,16 @@ fn play(world: &mut World, plan: &Plan) -> Checked<()> {
     for site in sites {
         world.new_record(records::VISIT, site);
     }
-    for step in &plan.steps {
+    for (at, step) in plan.steps.iter().enumerate() {
         world.step(step, &plan.rates)?;
+        if plan.mode == Mode::Safety && at % STEPS_BETWEEN_CHECKS == 0 {
+            world.check_meanwhile()?;
+        }
     }
-    world.heal_and_check()
+    match plan.mode {
+        Mode::Safety => world.check_meanwhile(),
+        Mode::Liveness => world.heal_and_check(),
+    }
 }
 
 impl World {
@@ -66,6 +78,7 @@ impl World {
         self.check_at_rest(false)?;
         self.release(u8::MAX)?;
         self.come_to_rest()?;
-        self.check_at_rest(true)
+        self.check_at_rest(true)?;
+        self.finish_tasks()
     }
 }

@@ -1,16 +1,15 @@
 //! Makes a failing plan shorter: leaves out ever smaller runs of steps while the same invariant still fails.
 
-use super::plan::Plan;
+use super::plan::{Plan, Setup};
 use super::run::run_plan;
 use super::trace::Invariant;
-use super::variant::Variant;
 
 const TRIES_MAX: usize = 1_500;
 
 /// A shorter plan that breaks the same invariant, as far as a bounded number of tries finds one.
-pub fn shrink(plan: &Plan, variant: Option<Variant>, broken: Invariant) -> Plan {
+pub fn shrink(plan: &Plan, setup: Setup, broken: Invariant) -> Plan {
     let still_breaks = |candidate: &Plan| {
-        run_plan(candidate, variant, false)
+        run_plan(candidate, setup, false)
             .failure
             .is_some_and(|failure| failure.invariant == broken)
     };

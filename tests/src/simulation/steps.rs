@@ -1,22 +1,20 @@
 //! One step of a plan, done to the world with the step's own chance.
 
+use sync_protocol::Act;
 use sync_protocol::cbor::Raw;
-use sync_protocol::{Act, RecordId, ReplicaId, ScopeId, hub};
 
-use super::network::{Message, Opened};
+use super::network::{Line, Message, Opened};
 use super::plan::{Rates, Step, What};
 use super::records;
 use super::rng::Rng;
-use super::trace::{Checked, Invariant, hold};
-use super::world::{Agent, Crash, KnownRecord, World};
+use super::trace::{Checked, Invariant, Transition, hold};
+use super::world::{Crash, KnownRecord, World};
 use super::writers::{Form, Wish, Writer};
 
-const AGENTS_MAX: usize = 4;
 const FORMS_MAX: usize = 8;
 const NETWORK_MAX: usize = 24;
 
 const VALUES: [&str; 4] = ["555-0100", "555-0101", "1980-02-03", "1980-03-02"];
-const YEAR_MS: i64 = 365 * 24 * 3_600 * 1_000;
 
 impl World {
     pub(crate) fn step(&mut self, step: &Step, rates: &Rates) -> Checked<()> {
@@ -24,6 +22,7 @@ impl World {
         self.rng = Rng::seeded(step.seed ^ 0x5eed);
         self.now_ms += 1 + rng.below(3_000);
         self.tally.steps += 1;
+        *self.tally.steps_of.entry(step.what).or_default() += 1;
         let agent = rng.index(self.agents.len());
         match step.what {
             What::Edit => {
@@ -48,6 +47,8 @@ impl World {
                 self.send_pull(agent, bytes_max, busy)
             }
             What::Deliver => self.deliver_one(&mut rng, rates),
+            // Undisturbed it can only be where the line is whole.
+            What::Exchange if self.agents[agent].line != Line::Whole => Ok(()),
             What::Exchange => self.exchange(agent).map(|_| ()),
             What::CrashAgent => self.lose_line(&format!("agent {agent} stops"), "agent stopped", |m, to_hub| {
                 m == agent && !to_hub
@@ -60,6 +61,15 @@ impl World {
             What::ClockStep => self.step_clock(&mut rng, agent),
             What::Leave => self.leave(&mut rng),
             What::Return => self.come_back(&mut rng),
+            What::CutLine => self.cut_line(&mut rng, agent),
+            What::MendLine => self.mend_line(agent),
+            What::SlowPush => self.take_up_slowly(&mut rng),
+            What::SlowCommit => self.slow_commit(&mut rng, rates),
+            What::Oversized => self.write_too_much(&mut rng),
+            What::NewerHub => self.write_unknown(&mut rng),
+            What::Replay => self.replay(&mut rng),
+            What::Task => self.task_step(&mut rng, rates),
+            What::Withdraw => self.withdraw_task(&mut rng, rates),
         }?;
         self.bound_network();
         Ok(())
@@ -121,7 +131,15 @@ impl World {
             self.tally.fault("change of a newer form");
         }
         let crash = self.crash(rng, rates);
-        self.submit(form, &wish, crash).map(|_| ())
+        let written = self.submit(form, &wish, crash)?;
+        self.tally.took(if written.is_some() {
+            Transition::Wrote
+        } else if crash == Crash::Never {
+            Transition::SaidNothing
+        } else {
+            Transition::WriteCrashed
+        });
+        Ok(())
     }
 
     fn fill_in(&self, rng: &mut Rng, form: &Form) -> Wish {
@@ -208,7 +226,7 @@ impl World {
         .map(|_| ())
     }
 
-    fn crash(&mut self, rng: &mut Rng, rates: &Rates) -> Crash {
+    pub(crate) fn crash(&mut self, rng: &mut Rng, rates: &Rates) -> Crash {
         if !rng.per_mille(rates.crash) {
             Crash::Never
         } else if rng.per_mille(300) {
@@ -223,7 +241,11 @@ impl World {
             return Ok(());
         }
         // Any of those under way: order means nothing.
-        let at = rng.index(self.network.len());
+        let at = if rates.reorder {
+            rng.index(self.network.len())
+        } else {
+            0
+        };
         if at > 0 {
             self.tally.fault("message reordered");
         }
@@ -253,10 +275,15 @@ impl World {
         };
         let crash = self.crash(rng, rates);
         match opened {
-            Some(opened) if envelope.message == Message::Push && rng.per_mille(rates.damage) => {
+            Some(opened) if envelope.message == Message::Push && rates.tamper && rng.per_mille(rates.damage) => {
                 self.deliver_tampered(rng, envelope.agent, opened)
             }
-            Some(opened) => self.deliver(envelope.agent, opened, crash),
+            Some(opened) => {
+                if envelope.message == Message::Push && crash == Crash::Never {
+                    self.record(&envelope);
+                }
+                self.deliver(envelope.agent, opened, crash)
+            }
             None => Ok(()),
         }
     }
@@ -270,101 +297,6 @@ impl World {
         hold(Invariant::DamageRefused, self.hub.store.arrivals.len() == kept, || {
             format!("a tampered push of agent {agent} was kept")
         })
-    }
-
-    fn lose_line(&mut self, line: &str, fault: &'static str, lost: impl Fn(usize, bool) -> bool) -> Checked<()> {
-        self.trace.line(line.to_owned());
-        self.tally.fault(fault);
-        self.network.retain(|envelope| {
-            let to_hub = matches!(envelope.message, Message::Push | Message::Pull);
-            !lost(envelope.agent, to_hub)
-        });
-        Ok(())
-    }
-
-    pub(crate) fn clone_agent(&mut self, agent: usize) -> Checked<()> {
-        if self.agents.len() == AGENTS_MAX {
-            return Ok(());
-        }
-        let original = &self.agents[agent];
-        let copy = Agent {
-            disk: original.disk.clone(),
-            site: original.site,
-            skew_ms: original.skew_ms,
-            copy: None,
-        };
-        self.agents.push(copy);
-        self.tally.fault("agent cloned");
-        self.trace
-            .line(format!("agent {agent} is cloned as agent {}", self.agents.len() - 1));
-        Ok(())
-    }
-
-    pub(crate) fn copy_agent(&mut self, agent: usize) -> Checked<()> {
-        let agent = &mut self.agents[agent];
-        agent.copy = Some(agent.disk.clone());
-        Ok(())
-    }
-
-    /// What the agent wrote since the copy and had not pushed is gone with its disk; nobody can be asked for it.
-    pub(crate) fn restore_agent(&mut self, agent: usize) -> Checked<()> {
-        let Some(copy) = self.agents[agent].copy.clone() else {
-            return Ok(());
-        };
-        let replica: ReplicaId = copy.store.head.replica;
-        self.trace.line(format!(
-            "agent {agent} is restored to {replica:?}.{}",
-            copy.store.head.counter
-        ));
-        self.tally.fault("agent restored from a copy");
-        self.agents[agent].disk = copy;
-        Ok(())
-    }
-
-    fn leave(&mut self, rng: &mut Rng) -> Checked<()> {
-        let known = self.records[rng.index(self.records.len())];
-        let site = self.sites[rng.index(self.sites.len())];
-        self.no_longer_needed(site, known.record)
-    }
-
-    /// The hub offers the site to forget the record.
-    pub(crate) fn no_longer_needed(&mut self, site: ScopeId, record: RecordId) -> Checked<()> {
-        self.tally.event("records offered to be forgotten");
-        self.trace.line(format!("{site:?} no longer needs {record:?}"));
-        self.hub_commits(Crash::Never, |disk, rulebook| {
-            disk.left.insert((site, record));
-            hub::offer(&mut disk.store, rulebook, site, record)
-        })
-        .map(|_| ())
-    }
-
-    fn come_back(&mut self, rng: &mut Rng) -> Checked<()> {
-        let left: Vec<_> = self.hub.left.iter().copied().collect();
-        match left.get(rng.index(left.len().max(1))) {
-            Some((site, record)) => self.needed_again(*site, *record),
-            None => Ok(()),
-        }
-    }
-
-    pub(crate) fn needed_again(&mut self, site: ScopeId, record: RecordId) -> Checked<()> {
-        self.tally.event("records needed again");
-        self.trace.line(format!("{site:?} needs {record:?} again"));
-        self.hub_commits(Crash::Never, |disk, rulebook| {
-            disk.left.remove(&(site, record));
-            hub::enter(&mut disk.store, rulebook, site, record)
-        })
-        .map(|_| ())
-    }
-
-    fn step_clock(&mut self, rng: &mut Rng, agent: usize) -> Checked<()> {
-        let range = [5_000, 3_600_000, 40 * YEAR_MS][rng.index(3)];
-        self.agents[agent].skew_ms = rng.below(2 * range as u64) as i64 - range;
-        self.tally.fault("clock stepped");
-        self.trace.line(format!(
-            "agent {agent}'s clock is off by {} ms",
-            self.agents[agent].skew_ms
-        ));
-        Ok(())
     }
 }
 

@@ -8,18 +8,25 @@ use sync_protocol::hub::Standing;
 use sync_protocol::rules::{self, Ask};
 use sync_protocol::{Act, ChangeId, FieldId, RecordId};
 
-use super::network::Message;
-use super::plan::Topology;
-use super::records::{self, ALLERGY, ASSERTION, BIRTH_DATE, EMAIL, PATIENT, PHONE};
+use super::network::{Line, Message};
+use super::plan::{Rates, Setup, Topology};
+use super::records::{self, ALLERGY, ASSERTION, BIRTH_DATE, EMAIL, PATIENT, PHONE, REASON, VISIT};
+use super::rng::Rng;
 use super::trace::{Checked, Failure, Invariant, hold};
 use super::world::{Crash, World};
 use super::writers::{Wish, Writer};
+
+mod delivery;
+mod identity;
+mod load;
+mod proof;
+mod scopes;
 
 pub struct Story {
     pub number: u32,
     pub name: &'static str,
     pub says: &'static str,
-    pub tell: fn() -> Result<(), Failure>,
+    pub tell: fn(Setup) -> Result<(), Failure>,
 }
 
 pub const STORIES: &[Story] = &[
@@ -40,6 +47,42 @@ pub const STORIES: &[Story] = &[
         name: "an alias that changes nothing",
         says: "a change is pushed, the reply lost, the agent reborn and the change pushed again; it must not stay pending",
         tell: an_alias_that_changes_nothing,
+    },
+    Story {
+        number: 4,
+        name: "forget, then acknowledge",
+        says: "two stores of a site agree to forget a record and words are lost; both must forget it, with equal roots",
+        tell: scopes::forget_then_acknowledge,
+    },
+    Story {
+        number: 5,
+        name: "a stale form after a purge",
+        says: "its change must be accepted, enter the record again and come back in a base",
+        tell: scopes::a_stale_form_after_a_purge,
+    },
+    Story {
+        number: 6,
+        name: "a vector that over-claims",
+        says: "a form after a purge shows less than the writer's vector covers; what it did not show must stay",
+        tell: scopes::a_vector_that_over_claims,
+    },
+    Story {
+        number: 7,
+        name: "dots held outside the store",
+        says: "a form is open while its agent is reborn; what it showed must be replaced all the same",
+        tell: identity::dots_held_outside_the_store,
+    },
+    Story {
+        number: 10,
+        name: "a root across lanes",
+        says: "one lane is at its head and another behind; nothing must be taken for damage",
+        tell: proof::one_lane_behind,
+    },
+    Story {
+        number: 12,
+        name: "a partner that commits and is not heard",
+        says: "the task must be done once, and never confirmed as withdrawn",
+        tell: delivery::a_partner_that_commits_and_is_not_heard,
     },
     Story {
         number: 15,
@@ -65,6 +108,66 @@ pub const STORIES: &[Story] = &[
         says: "the reply that told of a quarantined change is lost; the next one must tell its author again",
         tell: the_lost_word_of_a_quarantine,
     },
+    Story {
+        number: 101,
+        name: "slow against fast transaction",
+        says: "a hub process commits after a faster one; its rows must reach whoever pulled in between",
+        tell: load::slow_against_fast,
+    },
+    Story {
+        number: 102,
+        name: "delete against a concurrent severity change",
+        says: "an allergy is refuted while another site changes its severity; it must stay active until a person saw both",
+        tell: delete_against_a_severity_change,
+    },
+    Story {
+        number: 103,
+        name: "three minutes slow, ten years fast",
+        says: "clocks must lose nothing, and a value that was seen must be replaced whatever they say",
+        tell: load::clocks_far_apart,
+    },
+    Story {
+        number: 104,
+        name: "leave and enter again while edited offline",
+        says: "what was written in between must reach the hub, and the record the site",
+        tell: scopes::left_and_entered_while_edited_offline,
+    },
+    Story {
+        number: 105,
+        name: "differences that cancel",
+        says: "two values of a base are exchanged by rot; the proof must tell",
+        tell: proof::differences_that_cancel,
+    },
+    Story {
+        number: 106,
+        name: "a vector that rotted",
+        says: "a base counts a change less; the proof must tell",
+        tell: proof::a_vector_that_rotted,
+    },
+    Story {
+        number: 107,
+        name: "a resurrecting tombstone",
+        says: "agents come back from before a refutation and a purge; neither must be undone",
+        tell: scopes::a_resurrecting_tombstone,
+    },
+    Story {
+        number: 108,
+        name: "poison in front of five hundred good changes",
+        says: "it is set apart and the five hundred must arrive in the same exchange",
+        tell: load::poison_in_front,
+    },
+    Story {
+        number: 109,
+        name: "the same TEMP number after a clone",
+        says: "two patients with one number must both stay, apart, and the next numbers must differ",
+        tell: identity::the_same_number_after_a_clone,
+    },
+    Story {
+        number: 110,
+        name: "a thousand sites after a hub restart",
+        says: "all must come back within the window, spread over it, with nothing pending",
+        tell: load::a_thousand_sites_after_a_restart,
+    },
 ];
 
 const A: Writer = Writer::Agent(0);
@@ -73,8 +176,8 @@ const B: Writer = Writer::Agent(1);
 const CLONE: Writer = Writer::Agent(2);
 
 /// A world with one patient whom every agent knows.
-fn clinic(topology: Topology) -> Checked<(World, RecordId)> {
-    let mut world = World::new(topology, 1, None, true);
+fn clinic(setup: Setup, topology: Topology) -> Checked<(World, RecordId)> {
+    let mut world = World::new(topology, 1, setup, true);
     let site = world.sites[0];
     let patient = world.new_record(PATIENT, site);
     world.edit(A, patient, PATIENT, &Wish::field(PHONE, "602-555-0100"))?;
@@ -111,6 +214,15 @@ impl World {
         Ok(())
     }
 
+    /// What was asked reaches the hub, and no answer comes back.
+    fn deliver_requests_and_lose_answers(&mut self) -> Checked<()> {
+        for envelope in std::mem::take(&mut self.network) {
+            self.deliver(envelope.agent, envelope.open()?, Crash::After)?;
+        }
+        self.network.clear();
+        Ok(())
+    }
+
     fn live_at_hub(&self, record: RecordId, field: FieldId) -> BTreeSet<ChangeId> {
         let register = self
             .hub
@@ -142,8 +254,8 @@ impl World {
     }
 }
 
-fn a_clone_pulls_before_it_pushes() -> Result<(), Failure> {
-    let (mut world, patient) = clinic(Topology::OneSite)?;
+fn a_clone_pulls_before_it_pushes(setup: Setup) -> Result<(), Failure> {
+    let (mut world, patient) = clinic(setup, Topology::OneSite)?;
     world.clone_agent(0)?;
     let shared = world.agents[2].disk.store.head.replica;
     let phone = world.write(A, patient, PHONE, "602-555-0101")?;
@@ -159,8 +271,8 @@ fn a_clone_pulls_before_it_pushes() -> Result<(), Failure> {
     world.expect_live(patient, EMAIL, &[email])
 }
 
-fn quarantine_resurrects() -> Result<(), Failure> {
-    let (mut world, patient) = clinic(Topology::OneSite)?;
+fn quarantine_resurrects(setup: Setup) -> Result<(), Failure> {
+    let (mut world, patient) = clinic(setup, Topology::OneSite)?;
     let newer = Wish {
         fields: vec![(PHONE, records::of_newer_form(1, 1))],
         elements: Vec::new(),
@@ -180,8 +292,8 @@ fn quarantine_resurrects() -> Result<(), Failure> {
     world.heal_and_check()
 }
 
-fn an_alias_that_changes_nothing() -> Result<(), Failure> {
-    let (mut world, patient) = clinic(Topology::OneSite)?;
+fn an_alias_that_changes_nothing(setup: Setup) -> Result<(), Failure> {
+    let (mut world, patient) = clinic(setup, Topology::OneSite)?;
     let before = world.agents[0].disk.store.head.replica;
     let change = world.write(A, patient, PHONE, "602-555-0103")?;
     world.push_and_lose_the_reply(0)?;
@@ -208,8 +320,8 @@ fn an_alias_that_changes_nothing() -> Result<(), Failure> {
     world.expect_live(patient, PHONE, &[change])
 }
 
-fn penicillin_and_sulfa() -> Result<(), Failure> {
-    let (mut world, _) = clinic(Topology::TwoSites)?;
+fn penicillin_and_sulfa(setup: Setup) -> Result<(), Failure> {
+    let (mut world, _) = clinic(setup, Topology::TwoSites)?;
     let site = world.sites[0];
     let (penicillin, sulfa, list) = (
         world.new_record(ALLERGY, site),
@@ -248,8 +360,8 @@ fn penicillin_and_sulfa() -> Result<(), Failure> {
     Ok(())
 }
 
-fn the_last_agreed_birth_date() -> Result<(), Failure> {
-    let (mut world, patient) = clinic(Topology::TwoSites)?;
+fn the_last_agreed_birth_date(setup: Setup) -> Result<(), Failure> {
+    let (mut world, patient) = clinic(setup, Topology::TwoSites)?;
     let here = world.write(A, patient, BIRTH_DATE, "1980-03-02")?;
     let there = world.write(B, patient, BIRTH_DATE, "1980-02-30")?;
     world.heal_and_check()?;
@@ -277,8 +389,8 @@ fn the_last_agreed_birth_date() -> Result<(), Failure> {
     world.expect_live(patient, BIRTH_DATE, &[decided])
 }
 
-fn the_repeated_message() -> Result<(), Failure> {
-    let (mut world, patient) = clinic(Topology::OneSite)?;
+fn the_repeated_message(setup: Setup) -> Result<(), Failure> {
+    let (mut world, patient) = clinic(setup, Topology::OneSite)?;
     let message = |world: &mut World, phone: &str| {
         let form = world.open_message(A, 1, patient, PHONE);
         world.submit(&form, &Wish::field(PHONE, phone), Crash::Never)
@@ -301,8 +413,8 @@ fn the_repeated_message() -> Result<(), Failure> {
     world.expect_live(patient, PHONE, &both)
 }
 
-fn the_lost_word_of_a_quarantine() -> Result<(), Failure> {
-    let (mut world, patient) = clinic(Topology::OneSite)?;
+fn the_lost_word_of_a_quarantine(setup: Setup) -> Result<(), Failure> {
+    let (mut world, patient) = clinic(setup, Topology::OneSite)?;
     let newer = Wish {
         fields: vec![(PHONE, records::of_newer_form(1, 1))],
         elements: Vec::new(),
@@ -317,4 +429,35 @@ fn the_lost_word_of_a_quarantine() -> Result<(), Failure> {
         format!("the author was told {told:?} of its quarantined change")
     })?;
     world.heal_and_check()
+}
+
+fn delete_against_a_severity_change(setup: Setup) -> Result<(), Failure> {
+    let (mut world, _) = clinic(setup, Topology::TwoSites)?;
+    let site = world.sites[0];
+    let allergy = world.new_record(ALLERGY, site);
+    let mild = world.assert_allergy(A, allergy, "peanut, mild")?;
+    world.heal_and_check()?;
+
+    let refutation = Wish::element(ASSERTION, Act::Refute, Raw::null(), &[mild]);
+    world.edit(A, allergy, ALLERGY, &refutation)?;
+    let severe = world.assert_allergy(B, allergy, "peanut, severe")?;
+    world.heal_and_check()?;
+    expect_active(&world, allergy, true)?;
+
+    // Somebody who sees both may say that neither is so.
+    let refutation = Wish::element(ASSERTION, Act::Refute, Raw::null(), &[mild, severe]);
+    world.edit(B, allergy, ALLERGY, &refutation)?;
+    world.heal_and_check()?;
+    expect_active(&world, allergy, false)
+}
+
+fn expect_active(world: &World, allergy: RecordId, expected: bool) -> Checked<()> {
+    for (at, agent) in world.agents.iter().enumerate() {
+        let view = agent.disk.store.view(allergy);
+        let active = view.is_some_and(|view| world.shows_as_active(view));
+        hold(Invariant::AllergyStays, active == expected, || {
+            format!("agent {at} shows the allergy as active: {active}, should be: {expected}")
+        })?;
+    }
+    Ok(())
 }

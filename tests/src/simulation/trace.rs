@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::plan::What;
+
 macro_rules! invariants {
     ($($name:ident => $says:literal,)*) => {
         /// What must hold of every run.
@@ -35,10 +37,57 @@ invariants! {
     CursorDelivered => "everything at or below a cursor was delivered",
     BasesEqual => "at rest a site's bases are exactly its scope and equal the hub's",
     RootsEqual => "roots are equal when facts are equal",
+    UnknownSurvives => "unknown fields survive byte-exact",
+    TooLargeRefused => "a write that is too large is refused whole",
+    ReplayNothing => "a push that is sent again changes nothing",
+    TaskOnce => "a task takes effect once at the partner, or a person is asked",
     DamageRefused => "a damaged body is refused or reads as it was sent, and a tampered push changes nothing",
     ComesToRest => "a healed network comes to rest within bounded rounds",
     EngineSound => "the engine reports no damage of its own stores",
     SameSeedSameTrace => "the same seed gives the same trace",
+}
+
+macro_rules! transitions {
+    ($($name:ident => $says:literal,)*) => {
+        /// What the engine can do with what it is given; a campaign that never comes upon one of them proves nothing of it.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+        pub enum Transition { $($name,)* }
+
+        impl Transition {
+            pub const ALL: &'static [Transition] = &[$(Transition::$name,)*];
+
+            pub fn says(self) -> &'static str {
+                match self { $(Transition::$name => $says,)* }
+            }
+        }
+    };
+}
+
+transitions! {
+    Wrote => "a write was a change",
+    SaidNothing => "a write said nothing new",
+    WriteCrashed => "a write was undone by a crash",
+    WriteTooLarge => "a write was too large",
+    ChangeApplied => "the hub applied a change",
+    ChangeQuarantined => "the hub set a change apart",
+    ChangeAliased => "the hub knew a change under another dot",
+    ChangeReleased => "the hub released a change",
+    ReplySame => "an acknowledgement agreed with the agent's chain",
+    ReplyStale => "an acknowledgement was of an older incarnation",
+    ReplyFork => "an acknowledgement showed a fork",
+    ReplyRegression => "an acknowledgement showed that the agent went back",
+    ReplyHubWentBack => "an acknowledgement was older than one before it",
+    PageApplied => "a page was applied",
+    PageOtherCursor => "a page was of another cursor",
+    PageStale => "a page was of an older incarnation",
+    PageFork => "a page showed a fork",
+    PageRegression => "a page showed that the agent went back",
+    PageHubWentBack => "a page was older than an acknowledgement",
+    PageCrashed => "a page was undone by a crash",
+    RowLive => "a row brought a record",
+    RowOffered => "a row offered to forget a record",
+    RowGone => "a row told that a record is gone",
+    Reborn => "an agent took a new incarnation",
 }
 
 impl fmt::Display for Invariant {
@@ -90,12 +139,27 @@ pub struct Tally {
     pub faults: BTreeMap<&'static str, u64>,
     pub events: BTreeMap<&'static str, u64>,
     pub checks: BTreeMap<Invariant, u64>,
+    pub taken: BTreeMap<Transition, u64>,
+    pub steps_of: BTreeMap<What, u64>,
+    pub safety_runs: u64,
+    pub liveness_runs: u64,
+    /// The most rounds of exchanges that a healed network needed.
+    pub rounds_max: u64,
 }
 
 impl Tally {
     pub fn add(&mut self, other: &Tally) {
         self.runs += other.runs;
         self.steps += other.steps;
+        self.safety_runs += other.safety_runs;
+        self.liveness_runs += other.liveness_runs;
+        self.rounds_max = self.rounds_max.max(other.rounds_max);
+        for (taken, n) in &other.taken {
+            *self.taken.entry(*taken).or_default() += n;
+        }
+        for (what, n) in &other.steps_of {
+            *self.steps_of.entry(*what).or_default() += n;
+        }
         other
             .faults
             .iter()
@@ -116,6 +180,10 @@ impl Tally {
 
     pub(crate) fn event(&mut self, name: &'static str) {
         *self.events.entry(name).or_default() += 1;
+    }
+
+    pub(crate) fn took(&mut self, transition: Transition) {
+        *self.taken.entry(transition).or_default() += 1;
     }
 
     pub(crate) fn checked(&mut self, invariant: Invariant) {

@@ -1,43 +1,88 @@
-//! Wrong protocols, to check the checker. Each lies from outside, in a ledger or in a writer: nothing of it is in the
-//! product's crates.
+//! Wrong protocols, to check the checker. Each lies from outside, in a ledger, in an exchange or in a writer of the simulator:
+//! nothing of it is in the product's crates.
 
 use std::fmt;
 use std::str::FromStr;
 
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Variant {
-    /// The agent's ledger adopts whatever the hub says of its chain, so that it never notices a fork or a regression.
-    NoRebirth,
-    /// The hub also removes the values that the version vector of the writer's version covers.
-    RemovalByVersionVector,
-    /// The writer names what is present at the moment of commit, not what was on the form.
-    PresentInsteadOfShown,
+/// What must catch a variant.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Net {
+    /// Random runs, within four thousand seeds.
+    Seeds,
+    /// A story told with the wrong protocol, since random runs need too much luck.
+    Story(u32),
 }
 
-impl Variant {
-    pub const ALL: [Variant; 3] = [
-        Variant::NoRebirth,
-        Variant::RemovalByVersionVector,
-        Variant::PresentInsteadOfShown,
-    ];
+macro_rules! variants {
+    ($($name:ident, $text:literal, $net:expr => $says:literal;)*) => {
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+        pub enum Variant { $(#[doc = $says] $name,)* }
 
-    pub fn name(self) -> &'static str {
-        match self {
-            Variant::NoRebirth => "no-rebirth",
-            Variant::RemovalByVersionVector => "removal-by-version-vector",
-            Variant::PresentInsteadOfShown => "present-instead-of-shown",
-        }
-    }
+        impl Variant {
+            pub const ALL: &'static [Variant] = &[$(Variant::$name,)*];
 
-    pub fn says(self) -> &'static str {
-        match self {
-            Variant::NoRebirth => {
-                "a copied or restored agent keeps its identity and adopts the hub's view of its chain"
+            pub fn name(self) -> &'static str {
+                match self { $(Variant::$name => $text,)* }
             }
-            Variant::RemovalByVersionVector => "the hub also removes values that the writer's version vector covers",
-            Variant::PresentInsteadOfShown => "a write replaces what is present when it commits, not what was shown",
+
+            pub fn says(self) -> &'static str {
+                match self { $(Variant::$name => $says,)* }
+            }
+
+            pub fn net(self) -> Net {
+                match self { $(Variant::$name => $net,)* }
+            }
         }
-    }
+    };
+}
+
+variants! {
+    NoRebirth, "no-rebirth", Net::Seeds
+        => "a copied or restored agent keeps its identity and adopts the hub's view of its chain";
+    RemovalByVersionVector, "removal-by-version-vector", Net::Seeds
+        => "the hub also removes values that the writer's version vector covers";
+    PresentInsteadOfShown, "present-instead-of-shown", Net::Seeds
+        => "a write replaces what is present when it commits, not what was shown";
+    AliasAppliedAgain, "alias-applied-again", Net::Seeds
+        => "the hub does not look whether it knows a change's id, and applies it under every dot";
+    AliasChangesNothing, "alias-changes-nothing", Net::Seeds
+        => "a change that the hub knows already leaves neither its new dot in the vector nor the record's row moved";
+    ChainNotCompared, "chain-not-compared", Net::Seeds
+        => "the agent drops pending changes that a base seems to contain, without comparing the chain first";
+    DuplicateByCounter, "duplicate-by-counter", Net::Seeds
+        => "the hub takes a counter that it has for a duplicate, whatever the hash says";
+    SequenceWithoutLock, "sequence-without-lock", Net::Seeds
+        => "a hub process draws its feed sequences before it commits, with no lock held until then";
+    LastWriterAllergies, "last-writer-allergies", Net::Seeds
+        => "whoever wrote last about an allergy decides whether it is shown";
+    OneSidedCheckpoint, "one-sided-checkpoint", Net::Seeds
+        => "only the hub remembers how far an agent is, and the agent believes it";
+    CounterReused, "counter-reused-after-crash", Net::Seeds
+        => "a change is stored, and its counter is not in the same commit";
+    AckBeforeCommit, "ack-before-commit", Net::Seeds
+        => "a write is confirmed to the person before it is committed";
+    PurgeBeforePush, "purge-before-push", Net::Seeds
+        => "a record that leaves the scope is purged with changes on it that were never pushed";
+    PurgeThenAcknowledge, "purge-then-acknowledge", Net::Seeds
+        => "an agent purges what it is asked to forget when it agrees, before the hub has settled it";
+    DropAtAccepted, "drop-at-accepted", Net::Seeds
+        => "an own change is dropped as soon as the hub has acknowledged it, before a base holds it";
+    RootAcrossLanes, "root-across-lanes", Net::Seeds
+        => "one root covers all lanes, and is compared while another lane is behind";
+    RootOverIds, "root-over-structured-ids", Net::Story(105)
+        => "leaves are sums over dots, without a key, so that differences cancel";
+    VectorNotInLeaf, "vector-not-in-leaf", Net::Story(106)
+        => "the leaf of a record leaves its vector out";
+    SkewRefusal, "skew-refusal", Net::Seeds
+        => "the hub refuses changes whose time is far from its own";
+    QuarantineBlocks, "quarantine-that-blocks", Net::Seeds
+        => "the hub takes nothing that stands behind a change that it cannot use";
+    PageOntoAnyCursor, "page-onto-another-cursor", Net::Seeds
+        => "a page is applied whatever cursor it was asked from";
+    BlindResend, "blind-resend", Net::Seeds
+        => "a task whose outcome is unknown is sent again without a look-up at the partner";
+    KeyFromDot, "idempotency-key-from-a-dot", Net::Seeds
+        => "the key by which a task is known is the dot of its change, not its id";
 }
 
 impl fmt::Display for Variant {
@@ -51,7 +96,7 @@ impl FromStr for Variant {
 
     fn from_str(text: &str) -> Result<Variant, String> {
         let names: Vec<_> = Variant::ALL.iter().map(|variant| variant.name()).collect();
-        let known = Variant::ALL.into_iter().find(|variant| variant.name() == text);
+        let known = Variant::ALL.iter().copied().find(|variant| variant.name() == text);
         known.ok_or_else(|| format!("no variant {text:?}; there are {}", names.join(", ")))
     }
 }

@@ -7,12 +7,14 @@ use sync_protocol::cbor::Raw;
 use sync_protocol::hub::{self, HubError, HubLedger as _, Rulebook};
 use sync_protocol::proof::ProofKey;
 use sync_protocol::replica::ReplicaError;
-use sync_protocol::{ChangeId, EpochId, FieldId, HybridClock, KindId, RecordId, ReplicaId, ScopeId};
+use sync_protocol::{ChangeId, EpochId, FieldId, HybridClock, KindId, Lane, RecordId, ReplicaId, ScopeId};
 
+use super::agent_store::AgentStore;
+use super::delivery::{self, Partner, Standing, Task, Tasks};
 use super::hub_store::HubStore;
-use super::network::Envelope;
+use super::network::{Envelope, Line, SlowPush};
 use super::oracle::Log;
-use super::plan::Topology;
+use super::plan::{Setup, Topology};
 use super::records;
 use super::replica_store::{Fuse, ReplicaStore, StoreError};
 use super::rng::Rng;
@@ -26,7 +28,7 @@ pub(crate) type Sources = BTreeMap<(u8, RecordId, FieldId), (ChangeId, Raw)>;
 /// All that an agent has on disk: what a copy copies and a restore brings back.
 #[derive(Clone)]
 pub(crate) struct AgentDisk {
-    pub(crate) store: ReplicaStore,
+    pub(crate) store: AgentStore,
     pub(crate) clock: HybridClock,
     pub(crate) sources: Sources,
     pub(crate) written: BTreeSet<ChangeId>,
@@ -37,6 +39,19 @@ pub(crate) struct Agent {
     pub(crate) site: ScopeId,
     pub(crate) skew_ms: i64,
     pub(crate) copy: Option<AgentDisk>,
+    pub(crate) line: Line,
+}
+
+impl Agent {
+    pub(crate) fn new(disk: AgentDisk, site: ScopeId, skew_ms: i64) -> Agent {
+        Agent {
+            disk,
+            site,
+            skew_ms,
+            copy: None,
+            line: Line::Whole,
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -49,6 +64,18 @@ pub(crate) struct HubDisk {
     pub(crate) schema: u8,
     /// The shared records that a site no longer needs.
     pub(crate) left: BTreeSet<(ScopeId, RecordId)>,
+    pub(crate) tasks: Tasks,
+}
+
+impl HubDisk {
+    /// Every change on a visit that has taken effect is a task for a partner.
+    fn make_tasks(&mut self) {
+        for (change, dot) in std::mem::take(&mut self.store.heard) {
+            let standing = Standing::Waiting { looked_up: true };
+            let key = delivery::key_of(change, dot, self.store.variant);
+            self.tasks.entry(key).or_insert(Task { change, standing });
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -82,6 +109,13 @@ pub(crate) struct World {
     pub(crate) agents: Vec<Agent>,
     pub(crate) hub: HubDisk,
     pub(crate) network: Vec<Envelope>,
+    /// Pushes that other hub processes have taken up and not committed.
+    pub(crate) slow: Vec<SlowPush>,
+    /// Pushes that were delivered, as somebody on the line may have recorded them.
+    pub(crate) recorded: Vec<Envelope>,
+    pub(crate) partner: Partner,
+    /// The lie of `one-sided-checkpoint`.
+    pub(crate) checkpoints: BTreeMap<(ReplicaId, ScopeId, Lane), u64>,
     pub(crate) forms: Vec<Form>,
     pub(crate) records: Vec<KnownRecord>,
     pub(crate) sites: Vec<ScopeId>,
@@ -93,15 +127,17 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(topology: Topology, seed: u64, variant: Option<Variant>, keep_lines: bool) -> World {
+    pub(crate) fn new(topology: Topology, seed: u64, setup: Setup, keep_lines: bool) -> World {
+        World::with_sites(topology.sites(), 2, seed, setup, keep_lines)
+    }
+
+    pub(crate) fn with_sites(sites: usize, agents: usize, seed: u64, setup: Setup, keep_lines: bool) -> World {
+        let variant = setup.variant;
         let mut rng = Rng::seeded(seed);
         let (epoch, hub_replica) = (EpochId(rng.id()), ReplicaId(rng.id()));
         let key = ProofKey::new(&[7; 32]);
-        let sites: Vec<_> = (0..topology.sites()).map(|_| ScopeId(rng.id())).collect();
-        let mut store = HubStore::new(epoch, hub_replica, key.clone());
-        if variant == Some(Variant::RemovalByVersionVector) {
-            store.remove_by_vector();
-        }
+        let sites: Vec<_> = (0..sites).map(|_| ScopeId(rng.id())).collect();
+        let store = HubStore::new(epoch, hub_replica, key.clone(), variant);
         let mut world = World {
             variant,
             now_ms: 1_800_000_000_000,
@@ -113,8 +149,13 @@ impl World {
                 written: BTreeSet::new(),
                 schema: 0,
                 left: BTreeSet::new(),
+                tasks: Tasks::new(),
             },
             network: Vec::new(),
+            slow: Vec::new(),
+            recorded: Vec::new(),
+            partner: Partner::default(),
+            checkpoints: BTreeMap::new(),
             forms: Vec::new(),
             records: Vec::new(),
             sites: sites.clone(),
@@ -124,22 +165,23 @@ impl World {
             trace: Trace::new(keep_lines),
             rng,
         };
-        for index in 0..2 {
+        for index in 0..agents {
             let site = sites[index % sites.len()];
-            let disk = AgentDisk {
-                store: ReplicaStore::new(ReplicaId(world.rng.id()), epoch, site),
-                clock: HybridClock::default(),
-                sources: BTreeMap::new(),
-                written: BTreeSet::new(),
-            };
-            world.agents.push(Agent {
-                disk,
-                site,
-                skew_ms: 0,
-                copy: None,
-            });
+            world.enrol(site, epoch);
         }
         world
+    }
+
+    /// A new agent of a site, with nothing in its store.
+    pub(crate) fn enrol(&mut self, site: ScopeId, epoch: EpochId) {
+        let memory = ReplicaStore::new(ReplicaId(self.rng.id()), epoch, site);
+        let disk = AgentDisk {
+            store: AgentStore::new(memory, self.variant),
+            clock: HybridClock::default(),
+            sources: BTreeMap::new(),
+            written: BTreeSet::new(),
+        };
+        self.agents.push(Agent::new(disk, site, 0));
     }
 
     pub(crate) fn new_record(&mut self, kind: KindId, site: ScopeId) -> RecordId {
@@ -169,12 +211,27 @@ impl World {
                 Ok(Some(done))
             }
             Err(ReplicaError::Ledger(StoreError::Crashed)) => {
+                if self.variant == Some(Variant::CounterReused) {
+                    self.keep_all_but_the_counter(agent, disk);
+                }
                 self.tally.fault("agent crashed inside a transaction");
                 self.trace.line(format!("agent {agent} crashes before the commit"));
                 Ok(None)
             }
             Err(ReplicaError::Ledger(StoreError::Broken(failure))) => Err(failure),
             Err(error) => Err(Failure::new(Invariant::EngineSound, format!("agent {agent}: {error}"))),
+        }
+    }
+
+    /// The lie of `counter-reused-after-crash`: the change is on the disk, and the counter is not.
+    fn keep_all_but_the_counter(&mut self, agent: usize, crashed: AgentDisk) {
+        let before = self.agents[agent].disk.store.head;
+        if crashed.store.head.replica == before.replica
+            && crashed.store.length() > self.agents[agent].disk.store.length()
+        {
+            self.agents[agent].disk = crashed;
+            self.agents[agent].disk.store.fuse = Fuse::default();
+            self.agents[agent].disk.store.head = before;
         }
     }
 
@@ -185,7 +242,7 @@ impl World {
     ) -> Checked<Option<T>> {
         let mut disk = self.hub.clone();
         disk.store.fuse = crash.fuse();
-        let admit = records::admission(disk.schema);
+        let admit = records::admission(disk.schema, self.now_ms, self.variant);
         let rulebook = Rulebook {
             admit: &admit,
             lane: &records::lane,
@@ -195,6 +252,7 @@ impl World {
         match work(&mut disk, &rulebook) {
             Ok(done) => {
                 disk.store.fuse = Fuse::default();
+                disk.make_tasks();
                 self.hub = disk;
                 Ok(Some(done))
             }

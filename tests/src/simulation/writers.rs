@@ -191,7 +191,12 @@ impl World {
                 })?
             }
         };
-        let Some(written) = written else { return Ok(None) };
+        let Some(written) = written else {
+            if let (Writer::Agent(agent), Some(Variant::AckBeforeCommit)) = (form.writer, self.variant) {
+                self.agents[agent].disk.written.insert(change);
+            }
+            return Ok(None);
+        };
         self.tally.checked(Invariant::SaysNothing);
         if self.variant != Some(Variant::PresentInsteadOfShown) {
             let says = !meant.fields.is_empty() || !meant.elements.is_empty();
@@ -224,7 +229,7 @@ impl World {
         Ok(Some(change))
     }
 
-    fn draft(&self, form: &Form, wish: &Wish) -> Draft {
+    pub(crate) fn draft(&self, form: &Form, wish: &Wish) -> Draft {
         let present = |field| {
             let register = self
                 .view(form.writer, form.record)
@@ -234,9 +239,10 @@ impl World {
                 .flat_map(|register| register.values.keys().copied())
                 .collect()
         };
-        let shown = |field| match self.variant {
-            Some(Variant::PresentInsteadOfShown) => present(field),
-            Some(Variant::NoRebirth | Variant::RemovalByVersionVector) | None => {
+        let shown = |field| {
+            if self.variant == Some(Variant::PresentInsteadOfShown) {
+                present(field)
+            } else {
                 form.shown(field).iter().map(|(id, _)| *id).collect()
             }
         };
@@ -310,7 +316,7 @@ impl World {
     }
 }
 
-fn stamp(change: ChangeId, at: sync_protocol::HybridTime, now_ms: u64) -> Stamp {
+pub(crate) fn stamp(change: ChangeId, at: sync_protocol::HybridTime, now_ms: u64) -> Stamp {
     // Salt, boot and monotonic time change nothing of what is simulated; they need only be the run's own.
     Stamp {
         change,

@@ -1,0 +1,237 @@
+//! An agent's ledger as a run uses it: the one in memory, with the lies of wrong protocols told in front of it, and, where
+//! a store on a disk stands behind it, a list of everything that was asked of it, to be asked of that one too.
+
+use std::ops::{Deref, DerefMut};
+
+use sync_protocol::proof::Sum;
+use sync_protocol::replica::{OwnChange, Place, ReplicaHead, ReplicaLedger};
+use sync_protocol::wire::Cursor;
+use sync_protocol::{ChangeId, Hash, Lane, RecordId, RecordState, ScopeId};
+
+use super::leaf;
+use super::replica_store::{ReplicaStore, StoreError};
+use super::variant::Variant;
+
+/// One thing that the engine asked of the ledger, with the answer where it was a question.
+#[derive(Clone, Debug)]
+#[expect(
+    dead_code,
+    reason = "told in a trace's debug form until a store on a disk is asked the same"
+)]
+pub(crate) enum Call {
+    Head(ReplicaHead),
+    SetHead(ReplicaHead),
+    OwnHash(u64, Option<Hash>),
+    Append(Box<OwnChange>),
+    OwnAfter(u64, usize, Vec<OwnChange>),
+    Restamp(Box<OwnChange>),
+    Pending(RecordId, Vec<ChangeId>),
+    Settle(ChangeId),
+    NoteQuarantined(u64, u16),
+    Base(RecordId, Option<Box<RecordState>>),
+    Place(RecordId, Option<Place>),
+    PutBase(Place, Box<RecordState>),
+    LetGo(RecordId),
+    Purge(RecordId),
+    Offers(usize, Vec<(RecordId, Place)>),
+    Shown(RecordId, Option<Box<RecordState>>),
+    PutShown(Box<RecordState>),
+    Cursors(Vec<Cursor>),
+    SetCursor(Cursor),
+    AddToBucket(ScopeId, Lane, u8, Sum, Sum),
+    BucketSums(ScopeId, Lane, Vec<(u8, Sum)>),
+}
+
+#[derive(Clone)]
+pub(crate) struct AgentStore {
+    memory: ReplicaStore,
+    pub(crate) variant: Option<Variant>,
+    /// What was asked since the transaction began, if somebody wants to know.
+    pub(crate) calls: Option<Vec<Call>>,
+    /// The record that the page at hand takes out of the scope.
+    letting_go: Option<RecordId>,
+}
+
+impl AgentStore {
+    pub(crate) fn new(memory: ReplicaStore, variant: Option<Variant>) -> AgentStore {
+        AgentStore {
+            memory,
+            variant,
+            calls: None,
+            letting_go: None,
+        }
+    }
+
+    fn note(&mut self, call: impl FnOnce() -> Call) {
+        if let Some(calls) = &mut self.calls {
+            calls.push(call());
+        }
+    }
+}
+
+impl Deref for AgentStore {
+    type Target = ReplicaStore;
+
+    fn deref(&self) -> &ReplicaStore {
+        &self.memory
+    }
+}
+
+impl DerefMut for AgentStore {
+    fn deref_mut(&mut self) -> &mut ReplicaStore {
+        &mut self.memory
+    }
+}
+
+impl ReplicaLedger for AgentStore {
+    type Error = StoreError;
+
+    fn head(&mut self) -> Result<ReplicaHead, StoreError> {
+        let head = self.memory.head()?;
+        self.note(|| Call::Head(head));
+        Ok(head)
+    }
+
+    fn set_head(&mut self, head: &ReplicaHead) -> Result<(), StoreError> {
+        self.memory.set_head(head)?;
+        self.note(|| Call::SetHead(*head));
+        Ok(())
+    }
+
+    fn own_hash(&mut self, counter: u64) -> Result<Option<Hash>, StoreError> {
+        let hash = self.memory.own_hash(counter)?;
+        self.note(|| Call::OwnHash(counter, hash));
+        Ok(hash)
+    }
+
+    fn append(&mut self, own: &OwnChange) -> Result<(), StoreError> {
+        self.memory.append(own)?;
+        self.note(|| Call::Append(Box::new(own.clone())));
+        Ok(())
+    }
+
+    fn own_after(&mut self, counter: u64, bytes_max: usize) -> Result<Vec<OwnChange>, StoreError> {
+        let run = self.memory.own_after(counter, bytes_max)?;
+        self.note(|| Call::OwnAfter(counter, bytes_max, run.clone()));
+        Ok(run)
+    }
+
+    fn restamp(&mut self, own: &OwnChange) -> Result<(), StoreError> {
+        self.memory.restamp(own)?;
+        self.note(|| Call::Restamp(Box::new(own.clone())));
+        Ok(())
+    }
+
+    fn pending(&mut self, record: RecordId) -> Result<Vec<OwnChange>, StoreError> {
+        let mut pending = self.memory.pending(record)?;
+        if self.variant == Some(Variant::PurgeBeforePush) && self.letting_go == Some(record) {
+            pending.clear();
+        }
+        self.note(|| Call::Pending(record, pending.iter().map(|own| own.header.change).collect()));
+        Ok(pending)
+    }
+
+    fn settle(&mut self, change: ChangeId) -> Result<(), StoreError> {
+        self.memory.settle(change)?;
+        self.note(|| Call::Settle(change));
+        Ok(())
+    }
+
+    fn note_quarantined(&mut self, counter: u64, reason: u16) -> Result<(), StoreError> {
+        self.memory.note_quarantined(counter, reason)?;
+        self.note(|| Call::NoteQuarantined(counter, reason));
+        Ok(())
+    }
+
+    fn base(&mut self, record: RecordId) -> Result<Option<RecordState>, StoreError> {
+        let base = self.memory.base(record)?;
+        self.note(|| Call::Base(record, base.clone().map(Box::new)));
+        Ok(base)
+    }
+
+    fn place(&mut self, record: RecordId) -> Result<Option<Place>, StoreError> {
+        let place = self.memory.place(record)?;
+        self.note(|| Call::Place(record, place));
+        Ok(place)
+    }
+
+    fn put_base(&mut self, place: Place, state: &RecordState) -> Result<(), StoreError> {
+        self.letting_go = None;
+        self.memory.put_base(place, state)?;
+        self.note(|| Call::PutBase(place, Box::new(state.clone())));
+        Ok(())
+    }
+
+    fn let_go(&mut self, record: RecordId) -> Result<(), StoreError> {
+        self.letting_go = Some(record);
+        self.memory.let_go(record)?;
+        self.note(|| Call::LetGo(record));
+        Ok(())
+    }
+
+    fn purge(&mut self, record: RecordId) -> Result<(), StoreError> {
+        self.letting_go = None;
+        self.memory.purge(record)?;
+        self.note(|| Call::Purge(record));
+        Ok(())
+    }
+
+    fn offers(&mut self, at_most: usize) -> Result<Vec<(RecordId, Place)>, StoreError> {
+        let offers = self.memory.offers(at_most)?;
+        self.note(|| Call::Offers(at_most, offers.clone()));
+        Ok(offers)
+    }
+
+    fn shown(&mut self, record: RecordId) -> Result<Option<RecordState>, StoreError> {
+        let shown = self.memory.shown(record)?;
+        self.note(|| Call::Shown(record, shown.clone().map(Box::new)));
+        Ok(shown)
+    }
+
+    fn put_shown(&mut self, state: &RecordState) -> Result<(), StoreError> {
+        self.memory.put_shown(state)?;
+        self.note(|| Call::PutShown(Box::new(state.clone())));
+        Ok(())
+    }
+
+    fn cursors(&mut self) -> Result<Vec<Cursor>, StoreError> {
+        let cursors = self.memory.cursors()?;
+        self.note(|| Call::Cursors(cursors.clone()));
+        Ok(cursors)
+    }
+
+    fn set_cursor(&mut self, cursor: &Cursor) -> Result<(), StoreError> {
+        self.memory.set_cursor(cursor)?;
+        self.note(|| Call::SetCursor(*cursor));
+        Ok(())
+    }
+
+    fn add_to_bucket(
+        &mut self,
+        scope: ScopeId,
+        lane: Lane,
+        bucket: u8,
+        plus: Sum,
+        minus: Sum,
+    ) -> Result<(), StoreError> {
+        self.memory.add_to_bucket(scope, lane, bucket, plus, minus)?;
+        self.note(|| Call::AddToBucket(scope, lane, bucket, plus, minus));
+        Ok(())
+    }
+
+    fn bucket_sums(&mut self, scope: ScopeId, lane: Lane) -> Result<Vec<(u8, Sum)>, StoreError> {
+        if let Some(wrong) = leaf::of_variant(self.variant) {
+            let counted = self
+                .memory
+                .bases
+                .iter()
+                .filter(|(record, _)| !self.memory.let_go.contains(record));
+            let states = counted.map(|(_, (place, state))| (*place, state.as_ref()));
+            let here = states.filter(|(place, _)| (place.scope, place.lane) == (scope, lane));
+            return Ok(leaf::sums(wrong, here.map(|(_, state)| state)));
+        }
+        let sums = self.memory.bucket_sums(scope, lane)?;
+        self.note(|| Call::BucketSums(scope, lane, sums.clone()));
+        Ok(sums)
+    }
+}

@@ -1,0 +1,103 @@
+//! What can go wrong in a run, by name, so that a run can be had with some of it alone.
+
+use std::str::FromStr;
+
+use super::plan::What;
+
+macro_rules! faults {
+    ($($name:ident, $text:literal => $says:literal;)*) => {
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+        pub enum Fault { $(#[doc = $says] $name,)* }
+
+        impl Fault {
+            pub const ALL: &'static [Fault] = &[$(Fault::$name,)*];
+
+            pub fn name(self) -> &'static str {
+                match self { $(Fault::$name => $text,)* }
+            }
+
+            pub fn says(self) -> &'static str {
+                match self { $(Fault::$name => $says,)* }
+            }
+        }
+    };
+}
+
+faults! {
+    Lose, "lose" => "messages are lost, and replies after the commit";
+    Duplicate, "duplicate" => "messages arrive twice";
+    Reorder, "reorder" => "messages arrive in any order";
+    Damage, "damage" => "messages are shortened or altered on the line";
+    Tamper, "tamper" => "a push is altered after it was unpacked";
+    Replay, "replay" => "a push that was delivered long ago is sent again";
+    Cut, "cut" => "an agent's line is cut, one way or both, for a while or for thirty days";
+    Crash, "crash" => "agent or hub crashes at any storage operation, or between a commit and its reply";
+    Stop, "stop" => "agent or hub stops, and what is under way to it is lost";
+    Slow, "slow" => "a second hub process takes long over a push while others commit";
+    Clone, "clone" => "an agent is cloned, or a clone of it, and all run on";
+    Restore, "restore" => "an agent is restored from its copy, once or twice";
+    Clock, "clock" => "an agent's clock jumps, by seconds to years";
+    Scope, "scope" => "records leave a site's scope and come back while somebody edits them";
+    Stale, "stale" => "forms are submitted long after they were opened, some twice";
+    Poison, "poison" => "changes that the hub cannot use yet";
+    Oversized, "oversized" => "writes that are larger than a change may be";
+    Unknown, "unknown" => "the hub writes fields that no agent knows";
+    Delivery, "delivery" => "a partner's reply is lost, or the hub crashes around an attempt";
+}
+
+impl Fault {
+    /// The fault that a step is, if it is one.
+    pub(super) fn of(what: What) -> Option<Fault> {
+        match what {
+            What::CrashAgent | What::CrashHub => Some(Fault::Stop),
+            What::CutLine | What::MendLine => Some(Fault::Cut),
+            What::SlowPush | What::SlowCommit => Some(Fault::Slow),
+            What::Clone => Some(Fault::Clone),
+            What::Copy | What::Restore => Some(Fault::Restore),
+            What::ClockStep => Some(Fault::Clock),
+            What::Leave | What::Return => Some(Fault::Scope),
+            What::SubmitForm => Some(Fault::Stale),
+            What::Oversized => Some(Fault::Oversized),
+            What::NewerHub => Some(Fault::Unknown),
+            What::Replay => Some(Fault::Replay),
+            What::Edit
+            | What::OpenForm
+            | What::Message
+            | What::Push
+            | What::Pull
+            | What::Deliver
+            | What::Exchange
+            | What::Release
+            | What::Task
+            | What::Withdraw => None,
+        }
+    }
+}
+
+impl FromStr for Fault {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Fault, String> {
+        let names: Vec<_> = Fault::ALL.iter().map(|fault| fault.name()).collect();
+        let known = Fault::ALL.iter().copied().find(|fault| fault.name() == text);
+        known.ok_or_else(|| format!("no fault {text:?}; there are {}", names.join(", ")))
+    }
+}
+
+/// Some of the faults.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Faults(u64);
+
+impl Faults {
+    pub fn all() -> Faults {
+        Faults(u64::MAX)
+    }
+
+    pub fn some(faults: &[Fault]) -> Faults {
+        Faults(faults.iter().fold(0, |set, fault| set | 1 << *fault as u8))
+    }
+
+    pub fn has(self, fault: Fault) -> bool {
+        self.0 & 1 << fault as u8 != 0
+    }
+}
