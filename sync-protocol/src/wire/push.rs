@@ -2,7 +2,7 @@
 
 use super::compact::{self, Batch};
 use super::{COMPACT_SINCE, WireError, frame, frame_apart, missing, open};
-use crate::cbor::{self, MapWriter};
+use crate::cbor::{self, CborError, MapWriter};
 use crate::change::{Change, put_bytes, put_u64};
 use crate::ids::{EpochId, Hash, ReplicaId};
 
@@ -102,8 +102,11 @@ impl PushRequest {
         })?;
         let replica = replica.ok_or(missing("replica"))?;
         let after = after.ok_or(missing("counter"))?;
-        if let Some(batch) = batch {
-            changes = Some(compact::unpack(replica, after, batch)?);
+        match (&changes, batch) {
+            // Which of the two an older reader would take is not the sender's to choose.
+            (Some(_), Some(_)) => return Err(CborError::Form { what: "changes" }.into()),
+            (None, Some(batch)) => changes = Some(compact::unpack(replica, after, batch)?),
+            (_, None) => {}
         }
         Ok(PushRequest {
             epoch: epoch.ok_or(missing("epoch"))?,

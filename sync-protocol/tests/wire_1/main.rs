@@ -273,6 +273,39 @@ fn a_state_of_a_later_version_goes_through_both_readers_byte_for_byte() {
     assert!(states > 2);
 }
 
+/// What the second protocol folds comes out as what the first one says in full, also what neither understands.
+#[test]
+fn a_run_sent_in_the_second_protocol_arrives_as_the_same_run_of_the_first() {
+    for (said, body) in said::<PushRequest>("push-request") {
+        let compact = wire::PushRequest::decode(&body).unwrap().encode_compact();
+
+        assert_eq!(today::push_request(&wire::PushRequest::decode(&compact).unwrap()), said);
+    }
+}
+
+#[test]
+fn the_first_reader_refuses_the_second_protocol_by_its_number() {
+    for (_, body) in said::<PushRequest>("push-request") {
+        let compact = wire::PushRequest::decode(&body).unwrap().encode_compact();
+
+        assert_eq!(PushRequest::of_body(&compact), Err(Refusal::Protocol(2)));
+    }
+}
+
+#[test]
+fn a_push_that_holds_its_changes_in_both_forms_is_refused() {
+    let (said, body) = said::<PushRequest>("push-request").remove(0);
+    let compact = wire::PushRequest::decode(&body).unwrap().encode_compact();
+    let plain = unpack(&compact).unwrap();
+    let mut both = In::whole(&plain, |r| r.map(|_, _| Ok(false))).unwrap();
+    let first = In::whole(&said.to_cbor(), |r| r.map(|_, _| Ok(false))).unwrap();
+    both.insert(5, first[&5].clone());
+
+    let refused = wire::PushRequest::decode(&compress(&Map::new(&both).bytes()));
+
+    assert_eq!(refused.map_err(|error| today::wire_refusal(&error)), Err(Refusal::Form));
+}
+
 /// The files are what was written then: compression aside, nobody may write them anew.
 #[test]
 fn the_first_writer_still_writes_what_the_files_hold() {
