@@ -2,11 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
-use formats::hl7::ack::{Acknowledgement, Envelope, Stamp, Verdict};
 use formats::hl7::build::{Head, Part, SegmentText, message};
 use formats::hl7::{Designator, Limits, Message, SegmentId};
 use proptest::collection::vec;
 use proptest::prelude::*;
+
+#[path = "fuzzed/framing.rs"]
+mod framing;
+#[path = "fuzzed/reading.rs"]
+mod reading;
+use reading::read_everything;
 
 const SAMPLES: [&[u8]; 7] = [
     include_bytes!("../samples/adt-a03.hl7"),
@@ -17,53 +22,6 @@ const SAMPLES: [&[u8]; 7] = [
     include_bytes!("../samples/siu-s12.hl7"),
     include_bytes!("../samples/adt-a40.hl7"),
 ];
-
-/// Reads all there is to read, and answers it; every answer is itself a message.
-fn read_everything(bytes: &[u8]) {
-    let stamp = Stamp {
-        time: "20260101000000+0000",
-        control_id: "1",
-    };
-    let refused = match Message::parse(bytes) {
-        Ok(message) => {
-            for segment in message.all_segments() {
-                for n in 0..50 {
-                    let field = segment.field(n);
-                    let _ = (field.is_empty(), field.is_null(), field.text());
-                    for repetition in field.repetitions() {
-                        let _ = (repetition.whole_text(), repetition.component(2).subcomponent(2));
-                    }
-                }
-            }
-            let _ = (
-                message.event(),
-                message.visit(),
-                message.allergies(),
-                message.coverages(),
-                message.results(),
-                message.booking().map(|booking| booking.timings()),
-                message.merges(),
-            );
-            let envelope = Envelope::from(message.header());
-            for code in envelope.wanted(Verdict::Accepted) {
-                let ack = envelope.acknowledgement(code, Verdict::Accepted, stamp);
-                assert_eq!(
-                    Acknowledgement::parse(&ack).unwrap().answers,
-                    message.header().control_id
-                );
-            }
-            message.patient().err()
-        }
-        Err(refused) => Some(refused),
-    };
-    if let Some(refused) = refused {
-        let (envelope, verdict) = (Envelope::salvage(bytes), Verdict::Refused(&refused));
-        for code in envelope.wanted(verdict) {
-            Message::parse(&envelope.acknowledgement(code, verdict, stamp)).unwrap();
-        }
-    }
-    let _ = Acknowledgement::parse(bytes);
-}
 
 fn mutated() -> impl Strategy<Value = Vec<u8>> {
     let interesting = prop_oneof![any::<u8>(), prop::sample::select(b"|^~\\&\r\n\"\x0b\x1c0\xff".to_vec())];
@@ -105,6 +63,11 @@ proptest! {
     fn any_bytes_after_msh_are_read_or_refused(bytes in vec(any::<u8>(), 0..300)) {
         read_everything(&[b"MSH", bytes.as_slice()].concat());
         read_everything(&[b"MSH|^~\\&|A|B|C|D|20260101||ADT^A04|1|P|2.5\rPID|", bytes.as_slice()].concat());
+    }
+
+    #[test]
+    fn any_stream_gives_the_same_frames_whole_or_in_pieces(bytes in vec(prop_oneof![any::<u8>(), Just(0x0b), Just(0x1c), Just(b'\r')], 0..150)) {
+        framing::frame_everything(&bytes);
     }
 
     #[test]
