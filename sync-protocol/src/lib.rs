@@ -8,11 +8,13 @@
 pub mod author;
 pub mod cbor;
 pub mod change;
+pub mod handshake;
 pub mod hub;
 pub mod ids;
 pub mod phi;
 pub mod proof;
 pub mod replica;
+pub mod request_signature;
 pub mod rules;
 pub mod state;
 pub mod time;

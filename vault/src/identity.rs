@@ -19,6 +19,8 @@ pub enum IdentityError {
     CertificateUnreadable,
     #[error("the certificate belongs to another key: enrol again")]
     OtherKey,
+    #[error("the operating system gave no random bytes: no key can be made until it does")]
+    NoRandom,
 }
 
 /// An organisation, its site and the agent there, as the hub's authority wrote them into a client certificate.
@@ -148,4 +150,22 @@ pub(crate) fn refuse_other_key(certificate_der: &[u8], key: &KeyPair) -> Result<
     } else {
         Err(IdentityError::OtherKey)
     }
+}
+
+/// Letters of an issuer's name that are shown; a name comes from whoever stands on the line.
+const ISSUER_MAX_CHARS: usize = 120;
+
+/// Who issued a certificate, for people: organisation and common name. `None` if it can't be read or names nobody.
+pub fn issuer(certificate_der: &[u8]) -> Option<String> {
+    let (_, certificate) = X509Certificate::from_der(certificate_der).ok()?;
+    let issuer = certificate.issuer();
+    let organisation = issuer.iter_organization().next().and_then(|name| name.as_str().ok());
+    let common = issuer.iter_common_name().next().and_then(|name| name.as_str().ok());
+    let name = match (organisation, common) {
+        (Some(organisation), Some(common)) if organisation != common => format!("{organisation}, {common}"),
+        (Some(name), _) | (None, Some(name)) => name.to_owned(),
+        (None, None) => return None,
+    };
+    let shown = name.chars().filter(|letter| !letter.is_control());
+    Some(shown.take(ISSUER_MAX_CHARS).collect())
 }

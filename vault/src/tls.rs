@@ -4,21 +4,24 @@
 
 use std::error::Error as StdError;
 use std::io;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{NoServerSessionStorage, ParsedCertificate, VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{
-    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig,
-    SignatureScheme,
+    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore,
+    ServerConfig, SignatureScheme,
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use crate::fingerprint::{Fingerprint, fingerprint};
-use crate::identity::Identity;
+use crate::identity::{self, Identity};
 
 pub use crate::identity::{PeerId, peer_identity};
 
@@ -55,14 +58,18 @@ pub fn install_provider() {
 }
 
 /// For the hub's listener. A client certificate is optional, for the enrolment route's sake, but one that is sent must be of
-/// this authority and in date, or the handshake fails. Handlers take [`peer_identity`] and refuse its absence.
-pub fn server_config(authority: &CertificateDer<'_>, identity: &Identity) -> Result<ServerConfig, TlsSetupError> {
-    let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(authority)?), provider())
+/// one of these authorities, or the handshake fails. One that has expired passes, for the renewal route's sake: handlers
+/// take [`peer_identity`] and the certificate's dates, and refuse what they must.
+pub fn server_config(
+    authorities: &[CertificateDer<'static>],
+    identity: &Identity,
+) -> Result<ServerConfig, TlsSetupError> {
+    let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(authorities)?), provider())
         .allow_unauthenticated()
         .build()?;
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
-        .with_client_cert_verifier(clients)
+        .with_client_cert_verifier(Arc::new(AgentVerifier(clients)))
         .with_single_cert(identity.chain.clone(), identity.key_der().into())?;
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -72,16 +79,45 @@ pub fn server_config(authority: &CertificateDer<'_>, identity: &Identity) -> Res
 
 /// For the agent: trusts this authority only, and shows its own certificate if it has one.
 pub fn client_config(
-    authority: &CertificateDer<'_>,
+    authority: &CertificateDer<'static>,
     identity: Option<&Identity>,
 ) -> Result<ClientConfig, TlsSetupError> {
-    client(Trust::Authority(roots(authority)?), identity)
+    client_config_of(std::slice::from_ref(authority), identity, Arc::default())
+}
+
+/// As [`client_config`], with every authority that is to be trusted, by a clock that may be corrected.
+pub fn client_config_of(
+    authorities: &[CertificateDer<'static>],
+    identity: Option<&Identity>,
+    observed: Arc<Observed>,
+) -> Result<ClientConfig, TlsSetupError> {
+    client(Trust::Authorities(roots(authorities)?), identity, observed)
 }
 
 /// For enrolment, when the agent knows nothing but the fingerprint in its token: the server must send the authority's
 /// certificate in its chain, and everything else is checked as usual against that one.
 pub fn client_config_pinned(authority: Fingerprint) -> Result<ClientConfig, TlsSetupError> {
-    client(Trust::Fingerprint(authority), None)
+    client_config_pinned_of(authority, Arc::default())
+}
+
+/// As [`client_config_pinned`], by a clock that may be corrected.
+pub fn client_config_pinned_of(authority: Fingerprint, observed: Arc<Observed>) -> Result<ClientConfig, TlsSetupError> {
+    client(Trust::Fingerprint(authority), None, observed)
+}
+
+/// For asking the hub what time it is when the clock of this machine may be wrong: everything is checked but the dates.
+/// Whatever is answered on such a line counts only with a signature of the authority's own.
+pub fn client_config_at_any_date(
+    authorities: &[CertificateDer<'static>],
+    observed: Arc<Observed>,
+) -> Result<ClientConfig, TlsSetupError> {
+    client(Trust::AtAnyDate(roots(authorities)?), None, observed)
+}
+
+/// For a line that a proxy inspects: the other end is not checked at all. Nothing may travel on it that is not public or
+/// sealed (see [`crate::envelope`]).
+pub fn client_config_untrusting(observed: Arc<Observed>) -> Result<ClientConfig, TlsSetupError> {
+    client(Trust::Nobody, None, observed)
 }
 
 /// Finds what is to blame in an error of rustls, or in one that wraps it however deep (an HTTP client's, an `io::Error`).
@@ -165,16 +201,19 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
-fn roots(authority: &CertificateDer<'_>) -> Result<RootCertStore, rustls::Error> {
+fn roots(authorities: &[CertificateDer<'static>]) -> Result<RootCertStore, rustls::Error> {
     let mut roots = RootCertStore::empty();
-    roots.add(authority.clone().into_owned())?;
+    for authority in authorities {
+        roots.add(authority.clone())?;
+    }
     Ok(roots)
 }
 
-fn client(trust: Trust, identity: Option<&Identity>) -> Result<ClientConfig, TlsSetupError> {
+fn client(trust: Trust, identity: Option<&Identity>, observed: Arc<Observed>) -> Result<ClientConfig, TlsSetupError> {
     let provider = provider();
     let verifier = HubVerifier {
         trust,
+        observed,
         algorithms: provider.signature_verification_algorithms,
     };
     let builder = ClientConfig::builder_with_provider(provider)
@@ -190,10 +229,46 @@ fn client(trust: Trust, identity: Option<&Identity>) -> Result<ClientConfig, Tls
     Ok(config)
 }
 
+/// What the handshakes of a client go by and find out.
+#[derive(Debug, Default)]
+pub struct Observed {
+    /// What is to be added to this machine's clock, in seconds.
+    correction_secs: AtomicI64,
+    issuer: Mutex<Option<String>>,
+}
+
+impl Observed {
+    /// Dates are checked by this machine's clock and so many seconds.
+    pub fn correct_clock_by(&self, secs: i64) {
+        self.correction_secs.store(secs, Ordering::Relaxed);
+    }
+
+    pub fn correction_secs(&self) -> i64 {
+        self.correction_secs.load(Ordering::Relaxed)
+    }
+
+    /// Who issued the certificate that was presented last, where that was of no authority that is trusted.
+    pub fn foreign_issuer(&self) -> Option<String> {
+        self.issuer.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note_issuer(&self, issuer: Option<String>) {
+        *self.issuer.lock().unwrap_or_else(PoisonError::into_inner) = issuer;
+    }
+
+    fn now(&self, now: UnixTime) -> UnixTime {
+        let secs = now.as_secs().saturating_add_signed(self.correction_secs());
+        UnixTime::since_unix_epoch(Duration::from_secs(secs))
+    }
+}
+
 #[derive(Debug)]
 enum Trust {
-    Authority(RootCertStore),
+    Authorities(RootCertStore),
     Fingerprint(Fingerprint),
+    /// Authorities, whatever the dates.
+    AtAnyDate(RootCertStore),
+    Nobody,
 }
 
 /// The checks of rustls itself, against the one authority, with two differences: the authority may be known by its
@@ -202,16 +277,49 @@ enum Trust {
 #[derive(Debug)]
 struct HubVerifier {
     trust: Trust,
+    observed: Arc<Observed>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl HubVerifier {
+    fn verify(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        now: UnixTime,
+    ) -> Result<(), rustls::Error> {
+        let leaf = ParsedCertificate::try_from(end_entity)?;
+        let pinned;
+        let (roots, at_any_date) = match &self.trust {
+            Trust::Authorities(roots) => (roots, false),
+            Trust::AtAnyDate(roots) => (roots, true),
+            Trust::Fingerprint(authority) => {
+                pinned = Self::pinned_roots(*authority, intermediates)?;
+                (&pinned, false)
+            }
+            Trust::Nobody => return Ok(()),
+        };
+        let verify_at = |moment| {
+            verify_server_cert_signed_by_trust_anchor(&leaf, roots, intermediates, moment, self.algorithms.all)?;
+            verify_server_name(&leaf, server_name)
+        };
+        let Err(error) = verify_at(now) else { return Ok(()) };
+        if let Some(moment) = moment_within(&error) {
+            verify_at(moment)?;
+            if at_any_date {
+                return Ok(());
+            }
+        }
+        Err(error)
+    }
+
     fn pinned_roots(authority: Fingerprint, sent: &[CertificateDer<'_>]) -> Result<RootCertStore, rustls::Error> {
         let certificate = sent
             .iter()
             .find(|certificate| fingerprint(certificate) == authority)
             .ok_or(CertificateError::UnknownIssuer)?;
-        roots(certificate)
+        roots(&[certificate.clone().into_owned()])
     }
 }
 
@@ -224,25 +332,17 @@ impl ServerCertVerifier for HubVerifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let leaf = ParsedCertificate::try_from(end_entity)?;
-        let pinned;
-        let roots = match &self.trust {
-            Trust::Authority(roots) => roots,
-            Trust::Fingerprint(authority) => {
-                pinned = Self::pinned_roots(*authority, intermediates)?;
-                &pinned
-            }
-        };
-        let verify_at = |moment| {
-            verify_server_cert_signed_by_trust_anchor(&leaf, roots, intermediates, moment, self.algorithms.all)?;
-            verify_server_name(&leaf, server_name)
-        };
-        if let Err(error) = verify_at(now) {
-            if let Some(moment) = moment_within(&error) {
-                verify_at(moment)?;
-            }
-            return Err(error);
+        let now = self.observed.now(now);
+        let verified = self.verify(end_entity, intermediates, server_name, now);
+        let is_foreign = verified
+            .as_ref()
+            .is_err_and(|error| classify_tls(error) == TlsTrouble::WrongAuthority);
+        if is_foreign || matches!(self.trust, Trust::Nobody) {
+            self.observed.note_issuer(identity::issuer(end_entity));
+        } else if verified.is_ok() {
+            self.observed.note_issuer(None);
         }
+        verified?;
         Ok(ServerCertVerified::assertion())
     }
 
@@ -266,6 +366,55 @@ impl ServerCertVerifier for HubVerifier {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
+    }
+}
+
+/// rustls's own checks of a client certificate, but for one that has expired and is otherwise sound.
+#[derive(Debug)]
+struct AgentVerifier(Arc<dyn ClientCertVerifier>);
+
+impl ClientCertVerifier for AgentVerifier {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.0.root_hint_subjects()
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.0.client_auth_mandatory()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        let verified = self.0.verify_client_cert(end_entity, intermediates, now);
+        if let Err(rustls::Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. })) = &verified {
+            return self.0.verify_client_cert(end_entity, intermediates, *not_after);
+        }
+        verified
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
     }
 }
 

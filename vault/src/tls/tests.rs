@@ -27,7 +27,7 @@ fn authority() -> Authority {
 
 fn server(authority: &Authority, issued_at: i64) -> ServerConfig {
     let identity = authority.issue_server(&[HUB, "127.0.0.1"], issued_at).unwrap();
-    server_config(authority.certificate(), &identity).unwrap()
+    server_config(std::slice::from_ref(authority.certificate()), &identity).unwrap()
 }
 
 fn peer() -> PeerId {
@@ -186,22 +186,97 @@ fn an_intruder_with_the_authoritys_very_name_is_refused() {
 fn an_agents_certificate_does_not_pass_for_a_hubs() {
     let authority = authority();
     let posing = agent(&authority, now());
-    let server = server_config(authority.certificate(), &posing).unwrap();
+    let server = server_config(std::slice::from_ref(authority.certificate()), &posing).unwrap();
     let client = client_config(authority.certificate(), None).unwrap();
 
     assert!(matches!(connect(client, server, HUB), Err(Failed::AtClient(_))));
 }
 
 #[test]
-fn an_expired_agent_is_refused() {
+fn an_expired_agent_is_let_through_to_be_judged_by_its_dates_and_nothing_worse_is() {
+    let ours = authority();
+    let expired = agent(&ours, now() - 91 * DAY_SECS);
+    let foreign = agent(&authority(), now() - 91 * DAY_SECS);
+    let future = agent(&ours, now() + 8 * DAY_SECS);
+    let as_client = |identity: &Identity| client_config(ours.certificate(), Some(identity)).unwrap();
+
+    let connected = connect(as_client(&expired), server(&ours, now()), HUB).unwrap();
+    let refused = connect(as_client(&foreign), server(&ours, now()), HUB).unwrap_err();
+    let early = connect(as_client(&future), server(&ours, now()), HUB).unwrap_err();
+
+    assert_eq!(connected.server.peer_certificates().unwrap()[0], expired.chain[0]);
+    assert_eq!(refused.trouble(), TlsTrouble::WrongAuthority);
+    assert_eq!(early.trouble(), TlsTrouble::Dates);
+}
+
+#[test]
+fn while_authorities_overlap_each_end_takes_either() {
+    let (old, new) = (authority(), authority());
+    let both = [old.certificate().clone(), new.certificate().clone()];
+    let identity = agent(&new, now());
+    let hub = old.issue_server(&[HUB], now()).unwrap();
+
+    for client in [
+        client_config_of(&both, Some(&identity), Arc::default()).unwrap(),
+        client_config(old.certificate(), Some(&agent(&old, now()))).unwrap(),
+    ] {
+        connect(client, server_config(&both, &hub).unwrap(), HUB).unwrap();
+    }
+    let only_new = client_config(new.certificate(), None).unwrap();
+    assert!(connect(only_new, server_config(&both, &hub).unwrap(), HUB).is_err());
+}
+
+#[test]
+fn a_corrected_clock_judges_the_dates() {
     let authority = authority();
-    let expired = agent(&authority, now() - 91 * DAY_SECS);
-    let client = client_config(authority.certificate(), Some(&expired)).unwrap();
+    let observed = Arc::new(Observed::default());
+    let trusted = [authority.certificate().clone()];
+    let client = client_config_of(&trusted, None, Arc::clone(&observed)).unwrap();
+    let elsewhen = now() + 10 * 365 * DAY_SECS;
 
-    let failed = connect(client, server(&authority, now()), HUB).unwrap_err();
+    let before = connect(client.clone(), server(&authority, elsewhen), HUB).unwrap_err();
+    observed.correct_clock_by(10 * 365 * DAY_SECS);
+    connect(client, server(&authority, elsewhen), HUB).unwrap();
 
-    assert!(matches!(failed, Failed::AtServer(_)));
-    assert_eq!(failed.trouble(), TlsTrouble::Dates);
+    assert_eq!(before.trouble(), TlsTrouble::Dates);
+}
+
+#[test]
+fn asking_for_the_time_minds_everything_but_dates() {
+    let (ours, theirs) = (authority(), authority());
+    let asking = || client_config_at_any_date(&[ours.certificate().clone()], Arc::default()).unwrap();
+    let long_ago = now() - 4000 * DAY_SECS;
+
+    connect(asking(), server(&ours, long_ago), HUB).unwrap();
+    let foreign = connect(asking(), server(&theirs, now() - 91 * DAY_SECS), HUB).unwrap_err();
+    let misnamed = connect(asking(), server(&ours, long_ago), "other.example").unwrap_err();
+
+    assert_eq!(foreign.trouble(), TlsTrouble::WrongAuthority);
+    assert_eq!(misnamed.trouble(), TlsTrouble::WrongName);
+}
+
+#[test]
+fn whoever_issued_a_foreign_certificate_is_remembered_by_name_until_the_hub_is_met() {
+    let ours = authority();
+    let proxy = Authority::create("Acme Web Filter", now()).unwrap();
+    let observed = Arc::new(Observed::default());
+    let trusted = [ours.certificate().clone()];
+    let client = || client_config_of(&trusted, None, Arc::clone(&observed)).unwrap();
+
+    connect(client(), server(&proxy, now()), HUB).unwrap_err();
+    let named = observed.foreign_issuer().unwrap();
+    connect(
+        client_config_untrusting(Arc::clone(&observed)).unwrap(),
+        server(&proxy, now()),
+        HUB,
+    )
+    .unwrap();
+    let named_again = observed.foreign_issuer().unwrap();
+    connect(client(), server(&ours, now()), HUB).unwrap();
+
+    assert!(named.starts_with("Acme Web Filter "), "{named}");
+    assert_eq!(named_again, named);
+    assert_eq!(observed.foreign_issuer(), None);
 }
 
 #[test]
@@ -228,7 +303,7 @@ fn the_pinned_authority_in_an_impostors_chain_helps_nobody() {
     let impostor = authority();
     let mut identity = impostor.issue_server(&[HUB], now()).unwrap();
     identity.chain = vec![identity.chain[0].clone(), ours.certificate().clone()];
-    let server = server_config(impostor.certificate(), &identity).unwrap();
+    let server = server_config(std::slice::from_ref(impostor.certificate()), &identity).unwrap();
     let client = client_config_pinned(ours.fingerprint()).unwrap();
 
     let failed = connect(client, server, HUB).unwrap_err();
@@ -283,7 +358,8 @@ fn the_older_protocol_version_is_verified_just_as_well() {
     let identity = agent(&ours, now());
     let old = |authority: &Authority| {
         let verifier = HubVerifier {
-            trust: Trust::Authority(roots(authority.certificate()).unwrap()),
+            trust: Trust::Authorities(roots(std::slice::from_ref(authority.certificate())).unwrap()),
+            observed: Arc::default(),
             algorithms: provider().signature_verification_algorithms,
         };
         ClientConfig::builder_with_provider(provider())
