@@ -3,10 +3,13 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::hub_client::ProxyWay;
 
 #[derive(Clone, PartialEq, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -86,6 +89,10 @@ pub struct SyncConfig {
     pub pull_max_bytes: u64,
     /// Tries are repeated after a random time up to this.
     pub backoff_max_secs: u64,
+    /// The CONNECT proxy through which the hub is reached, such as "http://proxy.clinic.example:3128". Empty: none.
+    pub proxy: String,
+    /// A file that nobody else may read, whose first line is the proxy's `user:password`. Empty: the proxy wants none.
+    pub proxy_credentials_file: PathBuf,
 }
 
 impl Default for SyncConfig {
@@ -100,6 +107,8 @@ impl Default for SyncConfig {
             push_max_bytes: 128 * 1024,
             pull_max_bytes: 128 * 1024,
             backoff_max_secs: 15,
+            proxy: String::new(),
+            proxy_credentials_file: PathBuf::new(),
         }
     }
 }
@@ -107,6 +116,45 @@ impl Default for SyncConfig {
 impl SyncConfig {
     pub fn long_poll(&self) -> Duration {
         Duration::from_secs(self.long_poll_secs)
+    }
+
+    /// The way through the proxy, with what the file of credentials says now.
+    pub fn proxy_way(&self) -> Result<Option<ProxyWay>, String> {
+        if self.proxy.is_empty() {
+            return Ok(None);
+        }
+        let mut way = ProxyWay {
+            url: self.proxy.clone(),
+            credentials: None,
+        };
+        if !self.proxy_credentials_file.as_os_str().is_empty() {
+            let file = self.proxy_credentials_file.display();
+            let bytes = vault::private_file::read_private(&self.proxy_credentials_file)
+                .map_err(|error| format!("`sync.proxy_credentials_file`: {error}"))?;
+            let bytes = zeroize::Zeroizing::new(bytes);
+            let line = std::str::from_utf8(&bytes).ok().and_then(|text| text.lines().next());
+            let line = line.map(str::trim).filter(|line| line.contains(':'));
+            let line = line.ok_or_else(|| format!("{file}: the first line must be user:password"))?;
+            way.credentials = Some(Arc::new(zeroize::Zeroizing::new(line.to_owned())));
+        }
+        Ok(Some(way))
+    }
+
+    fn check_proxy(&self) -> Result<(), String> {
+        let has_file = !self.proxy_credentials_file.as_os_str().is_empty();
+        match self.proxy.as_str() {
+            "" if has_file => Err("`sync.proxy_credentials_file` needs `sync.proxy`".to_owned()),
+            "" => Ok(()),
+            url if !url.starts_with("http://") => {
+                Err("`sync.proxy` must begin with http://, as in \"http://proxy.clinic.example:3128\"".to_owned())
+            }
+            url if url.contains('@') => Err(
+                "`sync.proxy` must not hold a user name or password: put them into a file and name it by \
+                 `sync.proxy_credentials_file`"
+                    .to_owned(),
+            ),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -266,6 +314,7 @@ impl Config {
         if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err(format!("`{name}` must be more than 0"));
         }
+        self.sync.check_proxy()?;
         if self.sync.push_max_bytes < sync_protocol::CHANGE_MAX_BYTES {
             return Err(format!(
                 "`sync.push_max_bytes` must hold one change: at least {}",
@@ -289,6 +338,10 @@ impl Config {
         }
         if self.mllp != new.mllp {
             settings.push("mllp");
+        }
+        if (&self.sync.proxy, &self.sync.proxy_credentials_file) != (&new.sync.proxy, &new.sync.proxy_credentials_file)
+        {
+            settings.push("sync.proxy");
         }
         if self.jobs != new.jobs {
             settings.push("jobs");
@@ -330,6 +383,13 @@ mod tests {
         assert!(
             outside.contains("page.listen") && outside.contains("loopback"),
             "{outside}"
+        );
+        let scheme = error("[sync]\nproxy = \"proxy:3128\"\n");
+        assert!(scheme.contains("sync.proxy") && scheme.contains("http://"), "{scheme}");
+        let secret = error("[sync]\nproxy = \"http://user:password@proxy:3128\"\n");
+        assert!(
+            secret.contains("proxy_credentials_file") && !secret.contains("user:password"),
+            "{secret}"
         );
         let time = error("[jobs]\nrecompute_roots_at = \"25:00\"\n");
         assert!(time.contains("line 2") && time.contains("02:30"), "{time}");

@@ -7,12 +7,13 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use sync_protocol::{EpochId, RecordId, ScopeId};
 use vault::token::TokenError;
-use vault::{ClientKey, EnrolmentToken, fingerprint};
+use vault::{ClientKey, EnrolmentToken, RequestKey, fingerprint};
 
+use crate::config;
 use crate::enrolment::{self, Enrolment};
 use crate::fault::{Fault, exit};
 use crate::home::Home;
-use crate::hub_client::{self, EnrolReply, HubError};
+use crate::hub_client::{EnrolReply, Enrolling, HubError, ProxyWay, RequestKeyProof};
 use crate::open;
 use crate::store::{Priority, Store, TxError, WriteError};
 
@@ -38,8 +39,14 @@ pub enum EnrolError {
         "the hub's certificate does not fit this machine's date: set the clock, then try again with the same token"
     )]
     Dates,
+    #[error(
+        "at {url} the hub is behind a proxy that inspects the line ({issuer}), which the hub does not allow for this site: have the hub's address exempted, or allow it at the hub (mainstay-hub site set --inspection allowed), then try again with the same token"
+    )]
+    Inspected { url: String, issuer: String },
     #[error("enrolment: {0}")]
     Hub(HubError),
+    #[error("{0}")]
+    Proxy(String),
     #[error("the hub's answer to the enrolment lacks {0}")]
     Answer(&'static str),
     #[error("no key could be made for this agent")]
@@ -53,7 +60,8 @@ impl EnrolError {
         match self {
             EnrolError::Token(_) | EnrolError::TokenRefused { .. } => exit::TOKEN,
             EnrolError::NotReached { .. } => exit::HUB_NOT_REACHED,
-            EnrolError::WrongHub { .. } | EnrolError::Dates => exit::HUB_NOT_PINNED,
+            EnrolError::WrongHub { .. } | EnrolError::Dates | EnrolError::Inspected { .. } => exit::HUB_NOT_PINNED,
+            EnrolError::Proxy(_) => exit::CONFIG,
             EnrolError::Write(WriteError::NoSpace) => exit::NO_SPACE,
             EnrolError::Enrolled { .. }
             | EnrolError::Hub(_)
@@ -75,21 +83,29 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 pub async fn enrol(home: &Home, token: &str) -> Result<Enrolled, Fault> {
     let parsed = EnrolmentToken::parse(token.trim()).map_err(EnrolError::Token)?;
+    let settings = config::load(&home.config())?;
+    let proxy = settings.sync.proxy_way().map_err(EnrolError::Proxy)?;
     let store = open::create_or_open(home)?;
-    let outcome = enrol_in(&store, &parsed).await;
+    let outcome = enrol_in(&store, &parsed, proxy).await;
     store.shutdown().await;
     outcome
 }
 
-async fn enrol_in(store: &Store, token: &EnrolmentToken) -> Result<Enrolled, Fault> {
+async fn enrol_in(store: &Store, token: &EnrolmentToken, proxy: Option<ProxyWay>) -> Result<Enrolled, Fault> {
     let token_id = *token.id();
     if store.read(move |tx| enrolment::has_used(tx, token_id)).await? {
         let message = "it has enrolled this agent already; get a new one from the hub".to_owned();
         return Err(EnrolError::TokenRefused { message }.into());
     }
     let known = store.read(Enrolment::read).await?;
+    let trusted = match &known {
+        Some(_) => store.read(enrolment::authorities).await?,
+        None => Vec::new(),
+    };
     if let Some(known) = &known
-        && fingerprint::fingerprint(&known.authority) != token.authority()
+        && !trusted
+            .iter()
+            .any(|authority| fingerprint::fingerprint(authority) == token.authority())
     {
         // Asked before the token is used up.
         let hub = known.hub_url.clone();
@@ -99,9 +115,19 @@ async fn enrol_in(store: &Store, token: &EnrolmentToken) -> Result<Enrolled, Fau
     let csr = key.certificate_request().map_err(|_| EnrolError::Key)?;
     let url = token.hub_url().to_owned();
     let rendered = token.render();
-    let reply = hub_client::enrol(&url, token.authority(), &rendered, &csr, TIMEOUT).await;
-    let reply = reply.map_err(|error| refused(error, &url))?;
-    let name = reply.name.clone();
+    let request_key = request_key(store).await?;
+    let enrolling = Enrolling {
+        url: &url,
+        authority: token.authority(),
+        token: &rendered,
+        csr: &csr,
+        request_key: RequestKeyProof::new(&request_key, &csr),
+        proxy,
+        timeout: TIMEOUT,
+    };
+    let reply = enrolling.ask().await.map_err(|error| refused(error, &url))?;
+    let (name, signs) = (reply.name.clone(), reply.signs);
+    let authorities = read_authorities(&reply)?;
     let enrolment = read_reply(reply, url)?;
     if let Some(known) = &known
         && !known.is_of(&enrolment)
@@ -114,10 +140,14 @@ async fn enrol_in(store: &Store, token: &EnrolmentToken) -> Result<Enrolled, Fau
         .write(Priority::Desk, move |tx| {
             enrolment::note_used(tx, token_id)?;
             if renews {
-                enrolment.renew(tx)
+                enrolment.renew(tx)?;
             } else {
-                enrolment.keep(tx)
+                enrolment.keep(tx)?;
             }
+            if signs {
+                enrolment::note_signs(tx)?;
+            }
+            enrolment::keep_authorities(tx, &authorities)
         })
         .await
         .map_err(EnrolError::Write)?;
@@ -137,15 +167,45 @@ async fn client_key(store: &Store) -> Result<ClientKey, Fault> {
     Ok(key)
 }
 
+async fn request_key(store: &Store) -> Result<RequestKey, Fault> {
+    if let Some(key) = store.read(enrolment::request_key).await? {
+        return Ok(key);
+    }
+    let key = RequestKey::generate().map_err(|_| EnrolError::Key)?;
+    let bytes = zeroize::Zeroizing::new(key.pkcs8().to_vec());
+    let kept = store
+        .write(Priority::Desk, move |tx| enrolment::keep_request_key(tx, &bytes))
+        .await;
+    kept.map_err(EnrolError::Write)?;
+    Ok(key)
+}
+
 fn refused(error: HubError, url: &str) -> EnrolError {
     let url = url.to_owned();
     match error {
         HubError::NotReached | HubError::Busy { .. } => EnrolError::NotReached { url },
-        HubError::WrongAuthority => EnrolError::WrongHub { url },
+        HubError::WrongAuthority { .. } => EnrolError::WrongHub { url },
+        HubError::Inspected { issuer } => EnrolError::Inspected {
+            url,
+            issuer: issuer.unwrap_or_else(|| "no name".to_owned()),
+        },
+        HubError::Proxy { .. } => EnrolError::Proxy(error.to_string()),
         HubError::Dates => EnrolError::Dates,
         HubError::Refused { code, message } if code.starts_with("token_") => EnrolError::TokenRefused { message },
-        other @ (HubError::Refused { .. } | HubError::Unreadable | HubError::Setup) => EnrolError::Hub(other),
+        other @ (HubError::Refused { .. } | HubError::Unreadable | HubError::Setup | HubError::Versions { .. }) => {
+            EnrolError::Hub(other)
+        }
     }
+}
+
+/// The authorities that the hub wants trusted; a hub of an earlier version names only the one of the token.
+fn read_authorities(reply: &EnrolReply) -> Result<Vec<CertificateDer<'static>>, EnrolError> {
+    let told = std::iter::once(&reply.authority).filter(|_| reply.authorities.is_empty());
+    told.chain(&reply.authorities)
+        .map(|pem| {
+            CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|_| EnrolError::Answer("an authority's certificate"))
+        })
+        .collect()
 }
 
 fn read_reply(reply: EnrolReply, hub_url: String) -> Result<Enrolment, EnrolError> {

@@ -1,24 +1,43 @@
 //! The agent's side of the hub's HTTP interface: requests, answers, and what went wrong told apart.
 
 use std::error::Error as StdError;
+use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::{Client, Response, StatusCode};
+use reqwest::{Method, StatusCode};
+use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 use sync_protocol::Hash;
+use sync_protocol::handshake::{Hello, Welcome};
+use sync_protocol::request_signature::Channel;
 use sync_protocol::wire::{BODY_MAX_BYTES, PullReply, PullRequest, PushReply, PushRequest, WireError};
-use vault::tls::{TlsTrouble, classify, client_config, client_config_pinned};
-use vault::{Fingerprint, Identity};
+use vault::RequestKey;
+use vault::request_key::holder_bytes;
+use vault::tls::{TlsTrouble, classify};
 
-use crate::enrolment::Enrolment;
 use crate::line::Trouble;
+
+mod contact;
+mod enrolling;
+
+use contact::{Answer, Contact, Question};
+pub use contact::{Credentials, ProxyWay};
+pub use enrolling::{EnrolReply, Enrolling};
 
 #[derive(Debug, thiserror::Error)]
 pub enum HubError {
     #[error("the hub is not reached")]
     NotReached,
     #[error("what answers at the hub's address is not this organisation's hub")]
-    WrongAuthority,
+    WrongAuthority { issuer: Option<String> },
+    /// The hub is there, behind a proxy that reads the line, which the hub does not allow for this site.
+    #[error("a proxy reads the line to the hub, and the hub does not allow that")]
+    Inspected { issuer: Option<String> },
+    #[error("the proxy does not lead to the hub: {what}")]
+    Proxy { what: &'static str },
+    /// The two ends have no protocol in common; the words say which is older and what to do.
+    #[error("{message}")]
+    Versions { message: String },
     #[error("the hub's certificate does not fit this machine's date")]
     Dates,
     /// The hub's own code and words.
@@ -37,7 +56,10 @@ impl HubError {
         match self {
             HubError::NotReached => Trouble::NotReached,
             HubError::Busy { .. } => Trouble::Busy,
-            HubError::WrongAuthority => Trouble::WrongAuthority,
+            HubError::WrongAuthority { issuer } => Trouble::WrongAuthority(issuer.clone()),
+            HubError::Inspected { issuer } => Trouble::Inspected(issuer.clone()),
+            HubError::Proxy { what } => Trouble::Proxy(what),
+            HubError::Versions { message } => Trouble::Versions(message.clone()),
             HubError::Dates => Trouble::Dates,
             HubError::Refused { code, .. } => Trouble::Refused(code.clone()),
             HubError::Unreadable => Trouble::Refused("its answer cannot be read".to_owned()),
@@ -49,14 +71,16 @@ impl HubError {
 impl From<reqwest::Error> for HubError {
     fn from(error: reqwest::Error) -> HubError {
         let cause: &(dyn StdError + 'static) = &error;
+        if let Some(what) = proxy_trouble(cause) {
+            return HubError::Proxy { what };
+        }
         match classify(cause) {
-            TlsTrouble::WrongAuthority => HubError::WrongAuthority,
+            TlsTrouble::WrongAuthority | TlsTrouble::WrongName => HubError::WrongAuthority { issuer: None },
             TlsTrouble::Dates => HubError::Dates,
             TlsTrouble::RefusedByPeer => HubError::Refused {
                 code: "certificate_refused".to_owned(),
                 message: "the hub does not take this agent's certificate".to_owned(),
             },
-            TlsTrouble::WrongName => HubError::WrongAuthority,
             TlsTrouble::Other => HubError::NotReached,
         }
     }
@@ -79,29 +103,127 @@ impl From<WireError> for HubError {
 pub struct Probe {
     pub hub_ms: i64,
     pub ehr_reached: Option<bool>,
+    /// Over how long agents are to spread themselves when they come back.
+    #[serde(default)]
+    pub reconnect_window_ms: u64,
 }
 
 #[derive(Debug, Deserialize)]
 struct Refusal {
     error: String,
     message: String,
+    /// Of a request whose number was used: the newest that was.
+    newest: Option<u64>,
+}
+
+/// A key that requests are to be signed with, and the proof that it is held here.
+#[derive(Serialize)]
+pub struct RequestKeyProof {
+    public: String,
+    holder: String,
+}
+
+impl RequestKeyProof {
+    /// For one certificate request.
+    pub fn new(key: &RequestKey, csr: &[u8]) -> RequestKeyProof {
+        RequestKeyProof {
+            public: data_encoding::BASE64.encode(&key.public()),
+            holder: data_encoding::BASE64.encode(&key.sign(&holder_bytes(csr))),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct RenewRequest {
+    csr: String,
+    request_key: RequestKeyProof,
+}
+
+/// What the hub answers to a renewal.
+#[derive(Deserialize)]
+pub struct RenewReply {
+    pub certificate: String,
+    pub authorities: Vec<String>,
+    pub signs: bool,
 }
 
 /// Answers are small beside this; a body that is larger is not our hub's.
 const ANSWER_MAX_BYTES: usize = 4 * BODY_MAX_BYTES;
 
+/// The hub, for whoever asks it something. Cheap to clone; all clones are one.
+#[derive(Clone)]
 pub struct HubClient {
-    client: Client,
-    url: String,
+    contact: Arc<Contact>,
 }
 
 impl HubClient {
-    pub fn new(enrolment: &Enrolment, identity: &Identity) -> Result<HubClient, HubError> {
-        let tls = client_config(&enrolment.authority, Some(identity)).map_err(|_| HubError::Setup)?;
+    /// Requests are numbered upwards from the first number.
+    pub fn new(
+        url: &str,
+        proxy: Option<ProxyWay>,
+        credentials: Credentials,
+        first_number: u64,
+    ) -> Result<HubClient, HubError> {
         Ok(HubClient {
-            client: build(tls)?,
-            url: enrolment.hub_url.trim_end_matches('/').to_owned(),
+            contact: Arc::new(Contact::new(url, proxy, credentials, first_number)?),
         })
+    }
+
+    /// Goes on with a newer certificate or other authorities.
+    pub fn take(&self, credentials: Credentials) -> Result<(), HubError> {
+        self.contact.take(credentials)
+    }
+
+    pub fn authorities(&self) -> Vec<CertificateDer<'static>> {
+        self.contact.authorities()
+    }
+
+    /// Who reads the line, while it is read and the hub allows that.
+    pub fn inspected_by(&self) -> Option<String> {
+        self.contact.inspected_by()
+    }
+
+    pub fn proxy(&self) -> Option<&str> {
+        self.contact.proxy_url()
+    }
+
+    /// By how much this clock is behind the hub's, in seconds, where it was so wrong that the hub had to be asked.
+    pub fn clock_correction_secs(&self) -> i64 {
+        self.contact.clock_correction_secs()
+    }
+
+    /// Told once: the newest number that the hub took from somebody else who has this agent's key.
+    pub fn take_surpassed(&self) -> Option<u64> {
+        self.contact.take_surpassed()
+    }
+
+    /// Begins a session. `None` from a hub of a version before there were handshakes.
+    pub async fn hello(&self, hello: &Hello, timeout: Duration) -> Result<Option<Welcome>, HubError> {
+        match self.post("/v1/hello", hello.encode(), timeout).await {
+            Ok(body) => Welcome::decode(&body).map(Some).map_err(|_| HubError::Unreadable),
+            Err(HubError::Refused { code, .. }) if code == "no_such_route" => Ok(None),
+            Err(HubError::Refused { code, message }) if code == "no_common_protocol" => {
+                Err(HubError::Versions { message })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A new certificate for the same agent; the key that requests are signed with goes along.
+    pub async fn renew(&self, csr: &[u8], key: &RequestKey, timeout: Duration) -> Result<RenewReply, HubError> {
+        let request = RenewRequest {
+            csr: data_encoding::BASE64.encode(csr),
+            request_key: RequestKeyProof::new(key, csr),
+        };
+        let question = Question {
+            channel: Channel::Exchange,
+            method: Method::POST,
+            target: "/renew".to_owned(),
+            headers: vec![("content-type", "application/json".to_owned())],
+            body: serde_json::to_vec(&request).map_err(|_| HubError::Setup)?,
+            timeout,
+        };
+        json(&judged(self.contact.ask(&question).await?)?)
     }
 
     pub async fn push(&self, request: &PushRequest, timeout: Duration) -> Result<PushReply, HubError> {
@@ -115,13 +237,15 @@ impl HubClient {
     }
 
     pub async fn probe(&self, timeout: Duration) -> Result<Probe, HubError> {
-        let response = self
-            .client
-            .get(format!("{}/v1/probe", self.url))
-            .timeout(timeout)
-            .send()
-            .await?;
-        json(response).await
+        let question = Question {
+            channel: Channel::Probe,
+            method: Method::GET,
+            target: "/v1/probe".to_owned(),
+            headers: Vec::new(),
+            body: Vec::new(),
+            timeout,
+        };
+        json(&judged(self.contact.ask(&question).await?)?)
     }
 
     /// A part of a content, from a place on, and how long the whole is.
@@ -132,25 +256,23 @@ impl HubClient {
         length: u64,
         timeout: Duration,
     ) -> Result<(Vec<u8>, u64), HubError> {
-        let request = self
-            .client
-            .get(format!("{}/v1/blob/{digest}", self.url))
-            .timeout(timeout)
-            .header(
-                "range",
-                format!("bytes={from}-{}", from.saturating_add(length).saturating_sub(1)),
-            );
-        let response = request.send().await?;
-        let range = response
-            .headers()
-            .get("content-range")
-            .and_then(|range| range.to_str().ok());
-        let whole = range
+        let last = from.saturating_add(length).saturating_sub(1);
+        let question = Question {
+            channel: Channel::Transfer,
+            method: Method::GET,
+            target: format!("/v1/blob/{digest}"),
+            headers: vec![("range", format!("bytes={from}-{last}"))],
+            body: Vec::new(),
+            timeout,
+        };
+        let answer = judged(self.contact.ask(&question).await?)?;
+        let whole = answer
+            .header("content-range")
             .and_then(|range| range.strip_prefix(&format!("bytes {from}-")))
             .and_then(|range| range.split_once('/'))
             .and_then(|(_, whole)| whole.parse().ok());
-        let is_part = response.status() == StatusCode::PARTIAL_CONTENT;
-        let part = bytes(response).await?;
+        let is_part = answer.status == StatusCode::PARTIAL_CONTENT;
+        let part = answer.body;
         match whole {
             Some(whole) if is_part && !part.is_empty() && part.len() as u64 <= length => Ok((part, whole)),
             Some(_) | None => Err(HubError::Unreadable),
@@ -158,85 +280,47 @@ impl HubClient {
     }
 
     async fn post(&self, path: &str, body: Vec<u8>, timeout: Duration) -> Result<Vec<u8>, HubError> {
-        let request = self
-            .client
-            .post(format!("{}{path}", self.url))
-            .timeout(timeout)
-            .body(body);
-        let response = request.header("content-type", "application/cbor").send().await?;
-        bytes(response).await
+        let question = Question {
+            channel: Channel::Exchange,
+            method: Method::POST,
+            target: path.to_owned(),
+            headers: vec![("content-type", "application/cbor".to_owned())],
+            body,
+            timeout,
+        };
+        Ok(judged(self.contact.ask(&question).await?)?.body)
     }
 }
 
-#[derive(Serialize)]
-struct EnrolRequest<'a> {
-    token: &'a str,
-    csr: String,
+/// What a CONNECT proxy had against it. The library tells it in words alone.
+fn proxy_trouble(error: &(dyn StdError + 'static)) -> Option<&'static str> {
+    let mut next = Some(error);
+    while let Some(current) = next {
+        let said = current.to_string();
+        if said.starts_with("tunnel error: proxy authorization required") {
+            return Some("it asks for a user name and a password; set sync.proxy_credentials_file");
+        }
+        if said.starts_with("tunnel error:") {
+            return Some("it refuses to connect; ask who runs it to let this machine reach the hub");
+        }
+        next = current.source();
+    }
+    None
 }
 
-/// What the hub answers to an enrolment.
-#[derive(Deserialize)]
-pub struct EnrolReply {
-    pub site: String,
-    pub scope: String,
-    pub name: String,
-    pub epoch: String,
-    pub proof_key: String,
-    pub certificate: String,
-    pub authority: String,
-}
-
-/// Asks for enrolment, trusting only the authority that the token names.
-pub async fn enrol(
-    url: &str,
-    authority: Fingerprint,
-    token: &str,
-    csr: &[u8],
-    timeout: Duration,
-) -> Result<EnrolReply, HubError> {
-    let client = build(client_config_pinned(authority).map_err(|_| HubError::Setup)?)?;
-    let request = EnrolRequest {
-        token,
-        csr: data_encoding::BASE64.encode(csr),
-    };
-    let url = format!("{}/enrol", url.trim_end_matches('/'));
-    json(client.post(url).timeout(timeout).json(&request).send().await?).await
-}
-
-fn build(tls: rustls::ClientConfig) -> Result<Client, HubError> {
-    Client::builder()
-        .tls_backend_preconfigured(tls)
-        .http1_only()
-        .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(Duration::from_secs(5))
-        .pool_max_idle_per_host(2)
-        .build()
-        .map_err(|_| HubError::Setup)
-}
-
-async fn bytes(mut response: Response) -> Result<Vec<u8>, HubError> {
-    let status = response.status();
+/// An answer that serves, or why it does not.
+fn judged(answer: Answer) -> Result<Answer, HubError> {
+    let status = answer.status;
     if status == StatusCode::SERVICE_UNAVAILABLE || status == StatusCode::TOO_MANY_REQUESTS {
-        let seconds = response
-            .headers()
-            .get("retry-after")
-            .and_then(|v| v.to_str().ok())
-            .and_then(|v| v.parse().ok());
+        let seconds = answer.header("retry-after").and_then(|value| value.parse().ok());
         return Err(HubError::Busy {
             retry_after: Duration::from_secs(seconds.unwrap_or(5)),
         });
     }
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
-        body.extend_from_slice(&chunk);
-        if body.len() > ANSWER_MAX_BYTES {
-            return Err(HubError::Unreadable);
-        }
-    }
     if status.is_success() {
-        return Ok(body);
+        return Ok(answer);
     }
-    match serde_json::from_slice::<Refusal>(&body) {
+    match serde_json::from_slice::<Refusal>(&answer.body) {
         Ok(refusal) => Err(HubError::Refused {
             code: refusal.error,
             message: refusal.message,
@@ -251,7 +335,6 @@ async fn bytes(mut response: Response) -> Result<Vec<u8>, HubError> {
     }
 }
 
-async fn json<T: for<'de> Deserialize<'de>>(response: Response) -> Result<T, HubError> {
-    let body = bytes(response).await?;
-    serde_json::from_slice(&body).map_err(|_| HubError::Unreadable)
+fn json<T: for<'de> Deserialize<'de>>(answer: &Answer) -> Result<T, HubError> {
+    serde_json::from_slice(&answer.body).map_err(|_| HubError::Unreadable)
 }

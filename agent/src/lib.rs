@@ -20,6 +20,7 @@ pub mod pages;
 pub mod policies;
 pub mod reference;
 pub mod service;
+pub mod session;
 pub mod status;
 pub mod store;
 pub mod sync;

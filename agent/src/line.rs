@@ -1,5 +1,7 @@
 //! What is known of the line to the hub, for the banner and for `status`: line, hub and EHR told apart, never guessed.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 use tokio::sync::watch;
 
@@ -24,8 +26,14 @@ pub enum LineState {
 pub enum Trouble {
     /// Nothing answers: the line, a name that does not resolve, or a hub that is down.
     NotReached,
-    /// What answers is not our hub.
-    WrongAuthority,
+    /// What answers is not our hub; who issued the certificate that it shows.
+    WrongAuthority(Option<String>),
+    /// Our hub is behind a proxy that reads the line, which the hub does not allow for this site; whose proxy it is.
+    Inspected(Option<String>),
+    /// The proxy of the settings does not lead to the hub.
+    Proxy(&'static str),
+    /// The two ends have no protocol in common; which is older, and what to do.
+    Versions(String),
     /// The certificates' dates do not fit this clock.
     Dates,
     /// The hub answers and refuses, with its own code.
@@ -40,24 +48,66 @@ impl Trouble {
     /// Trouble that a hub which answers a probe may still have with this site.
     pub fn only_an_exchange_ends(&self) -> bool {
         match self {
-            Trouble::Refused(_) | Trouble::Busy | Trouble::HubWentBack => true,
-            Trouble::NotReached | Trouble::WrongAuthority | Trouble::Dates => false,
+            Trouble::Refused(_) | Trouble::Busy | Trouble::HubWentBack | Trouble::Versions(_) => true,
+            Trouble::NotReached
+            | Trouble::WrongAuthority(_)
+            | Trouble::Inspected(_)
+            | Trouble::Proxy(_)
+            | Trouble::Dates => false,
         }
     }
 
     pub fn words(&self) -> String {
         match self {
             Trouble::NotReached => "the hub is not reached".to_owned(),
-            Trouble::WrongAuthority => {
+            Trouble::WrongAuthority(None) => {
                 "what answers at the hub's address is not this organisation's hub; a proxy may inspect the line"
                     .to_owned()
             }
+            Trouble::WrongAuthority(Some(issuer)) => format!(
+                "what answers at the hub's address is not this organisation's hub: it shows a certificate of \"{issuer}\"; \
+                 if that is a proxy that inspects the line, have the hub's address exempted from it"
+            ),
+            Trouble::Inspected(issuer) => format!(
+                "a proxy inspects the line to the hub, with certificates of {}, and the hub does not allow that for this \
+                 site: have the hub's address exempted from inspection, or ask who runs the hub to allow it \
+                 (mainstay-hub site set --inspection allowed)",
+                issuer
+                    .as_ref()
+                    .map_or_else(|| "no name".to_owned(), |name| format!("\"{name}\""))
+            ),
+            Trouble::Proxy(what) => format!("the proxy of the settings (sync.proxy) does not lead to the hub: {what}"),
+            Trouble::Versions(words) => words.clone(),
             Trouble::Dates => "the hub's certificate does not fit this machine's date; set the clock".to_owned(),
             Trouble::Refused(code) => format!("the hub refuses ({code})"),
             Trouble::Busy => "the hub is busy and asks to come again later".to_owned(),
             Trouble::HubWentBack => {
                 "the hub has gone back to an older copy; nothing is taken from it until it is mended".to_owned()
             }
+        }
+    }
+}
+
+/// The hub as it described itself when the session began.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct HubAbout {
+    pub version: String,
+    /// The protocol that is spoken with it.
+    pub protocol: u64,
+    /// The version of its catalogue of kinds and fields.
+    pub schema: u64,
+    /// What both ends have.
+    pub features: BTreeSet<String>,
+}
+
+impl HubAbout {
+    /// A hub that knows no handshake.
+    pub fn of_first_version() -> HubAbout {
+        HubAbout {
+            version: String::new(),
+            protocol: 1,
+            schema: 0,
+            features: BTreeSet::new(),
         }
     }
 }
@@ -78,6 +128,12 @@ pub struct Line {
     pub behind: u64,
     /// When the last exchange was completed.
     pub exchanged_ms: Option<i64>,
+    /// `None` until a session has begun.
+    pub hub: Option<HubAbout>,
+    /// Who reads the line, while the hub allows that.
+    pub inspected_by: Option<String>,
+    /// Over how long the hub wants agents to spread themselves when they come back.
+    pub reconnect_window_ms: u64,
 }
 
 impl Line {
@@ -92,6 +148,9 @@ impl Line {
             clock_ahead_ms: None,
             behind: 0,
             exchanged_ms: None,
+            hub: None,
+            inspected_by: None,
+            reconnect_window_ms: 0,
         }
     }
 

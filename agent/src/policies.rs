@@ -5,7 +5,7 @@ use clinic::policies::{self, ReferencePolicy, ScopePolicy};
 use clinic::policy_record as policy;
 use sync_protocol::RecordId;
 
-use crate::enrolment::Enrolment;
+use crate::enrolment::{self, Enrolment};
 use crate::store::{ReadTx, TxError};
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -38,9 +38,9 @@ pub fn all(tx: &ReadTx<'_>, enrolment: &Enrolment) -> Result<Vec<Policy>, TxErro
             continue;
         };
         let bytes = policies::signed_bytes(organisation, &name, version, signed_ms, &body.0);
-        let is_genuine = policy::SIGNATURE
-            .value(state)
-            .is_some_and(|signature| vault::authority::is_signed_by(&enrolment.authority, &bytes, &signature.0));
+        let is_genuine = policy::SIGNATURE.value(state).map_or(Ok(false), |signature| {
+            enrolment::is_signed_by_hub(tx, &bytes, &signature.0)
+        })?;
         found.push(Policy {
             name,
             version,

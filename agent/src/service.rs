@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use notify_debouncer_full::notify::RecursiveMode;
@@ -23,9 +24,9 @@ use crate::line::LineWatch;
 use crate::log::Log;
 use crate::pages::PagesOpen;
 use crate::reference::References;
-use crate::store::Store;
+use crate::store::{Priority, Store};
 use crate::sync::Exchange;
-use crate::{clock, intake, jobs, local, log, open, web};
+use crate::{clock, intake, jobs, local, log, open, session, web};
 
 /// Where the running agent is reached.
 pub struct Ready {
@@ -59,12 +60,17 @@ async fn run_on(
     ready: impl FnOnce(&Ready),
 ) -> Result<(), Fault> {
     let enrolment = store.read(Enrolment::read).await?;
-    let identity = store.read(enrolment::identity).await?;
-    let (Some(enrolment), Some(identity)) = (enrolment, identity) else {
+    let credentials = store.read(enrolment::credentials).await?;
+    let (Some(enrolment), Some(credentials)) = (enrolment, credentials) else {
         return Err(Fault::NotEnrolled {
             home: home.path().to_owned(),
         });
     };
+    let first_number = store
+        .write(Priority::Sync, enrolment::begin_request_range)
+        .await
+        .map_err(|error| Fault::Other(error.to_string()))?;
+    let proxy = settings.sync.proxy_way().map_err(Fault::Other)?;
     let page = bind("the page", "page.listen", settings.page.listen, home).await?;
     let mllp = bind("HL7 intake", "mllp.listen", settings.mllp.listen, home).await?;
     let socket = local::bind(home)?;
@@ -76,24 +82,25 @@ async fn run_on(
     let (config_sender, config) = watch::channel(Arc::new(settings));
     let line = LineWatch::new(clock::now_ms());
     let pages = PagesOpen::default();
-    let hub = HubClient::new(&enrolment, &identity).map_err(|error| Fault::Other(error.to_string()))?;
-    let fetching = HubClient::new(&enrolment, &identity).map_err(|error| Fault::Other(error.to_string()))?;
-    let references = References::new(store.clone(), fetching, line.clone(), config.clone());
+    let hub = HubClient::new(&enrolment.hub_url, proxy, credentials, first_number)
+        .map_err(|error| Fault::Other(error.to_string()))?;
+    let references = References::new(store.clone(), hub.clone(), line.clone(), config.clone());
     let exchange = Arc::new(Exchange {
         store: store.clone(),
-        hub,
+        hub: hub.clone(),
         key: enrolment.key(),
         enrolment: enrolment.clone(),
         line: line.clone(),
         config: config.clone(),
         pages: pages.clone(),
         nudge: Notify::new(),
+        greets: AtomicBool::new(true),
     });
     let app = App {
         store: store.clone(),
         enrolment: Arc::new(enrolment),
         custody: Arc::new(Custody::File),
-        line,
+        line: line.clone(),
         pages,
         config: config.clone(),
     };
@@ -114,6 +121,13 @@ async fn run_on(
     parts.spawn(async move {
         ("exchange", {
             exchange.run(token).await;
+            Ok(())
+        })
+    });
+    let (certified, token) = (store.clone(), stop.clone());
+    parts.spawn(async move {
+        ("certificate", {
+            session::keep_certified(certified, hub, line, token).await;
             Ok(())
         })
     });

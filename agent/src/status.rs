@@ -11,8 +11,9 @@ use vault::Custody;
 
 use crate::access::site::Site;
 use crate::app::App;
-use crate::enrolment::Enrolment;
-use crate::line::{Line, LineState};
+use crate::clock;
+use crate::enrolment::{self, Enrolment};
+use crate::line::{HubAbout, Line, LineState};
 use crate::policies::{self, Policy};
 use crate::reference::{self, SetStanding};
 use crate::store::{Outcome, ReadError, ReadTx, TxError};
@@ -34,6 +35,7 @@ pub struct Status {
     pub behind: u64,
     pub exchanged_ms: Option<i64>,
     pub clock_offset_ms: Option<i64>,
+    pub channel: ChannelStatus,
     pub downtime: bool,
     pub held: bool,
     pub incarnation: String,
@@ -55,6 +57,20 @@ pub struct Status {
     /// The sets of reference data with their versions.
     pub references: Vec<SetStanding>,
     pub warnings: Vec<Warning>,
+}
+
+/// How the line to the hub is secured, and what is spoken on it.
+#[derive(Debug, Serialize)]
+pub struct ChannelStatus {
+    /// Less than 0 once the certificate has run out.
+    pub certificate_days: i64,
+    /// Whether the hub expects this agent's requests to be signed.
+    pub signs: bool,
+    pub proxy: Option<String>,
+    /// Who reads the line; what travels on it is then sealed.
+    pub inspected_by: Option<String>,
+    /// The hub as it described itself when the session began.
+    pub hub: Option<HubAbout>,
 }
 
 /// The proof of one lane: our root now, the hub's at the last completed pull.
@@ -88,10 +104,19 @@ pub async fn gather(app: &App) -> Result<Status, ReadError> {
     let line = app.line.now();
     let custody = app.custody.clone();
     let enrolment = app.enrolment.clone();
-    app.store.read(move |tx| read(tx, &line, &custody, &enrolment)).await
+    let proxy = Some(app.config.borrow().sync.proxy.clone()).filter(|proxy| !proxy.is_empty());
+    app.store
+        .read(move |tx| read(tx, &line, &custody, &enrolment, proxy))
+        .await
 }
 
-fn read(tx: &ReadTx<'_>, line: &Line, custody: &Custody, enrolment: &Enrolment) -> Result<Status, TxError> {
+fn read(
+    tx: &ReadTx<'_>,
+    line: &Line,
+    custody: &Custody,
+    enrolment: &Enrolment,
+    proxy: Option<String>,
+) -> Result<Status, TxError> {
     let scope = enrolment.scope;
     let site = Site::of(tx)?;
     let head = tx.head()?;
@@ -113,7 +138,9 @@ fn read(tx: &ReadTx<'_>, line: &Line, custody: &Custody, enrolment: &Enrolment) 
     let rebirths: Vec<Rebirth> = verified::rebirths(tx)?.iter().map(rebirth).collect();
     let policies = policies::all(tx, enrolment)?;
     let notice = site.notice.as_deref();
-    let warnings = warnings(line, custody, counts.quarantined, &roots, &rebirths, notice, &policies);
+    let mut warnings = warnings(line, custody, counts.quarantined, &roots, &rebirths, notice, &policies);
+    let channel = channel(tx, line, proxy)?;
+    warnings.extend(channel_warnings(tx, &channel)?);
     Ok(Status {
         version: env!("CARGO_PKG_VERSION"),
         site: site.id.to_string(),
@@ -132,6 +159,7 @@ fn read(tx: &ReadTx<'_>, line: &Line, custody: &Custody, enrolment: &Enrolment) 
         behind: line.behind,
         exchanged_ms: line.exchanged_ms,
         clock_offset_ms: line.clock_ahead_ms,
+        channel,
         downtime: !site.downtime.is_empty(),
         held: !site.held.is_empty(),
         incarnation: head.replica.to_string(),
@@ -155,6 +183,56 @@ fn read(tx: &ReadTx<'_>, line: &Line, custody: &Custody, enrolment: &Enrolment) 
         references: reference::standing(tx)?,
         warnings,
     })
+}
+
+fn channel(tx: &ReadTx<'_>, line: &Line, proxy: Option<String>) -> Result<ChannelStatus, TxError> {
+    // The newest certificate, which may be another than at the start.
+    let certificate = Enrolment::read(tx)?.map(|enrolment| enrolment.certificate);
+    let dates = certificate.and_then(|certificate| vault::identity::validity(&certificate));
+    let left_secs = dates.map_or(0, |dates| dates.not_after - clock::now_ms() / 1_000);
+    Ok(ChannelStatus {
+        certificate_days: left_secs.div_euclid(24 * 60 * 60),
+        signs: enrolment::signs(tx)?,
+        proxy,
+        inspected_by: line.inspected_by.clone(),
+        hub: line.hub.clone(),
+    })
+}
+
+/// A certificate is renewed with 60 days left; one that has fewer than this was not for a long time.
+const CERTIFICATE_WARNING_DAYS: i64 = 30;
+
+fn channel_warnings(tx: &ReadTx<'_>, channel: &ChannelStatus) -> Result<Vec<Warning>, TxError> {
+    let mut warnings = Vec::new();
+    let mut warn = |severity, text: String| warnings.push(Warning { severity, text });
+    if let Some(issuer) = &channel.inspected_by {
+        warn(
+            "notice",
+            format!("a proxy (\"{issuer}\") reads the line to the hub, as the hub allows; what is sent is sealed"),
+        );
+    }
+    if channel.certificate_days < CERTIFICATE_WARNING_DAYS {
+        warn(
+            "warning",
+            format!(
+                "this agent's certificate has {} days left and is renewed when the hub is reached",
+                channel.certificate_days.max(0)
+            ),
+        );
+    }
+    if let Some(ms) = enrolment::key_used_elsewhere_ms(tx)? {
+        let day = jiff::Timestamp::from_millisecond(ms).unwrap_or_default();
+        warn(
+            "critical",
+            format!(
+                "on {} the hub had taken requests with this agent's key that this store knows nothing of: the store was \
+                 restored from an older copy, or a second machine uses its keys; if nobody restored it, revoke this \
+                 agent at the hub and enrol it again",
+                day.strftime("%Y-%m-%d")
+            ),
+        );
+    }
+    Ok(warnings)
 }
 
 /// Tasks by state; states without a task are zero.

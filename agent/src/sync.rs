@@ -2,6 +2,7 @@
 //! how the line is. It never applies anything that the engine has not compared with this replica's own chain.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sync_protocol::proof::ProofKey;
@@ -14,10 +15,11 @@ use tokio_util::sync::CancellationToken;
 use crate::access::arrivals::take_series;
 use crate::access::site::Site;
 use crate::config::{Config, SyncConfig};
-use crate::enrolment::Enrolment;
+use crate::enrolment::{self, Enrolment};
 use crate::hub_client::{HubClient, HubError};
 use crate::line::{LineState, LineWatch, Trouble};
 use crate::pages::PagesOpen;
+use crate::session::{self, SessionError};
 use crate::store::{Committed, Priority, ReadError, Store, TxError, WriteError};
 use crate::{clock, verified};
 
@@ -32,6 +34,8 @@ pub struct Exchange {
     pub pages: PagesOpen,
     /// The probe found the line again.
     pub nudge: Notify,
+    /// A session is to begin with the next exchange.
+    pub greets: AtomicBool,
 }
 
 /// Why an exchange broke off.
@@ -39,6 +43,8 @@ pub struct Exchange {
 enum Broken {
     #[error(transparent)]
     Hub(#[from] HubError),
+    #[error(transparent)]
+    Session(SessionError),
     #[error(transparent)]
     Write(#[from] WriteError<ReplicaError<TxError>>),
     #[error(transparent)]
@@ -49,6 +55,8 @@ enum Broken {
 
 /// A hub, or what stands before it, that asks for a longer pause is asked again all the same.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(15 * 60);
+/// A hub that wants its agents spread over longer is not waited for longer all the same.
+const RECONNECT_WINDOW_MAX_MS: u64 = 5 * 60 * 1_000;
 
 impl Exchange {
     fn sync_config(&self) -> SyncConfig {
@@ -78,6 +86,7 @@ impl Exchange {
                 Ok(()) => failures = 0,
                 Err(broken) => {
                     failures = failures.saturating_add(1);
+                    self.greets.store(true, Ordering::Relaxed);
                     self.note(&broken);
                     tokio::select! {
                         () = stop.cancelled() => return,
@@ -103,6 +112,7 @@ impl Exchange {
     /// holds gives way to a change of our own: one that is answered at once is waited for, or a busy site would never
     /// hear anything.
     async fn exchange(&self, committed: &mut broadcast::Receiver<Arc<Committed>>) -> Result<(), Broken> {
+        self.greet().await?;
         self.push_all().await?;
         self.pull(Duration::ZERO).await?;
         if self.line.now().behind > 0 {
@@ -123,6 +133,26 @@ impl Exchange {
                 pulled = &mut held => return pulled,
             }
         }
+    }
+
+    /// Begins a session where one is to begin: at the start, and when the line comes back.
+    async fn greet(&self) -> Result<(), Broken> {
+        if let Some(newest) = self.hub.take_surpassed() {
+            tracing::error!("the hub has taken requests with this agent's key that this store knows nothing of");
+            let noted = self.store.write(Priority::Sync, move |tx| {
+                enrolment::note_surpassed(tx, newest, clock::now_ms()).map_err(ReplicaError::Ledger)
+            });
+            noted.await?;
+        }
+        if !self.greets.swap(false, Ordering::Relaxed) {
+            return Ok(());
+        }
+        session::greet(&self.store, &self.hub, &self.line)
+            .await
+            .map_err(|error| match error {
+                SessionError::Hub(error) => Broken::Hub(error),
+                other => Broken::Session(other),
+            })
     }
 
     async fn push_all(&self) -> Result<(), Broken> {
@@ -258,6 +288,7 @@ impl Exchange {
         self.line.update(|line| {
             line.enter(state, None, clock::now_ms());
             line.round_trip_ms = u64::try_from(took.as_millis()).ok();
+            line.inspected_by = self.hub.inspected_by();
         });
     }
 
@@ -267,6 +298,10 @@ impl Exchange {
             Broken::HubWentBack => Trouble::HubWentBack,
             Broken::Write(error) => {
                 tracing::error!(%error, "an exchange could not be kept");
+                return;
+            }
+            Broken::Session(error) => {
+                tracing::error!(%error, "the session with the hub could not begin");
                 return;
             }
             Broken::Read(error) => {
@@ -291,7 +326,12 @@ impl Exchange {
         }
         let most = self.sync_config().backoff_max_secs.saturating_mul(1_000);
         let limit = 500u64.saturating_mul(1 << failures.min(16)).min(most).max(1);
-        Duration::from_millis(clock::random_below(limit))
+        Duration::from_millis(clock::random_below(limit.max(self.reconnect_window_ms())))
+    }
+
+    /// Over how long the hub wants its agents spread when it comes back to all of them at once.
+    fn reconnect_window_ms(&self) -> u64 {
+        self.line.now().reconnect_window_ms.min(RECONNECT_WINDOW_MAX_MS)
     }
 
     /// Asks the hub for a sign of life: often while somebody looks, seldom while nobody does.
@@ -332,11 +372,14 @@ impl Exchange {
                 self.reached(started.elapsed());
                 let ahead = (asked_ms + clock::now_ms()) / 2 - probe.hub_ms;
                 self.line.update(|line| {
+                    line.reconnect_window_ms = probe.reconnect_window_ms;
                     line.ehr_reached = probe.ehr_reached;
                     line.clock_ahead_ms = Some(ahead);
                 });
                 if before.state == LineState::CutOff {
                     tracing::info!("the line is back");
+                    // Everybody's line may have come back this very moment.
+                    sleep(Duration::from_millis(clock::random_below(self.reconnect_window_ms()))).await;
                     self.nudge.notify_one();
                 }
             }

@@ -3,19 +3,19 @@
 //! carries them out. Each part has commands and replies of its own.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use clinic::value::Target;
 use serde::{Deserialize, Serialize};
 use sync_protocol::ScopeId;
-use vault::Authority;
 
 use crate::config::Config;
 use crate::db::Db;
 use crate::exit::{Exit, Failure};
+use crate::home::Keeping;
 use crate::matching::Matcher;
 
 mod accounts;
+mod authority;
 mod by;
 mod conflict;
 mod credential;
@@ -34,6 +34,7 @@ mod status;
 
 pub use accounts::{AccountCommand, AccountReply, ListedAccount, NewAccount};
 pub(crate) use accounts::{who_by_address, who_by_login};
+pub use authority::{AuthorityCommand, AuthorityReply};
 pub use by::{AdminRole, By};
 pub use conflict::{Conflict, ConflictCommand, ConflictDecision, ConflictReply, ConflictValue};
 pub(crate) use credential::{NOBODYS_CREDENTIAL, verify};
@@ -65,6 +66,7 @@ pub enum Command {
     Account(AccountCommand),
     Message(MessageCommand),
     Match(MatchCommand),
+    Authority(AuthorityCommand),
     Status,
 }
 
@@ -83,6 +85,7 @@ pub enum Reply {
     Account(AccountReply),
     Message(MessageReply),
     Match(MatchReply),
+    Authority(AuthorityReply),
     Status(Status),
 }
 
@@ -90,7 +93,7 @@ pub enum Reply {
 #[derive(Clone)]
 pub struct Admin {
     db: Db,
-    authority: Arc<Authority>,
+    keeping: Keeping,
     /// What tokens carry.
     address: Option<String>,
     /// How the EHR takes a new site's tasks, unless said otherwise.
@@ -113,13 +116,14 @@ impl Command {
             Command::Account(command) => command.changes(),
             Command::Message(command) => command.changes(),
             Command::Match(command) => command.changes(),
+            Command::Authority(command) => command.changes(),
             Command::Status => false,
         }
     }
 }
 
 impl Admin {
-    pub fn new(db: Db, authority: Arc<Authority>, config: &Config, listens: SocketAddr) -> Admin {
+    pub fn new(db: Db, keeping: Keeping, config: &Config, listens: SocketAddr) -> Admin {
         let ehr = if config.ehr.is_some() {
             Target::Machine
         } else {
@@ -127,7 +131,7 @@ impl Admin {
         };
         Admin {
             db,
-            authority,
+            keeping,
             address: config.server.address(listens),
             ehr,
             // A table that is unsound was refused when the file was read.
@@ -154,6 +158,7 @@ impl Admin {
             Command::Account(command) => Reply::Account(self.about_accounts(by, command).await?),
             Command::Message(command) => Reply::Message(self.about_messages(by, command).await?),
             Command::Match(command) => Reply::Match(self.about_matches(by, command).await?),
+            Command::Authority(command) => Reply::Authority(self.about_authorities(by, command)?),
             Command::Status => Reply::Status(self.status().await?),
         })
     }

@@ -11,11 +11,12 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::{Admin, By, Command, Reply};
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
-use crate::home::{self, Home};
+use crate::home::{self, Home, Keeping};
 use crate::server::tls;
 use crate::{log, service};
 
 mod admin;
+mod authority;
 mod conflict;
 mod local;
 mod matching;
@@ -100,6 +101,9 @@ enum Verb {
     /// Patient records that may be one person's.
     #[command(subcommand)]
     Match(matching::MatchVerb),
+    /// The authority whose certificates hub and agents trust.
+    #[command(subcommand)]
+    Authority(authority::AuthorityVerb),
     /// Show the sites, how far the hub has each, and what waits for the EHR.
     Status,
     /// Print the JSON schema of hub.toml, for editors that check as you type.
@@ -146,6 +150,7 @@ fn act(cli: Cli) -> Result<(), Failure> {
         Verb::Admin(verb) => verb.command()?,
         Verb::Message(verb) => verb.command(),
         Verb::Match(verb) => verb.command(),
+        Verb::Authority(verb) => verb.command(),
         Verb::Status => Command::Status,
     };
     let reply = runtime()?.block_on(send(&home, command))?;
@@ -193,7 +198,12 @@ async fn send(home: &Home, command: Command) -> Result<Reply, Failure> {
     };
     let opened = home.open(&lock, &config)?;
     crate::admin::found(&opened.db).await?;
-    let admin = Admin::new(opened.db.clone(), opened.authority, &config, config.server.listen);
+    let admin = Admin::new(
+        opened.db.clone(),
+        Keeping::new(opened.authorities, home),
+        &config,
+        config.server.listen,
+    );
     let outcome = admin.carry_out(By::CommandLine, command).await;
     opened.db.close();
     outcome

@@ -10,15 +10,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use vault::private_file;
-use vault::{Authority, DataKey, key_file, seal};
+use vault::{Authorities, DataKey, SealingKey, key_file};
 
 use crate::config::Config;
 use crate::db::{Db, Place, Policy};
 use crate::exit::{Exit, Failure};
 
+mod authority;
+
+pub use authority::Keeping;
+
 pub const DEFAULT: &str = "/var/lib/mainstay-hub";
 
-const AUTHORITY_LABEL: &str = "hub authority";
 /// Another command's use of the store is over within this; a service's is not.
 const LOCK_WAIT: Duration = Duration::from_secs(2);
 const LOCK_POLL: Duration = Duration::from_millis(50);
@@ -32,7 +35,18 @@ pub struct Lock(#[expect(dead_code, reason = "the lock is held by the open file"
 /// What a home holds, opened.
 pub struct Opened {
     pub db: Db,
-    pub authority: Arc<Authority>,
+    pub authorities: Arc<Authorities>,
+    pub sealing: Arc<SealingKey>,
+}
+
+impl Opened {
+    fn of(db: Db, authorities: Authorities, key: &DataKey) -> Opened {
+        Opened {
+            db,
+            authorities: Arc::new(authorities),
+            sealing: Arc::new(SealingKey::of(key)),
+        }
+    }
 }
 
 impl Home {
@@ -113,64 +127,34 @@ impl Home {
             config: config.store.clone(),
         };
         let has_store = config.store.postgres.is_none() && self.store().exists();
-        let untouched = !self.key_file().exists() && !has_store && !self.authority_key().exists();
+        let untouched = !self.key_file().exists() && !has_store && !self.has_authority();
         if untouched && !self.setting_up().exists() {
             private_file::create_private(&self.setting_up(), b"the first set-up of this hub has not ended\n")?;
         }
         if !untouched && !self.setting_up().exists() {
             let key = key_file::load(&self.key_file())?;
-            let authority = self.load_authority(&key)?;
+            if !self.has_authority() {
+                return Err(Failure::new(
+                    Exit::StoreNotOpened,
+                    "the hub's authority is missing: restore the folder keys from a backup",
+                ));
+            }
+            let authorities = self.authorities(&key)?;
             let db = Db::open(&place, &key, Policy::CATALOGUE)?;
-            return Ok(Opened {
-                db,
-                authority: Arc::new(authority),
-            });
+            return Ok(Opened::of(db, authorities, &key));
         }
 
         let key = match self.key_file().exists() {
             true => key_file::load(&self.key_file())?,
             false => key_file::create(&self.key_file())?,
         };
-        let authority = match self.authority_key().exists() {
-            true => self.load_authority(&key)?,
-            false => self.create_authority(&key)?,
-        };
+        let authorities = self.authorities(&key)?;
         let db = match has_store {
             true => Db::open(&place, &key, Policy::CATALOGUE)?,
             false => Db::create(&place, &key, Policy::CATALOGUE)?,
         };
         std::fs::remove_file(self.setting_up())
             .map_err(|error| Failure::failed(format!("{}: {error}", self.setting_up().display())))?;
-        Ok(Opened {
-            db,
-            authority: Arc::new(authority),
-        })
-    }
-
-    fn authority_certificate(&self) -> PathBuf {
-        self.keys().join("authority.pem")
-    }
-
-    fn authority_key(&self) -> PathBuf {
-        self.keys().join("authority.key")
-    }
-
-    fn create_authority(&self, key: &DataKey) -> Result<Authority, Failure> {
-        let broken = |error: &dyn std::fmt::Display| Failure::failed(format!("the hub's authority: {error}"));
-        let now_secs = jiff::Timestamp::now().as_second();
-        let authority = Authority::create("Mainstay hub", now_secs).map_err(|error| broken(&error))?;
-        private_file::write_private(&self.authority_certificate(), authority.certificate_pem().as_bytes())?;
-        seal::write_sealed(&self.authority_key(), key, AUTHORITY_LABEL, &authority.key_pkcs8())
-            .map_err(|error| broken(&error))?;
-        Ok(authority)
-    }
-
-    fn load_authority(&self, key: &DataKey) -> Result<Authority, Failure> {
-        let broken =
-            |error: &dyn std::fmt::Display| Failure::new(Exit::StoreNotOpened, format!("the hub's authority: {error}"));
-        let private = seal::read_sealed(&self.authority_key(), key, AUTHORITY_LABEL).map_err(|error| broken(&error))?;
-        let certificate = private_file::read_private(&self.authority_certificate())?;
-        let certificate = std::str::from_utf8(&certificate).map_err(|error| broken(&error))?;
-        Authority::restore_pem(certificate, &private).map_err(|error| broken(&error))
+        Ok(Opened::of(db, authorities, &key))
     }
 }

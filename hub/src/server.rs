@@ -6,14 +6,14 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use axum::Router;
 use axum::routing::{get, post};
+use axum::{Router, middleware};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use sync_protocol::ScopeId;
 use sync_protocol::wire::BODY_MAX_BYTES;
 use tokio_util::sync::CancellationToken;
-use vault::Authority;
+use vault::{Authorities, SealingKey};
 
 use crate::db::Db;
 use crate::ehr;
@@ -21,12 +21,16 @@ use crate::matching::Matcher;
 
 mod blob;
 mod body;
+mod caller;
 pub(crate) mod connection;
 mod enrol;
 mod exchange;
+mod hello;
 mod peer;
 mod probe;
 mod refusal;
+mod renew;
+mod sealed;
 pub mod tls;
 
 /// Table `[server]`.
@@ -52,6 +56,8 @@ pub struct Config {
     pub page_max_bytes: u64,
     /// How often at most it is written down that a site was heard of.
     pub seen_every_secs: u64,
+    /// How many agents at most are to come back in a second when the hub was away: they are told to spread themselves.
+    pub reconnects_per_second_max: u64,
     /// How long requests may go on once the hub is told to stop.
     pub stop_grace_secs: u64,
 }
@@ -69,6 +75,7 @@ impl Default for Config {
             long_poll_max_secs: 30,
             page_max_bytes: 192 * 1024,
             seen_every_secs: 5,
+            reconnects_per_second_max: 50,
             stop_grace_secs: 5,
         }
     }
@@ -82,6 +89,7 @@ impl Config {
             ("header_timeout_secs", self.header_timeout_secs),
             ("body_timeout_secs", self.body_timeout_secs),
             ("page_max_bytes", self.page_max_bytes),
+            ("reconnects_per_second_max", self.reconnects_per_second_max),
         ];
         if let Some((name, _)) = at_least_one.iter().find(|(_, value)| *value == 0) {
             return Err(format!("{name} must be at least 1"));
@@ -96,6 +104,11 @@ impl Config {
             return Err("public_url must begin with https://".to_owned());
         }
         Ok(())
+    }
+
+    /// Over how long so many agents are to spread their first requests after an absence.
+    fn window_ms(&self, agents: u64) -> u64 {
+        agents.saturating_mul(1_000) / self.reconnects_per_second_max.max(1)
     }
 
     /// The address that tokens carry, given where the hub listens. None when that is no address to reach it by.
@@ -113,18 +126,20 @@ pub struct App(Arc<Parts>);
 
 struct Parts {
     db: Db,
-    authority: Arc<Authority>,
+    authorities: Arc<Authorities>,
+    sealing: Arc<SealingKey>,
     config: Config,
     matcher: Matcher,
     reach: ehr::Reach,
     stop: CancellationToken,
     seen: Mutex<BTreeMap<ScopeId, Instant>>,
+    numbers: caller::SeenNumbers,
 }
 
 impl App {
     pub fn new(
         db: Db,
-        authority: Arc<Authority>,
+        (authorities, sealing): (Arc<Authorities>, Arc<SealingKey>),
         config: Config,
         matcher: Matcher,
         reach: ehr::Reach,
@@ -132,26 +147,36 @@ impl App {
     ) -> App {
         App(Arc::new(Parts {
             db,
-            authority,
+            authorities,
+            sealing,
             config,
             matcher,
             reach,
             stop,
             seen: Mutex::default(),
+            numbers: caller::SeenNumbers::default(),
         }))
     }
 
     pub fn router(self) -> Router {
-        Router::new()
-            .route("/enrol", post(enrol::enrol))
+        let identified = Router::new()
+            .route("/renew", post(renew::renew))
+            .route("/v1/hello", post(hello::hello))
             .route("/v1/push", post(exchange::push))
             .route("/v1/pull", post(exchange::pull))
             .route("/v1/probe", get(probe::probe))
             .route("/v1/blob/{digest}", get(blob::blob))
-            .fallback(refusal::no_such_route)
-            .method_not_allowed_fallback(refusal::no_such_route)
-            .layer(tower_http::catch_panic::CatchPanicLayer::custom(refusal::of_panic))
-            .with_state(self)
+            .layer(middleware::from_fn_with_state(self.clone(), caller::admit));
+        let routes = Router::new()
+            .route("/enrol", post(enrol::enrol))
+            .route("/time/{nonce}", get(hello::time))
+            .route("/sealing-key", get(hello::sealing_key))
+            .merge(identified)
+            .with_state(self.clone());
+        let sealed = Router::new()
+            .route(sealed::ROUTE, post(sealed::serve))
+            .with_state((self, of_last_resort(routes.clone())));
+        of_last_resort(routes.merge(sealed))
     }
 
     /// Whether it is time to write down again that the site was heard of.
@@ -165,4 +190,11 @@ impl App {
         }
         due
     }
+}
+
+fn of_last_resort(routes: Router) -> Router {
+    routes
+        .fallback(refusal::no_such_route)
+        .method_not_allowed_fallback(refusal::no_such_route)
+        .layer(tower_http::catch_panic::CatchPanicLayer::custom(refusal::of_panic))
 }

@@ -17,7 +17,7 @@ use crate::connectors::Connector;
 use crate::console::{self, Console};
 use crate::ehr::Reach;
 use crate::exit::{Exit, Failure};
-use crate::home::{Home, Opened};
+use crate::home::{Home, Keeping, Opened};
 use crate::intake;
 use crate::reference::{self, Refresh};
 use crate::scopes;
@@ -43,7 +43,11 @@ pub async fn run(
     stop: CancellationToken,
     ready: impl FnOnce(&str, Option<&str>),
 ) -> Result<(), Failure> {
-    let Opened { db, authority } = opened;
+    let Opened {
+        db,
+        authorities,
+        sealing,
+    } = opened;
     let released = db.write(|txn| txn.retry_set_aside(clinic::catalogue::VERSION)).await?;
     if released > 0 {
         tracing::info!(released, "changes that were set aside can be used by this version");
@@ -54,14 +58,14 @@ pub async fn run(
     let listens = listener
         .local_addr()
         .map_err(|error| Failure::failed(format!("the listener: {error}")))?;
-    let (issuer, named) = (authority.clone(), config.server.clone());
+    let (issuer, named) = (authorities.clone(), config.server.clone());
     let certificate = Box::new(move || tls::certificate(&issuer, &named));
     let local = bind_local(&home.socket())?;
     let address = config
         .server
         .address(listens)
         .unwrap_or_else(|| format!("https://{listens}"));
-    let admin = Admin::new(db.clone(), authority.clone(), &config, listens);
+    let admin = Admin::new(db.clone(), Keeping::new(authorities.clone(), home), &config, listens);
     let matcher = config
         .matching
         .matcher()
@@ -81,7 +85,7 @@ pub async fn run(
     };
     let app = App::new(
         db.clone(),
-        authority.clone(),
+        (authorities.clone(), sealing),
         config.server.clone(),
         matcher,
         reach,
@@ -95,10 +99,10 @@ pub async fn run(
     let console_address = console.as_ref().map(|at| at.address.clone());
     let console = console.map(|at| {
         let router = Console::new(admin.clone(), db.clone(), at.config.clone()).router();
-        let authority = authority.clone();
+        let authorities = authorities.clone();
         tokio::spawn(console::listener::serve(
             at.listener,
-            authority,
+            authorities,
             at.config,
             router,
             stop.clone(),
@@ -114,7 +118,7 @@ pub async fn run(
     let messages = tokio::spawn(take_messages(messages, stop.clone()));
     let agents = tokio::spawn(tls::serve(
         listener,
-        authority,
+        authorities,
         config.server,
         app.router(),
         stop.clone(),

@@ -8,6 +8,7 @@
 pub mod author;
 pub mod cbor;
 pub mod change;
+pub mod enclosed;
 pub mod handshake;
 pub mod hub;
 pub mod ids;

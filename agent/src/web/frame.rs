@@ -160,11 +160,20 @@ pub(super) fn parts(reading: &Reading<'_, '_>) -> LineParts {
         (LineState::Connected, _) => all(PartState::Working, PartState::Working, ehr),
         (LineState::Slow, _) => all(PartState::Slow, PartState::Working, ehr),
         // Something answers there; it is the hub that does not serve.
-        (LineState::CutOff, Some(Trouble::Refused(_) | Trouble::HubWentBack | Trouble::Busy)) => {
-            all(PartState::Working, PartState::Down, PartState::Down)
-        }
-        (LineState::CutOff, Some(Trouble::NotReached | Trouble::WrongAuthority | Trouble::Dates) | None) => {
-            all(PartState::Down, PartState::Down, PartState::Down)
-        }
+        (
+            LineState::CutOff,
+            Some(Trouble::Refused(_) | Trouble::HubWentBack | Trouble::Busy | Trouble::Versions(_)),
+        ) => all(PartState::Working, PartState::Down, PartState::Down),
+        (
+            LineState::CutOff,
+            Some(
+                Trouble::NotReached
+                | Trouble::WrongAuthority(_)
+                | Trouble::Inspected(_)
+                | Trouble::Proxy(_)
+                | Trouble::Dates,
+            )
+            | None,
+        ) => all(PartState::Down, PartState::Down, PartState::Down),
     }
 }

@@ -27,6 +27,8 @@ pub struct KnownSite {
     pub last_seen: Option<String>,
     /// Since it was last heard of.
     pub silent_secs: Option<u64>,
+    /// Whether a proxy may read the site's line.
+    pub inspection: bool,
     /// As people at the site declared it.
     pub downtime: bool,
     pub line_held: bool,
@@ -51,6 +53,10 @@ pub struct KnownAgent {
     pub revoked: Option<String>,
     /// Less than 0 once it has run out.
     pub certificate_days: i64,
+    /// Whether its requests are signed.
+    pub signs: bool,
+    /// The version that runs there, as it said at its last handshake.
+    pub program: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -117,6 +123,7 @@ fn known_site(txn: &mut Txn<'_>, site: Site) -> Result<KnownSite, Failure> {
         ehr_location: text(site::EHR_LOCATION),
         last_seen: site.seen_ms.map(iso),
         silent_secs: site.seen_ms.map(|seen_ms| now_ms.saturating_sub(seen_ms) / 1000),
+        inspection: txn.allows_inspection(scope)?,
         downtime: state
             .as_ref()
             .is_some_and(|state| !site::DOWNTIME.standing(state).is_empty()),
@@ -124,7 +131,10 @@ fn known_site(txn: &mut Txn<'_>, site: Site) -> Result<KnownSite, Failure> {
             .as_ref()
             .is_some_and(|state| !site::HOLD.standing(state).is_empty()),
         notice: text(site::NOTICE),
-        agents: agents.iter().map(|agent| KnownAgent::of(agent, now_ms)).collect(),
+        agents: agents
+            .iter()
+            .map(|agent| KnownAgent::of(txn, agent, now_ms))
+            .collect::<Result<_, _>>()?,
         accepted: figures.accepted,
         set_aside: figures.quarantined,
         waits_for_ehr: txn.count_in_site(scope, Facet::TASK_FOR_HUB)?,
@@ -139,13 +149,15 @@ fn value_of(field: clinic::catalogue::Field<String>, state: &RecordState) -> Opt
 }
 
 impl KnownAgent {
-    fn of(agent: &Agent, now_ms: u64) -> KnownAgent {
+    fn of(txn: &mut Txn<'_>, agent: &Agent, now_ms: u64) -> Result<KnownAgent, Failure> {
         let left_ms = (agent.certified_ms + CERTIFICATE_VALID_MS) as i64 - now_ms as i64;
-        KnownAgent {
+        Ok(KnownAgent {
             agent: data_encoding::HEXLOWER.encode(&agent.agent),
             enrolled: iso(agent.enrolled_ms),
             revoked: agent.revoked_ms.map(iso),
             certificate_days: left_ms.div_euclid(DAY_MS as i64),
-        }
+            signs: txn.request_key(agent.agent)?.is_some(),
+            program: txn.greeted(agent.agent)?.map(|greeted| greeted.program),
+        })
     }
 }

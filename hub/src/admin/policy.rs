@@ -75,7 +75,7 @@ impl Admin {
             ));
         }
         policies::check(&name, &body).map_err(|error| Failure::new(Exit::Usage, format!("policy {name}: {error}")))?;
-        let (authority, told) = (self.authority.clone(), name.clone());
+        let (authority, told) = (self.serving(), name.clone());
         let version = self
             .db
             .write(move |txn| {

@@ -50,6 +50,9 @@ pub struct SiteChange {
     pub ehr: Option<String>,
     pub region: Option<String>,
     pub ehr_location: Option<String>,
+    /// "allowed" or "refused": whether a proxy may read the site's line.
+    #[serde(default)]
+    pub inspection: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -160,7 +163,7 @@ impl Admin {
                  the hub first when [server] listen takes any free port",
             )
         })?;
-        let token = EnrolmentToken::issue(address, self.authority.fingerprint())
+        let token = EnrolmentToken::issue(address, self.serving().fingerprint())
             .map_err(|error| Failure::new(Exit::Config, format!("[server] public_url: {error}")))?;
         let (id, secret_hash) = (*token.id(), token.secret().digest());
         let expires_ms = self
@@ -224,17 +227,25 @@ impl Admin {
             .as_deref()
             .map(|text| remark("the EHR location", text))
             .transpose()?;
-        if name.is_none() && ehr.is_none() && region.is_none() && location.is_none() {
+        let inspection = change.inspection.as_deref().map(inspection).transpose()?;
+        if name.is_none() && ehr.is_none() && region.is_none() && location.is_none() && inspection.is_none() {
             return Err(Failure::new(
                 Exit::Usage,
-                "say what to change: --name, --ehr, --region or --ehr-location",
+                "say what to change: --name, --ehr, --region, --ehr-location or --inspection",
             ));
         }
+        let changes_record = name.is_some() || ehr.is_some() || region.is_some() || location.is_some();
         self.db
             .write(move |txn| {
                 let record = RecordId(scope.0);
                 txn.lock(&[record.0])?;
                 let before = txn.site(scope)?.ok_or_else(|| no_such_site(scope))?;
+                if let Some(allows) = inspection {
+                    txn.set_allows_inspection(scope, allows)?;
+                }
+                if !changes_record {
+                    return Ok::<_, Failure>(());
+                }
                 let state = txn.state(record)?.ok_or_else(|| no_such_site(scope))?;
                 let shown = |field: sync_protocol::FieldId| state.shown(field);
                 let now_ms = txn.now_ms() as i64;
@@ -262,6 +273,17 @@ impl Admin {
         Ok(SiteReply::Set {
             site: scope.to_string(),
         })
+    }
+}
+
+fn inspection(word: &str) -> Result<bool, Failure> {
+    match word {
+        "allowed" => Ok(true),
+        "refused" => Ok(false),
+        other => Err(Failure::new(
+            Exit::Usage,
+            format!("\"{other}\" is neither allowed nor refused"),
+        )),
     }
 }
 

@@ -3,7 +3,9 @@
 
 use zeroize::Zeroizing;
 
-use super::{admin, conflict, matching, message, organisation, patient, policy, reference, site, staff, status};
+use super::{
+    admin, authority, conflict, matching, message, organisation, patient, policy, reference, site, staff, status,
+};
 use crate::admin::Reply;
 use crate::exit::Failure;
 
@@ -35,6 +37,7 @@ pub(super) fn text(reply: &Reply) -> Zeroizing<String> {
         Reply::Account(reply) => admin::text(reply),
         Reply::Message(reply) => message::text(reply),
         Reply::Match(reply) => matching::text(reply),
+        Reply::Authority(reply) => authority::text(reply),
         Reply::Status(status) => status::text(status),
     })
 }

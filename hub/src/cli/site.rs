@@ -47,6 +47,10 @@ pub(super) struct SetArguments {
     /// The EHR's id of the location that the site is (FHIR Location). Empty: none.
     #[arg(long, value_name = "ID")]
     ehr_location: Option<String>,
+    /// Whether a proxy may read the line of this site. Where it may, the agent shows no certificate to it: what it sends is
+    /// signed, and sealed for the hub.
+    #[arg(long, value_parser = ["allowed", "refused"])]
+    inspection: Option<String>,
 }
 
 #[derive(Args)]
@@ -76,6 +80,7 @@ impl SiteVerb {
                 ehr: set.ehr,
                 region: set.region,
                 ehr_location: set.ehr_location,
+                inspection: set.inspection,
             }),
         })
     }

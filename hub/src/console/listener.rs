@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use vault::Authority;
+use vault::Authorities;
 
 use super::Config;
 use crate::exit::{Exit, Failure};
@@ -50,12 +50,12 @@ pub fn address(config: &Config, listens: SocketAddr) -> String {
 /// Serves browsers until told to stop.
 pub async fn serve(
     listener: TcpListener,
-    authority: Arc<Authority>,
+    authorities: Arc<Authorities>,
     config: Config,
     router: Router,
     stop: CancellationToken,
 ) -> Result<(), Failure> {
-    let (current, latest) = watch::channel(certificate(&authority, &config)?);
+    let (current, latest) = watch::channel(certificate(&authorities, &config)?);
     let connections = TaskTracker::new();
     let slots = Arc::new(Semaphore::new(config.connections_max));
     let limits = Arc::new(server::Config {
@@ -71,7 +71,7 @@ pub async fn serve(
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = renewal.tick() => {
-                match certificate(&authority, &config) {
+                match certificate(&authorities, &config) {
                     Ok(renewed) => { current.send_replace(renewed); }
                     Err(error) => tracing::error!(%error, "the console's certificate was not renewed"),
                 }
@@ -103,7 +103,7 @@ pub async fn serve(
 }
 
 /// None on loopback, where no TLS is spoken.
-fn certificate(authority: &Authority, config: &Config) -> Result<Option<Arc<ServerConfig>>, Failure> {
+fn certificate(authorities: &Authorities, config: &Config) -> Result<Option<Arc<ServerConfig>>, Failure> {
     if !config.tls() {
         return Ok(None);
     }
@@ -111,7 +111,7 @@ fn certificate(authority: &Authority, config: &Config) -> Result<Option<Arc<Serv
         names: config.names.clone(),
         ..server::Config::default()
     };
-    tls::certificate(authority, &named).map(Some)
+    tls::certificate(authorities, &named).map(Some)
 }
 
 async fn serve_browser(

@@ -164,6 +164,7 @@ pub(super) async fn set(
         ehr: Some(changed.ehr),
         region: Some(changed.region),
         ehr_location: Some(changed.ehr_location),
+        inspection: None,
     };
     if let SiteReply::Set { site } = console.about_site(&session, SiteCommand::Set(change)).await? {
         Ok(Redirect::to(&format!("/sites/{site}?done=site-changed")).into_response())

@@ -21,6 +21,10 @@ pub struct Enrolment {
     pub scope: ScopeId,
     /// The fingerprint of its newest certificate.
     pub certificate: [u8; 32],
+    /// That of the one before, which still counts.
+    pub certificate_before: Option<[u8; 32]>,
+    /// What its requests are signed with; `None` for an agent that has no such key yet.
+    pub request_key: Option<[u8; 32]>,
     pub revoked: bool,
 }
 
@@ -88,7 +92,7 @@ impl Txn<'_> {
 
     pub fn enrolment(&mut self, agent: [u8; 16]) -> Result<Option<Enrolment>, DbError> {
         let row = self.sql.row(
-            "SELECT scope, certificate, revoked_ms FROM enrolments WHERE org = ?1 AND agent = ?2",
+            "SELECT scope, certificate, revoked_ms, certificate_before, request_key FROM enrolments WHERE org = ?1 AND agent = ?2",
             values![self.org, agent],
         )?;
         let Some(row) = row else { return Ok(None) };
@@ -97,6 +101,8 @@ impl Txn<'_> {
             scope: ScopeId(row.get(0)?),
             certificate: row.get(1)?,
             revoked: row.get::<Option<i64>>(2)?.is_some(),
+            certificate_before: row.get(3)?,
+            request_key: row.get(4)?,
         }))
     }
 

@@ -10,7 +10,7 @@ use sync_protocol::hub::{HubError, HubLedger};
 use sync_protocol::{KindId, RecordId, RecordState, ScopeId};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_rustls::TlsConnector;
-use vault::{Authority, DataKey};
+use vault::{Authorities, Authority, DataKey};
 
 use super::*;
 use crate::db::{Message, Place, Policy, Site};
@@ -22,7 +22,7 @@ const NINE_MS: i64 = 1_767_625_200_000;
 
 struct Hub {
     db: Db,
-    authority: Arc<Authority>,
+    authorities: Arc<Authorities>,
     address: SocketAddr,
     stop: CancellationToken,
     _folder: tempfile::TempDir,
@@ -60,8 +60,9 @@ impl Hub {
         })
         .await
         .unwrap();
-        let authority = Arc::new(Authority::create("Hub", jiff::Timestamp::now().as_second()).unwrap());
-        let (issuer, server) = (authority.clone(), crate::server::Config::default());
+        let authority = Authority::create("Hub", jiff::Timestamp::now().as_second()).unwrap();
+        let authorities = Arc::new(Authorities::alone(authority));
+        let (issuer, server) = (authorities.clone(), crate::server::Config::default());
         let certificate = Box::new(move || crate::server::tls::certificate(&issuer, &server));
         let listener = Listener::bind(&db, &config, &Matcher::default(), certificate)
             .await
@@ -71,7 +72,7 @@ impl Hub {
         tokio::spawn(listener.serve(stop.clone()));
         Hub {
             db,
-            authority,
+            authorities,
             address,
             stop,
             _folder: folder,
@@ -324,7 +325,7 @@ async fn bytes_that_are_no_message_are_answered_and_listed() {
 #[tokio::test]
 async fn with_tls_it_shows_the_hubs_certificate_and_takes_messages() {
     let hub = Hub::open(Config { tls: true, ..config() }).await;
-    let client = vault::tls::client_config(hub.authority.certificate(), None).unwrap();
+    let client = vault::tls::client_config(hub.authorities.first().certificate(), None).unwrap();
     let stream = TcpStream::connect(hub.address).await.unwrap();
     let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
 

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use clinic::value::BlobDigest;
 
 use super::App;
-use super::peer::Certificate;
+use super::caller::Caller;
 use super::refusal::Refusal;
 use crate::db::{Db, DbError};
 use crate::reference;
@@ -19,7 +19,7 @@ const PART_BYTES: u64 = 4 * crate::db::PIECE_BYTES as u64;
 
 pub(super) async fn blob(
     State(app): State<App>,
-    caller: Certificate,
+    caller: Caller,
     Path(digest): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {

@@ -3,21 +3,23 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
+use axum::{Extension, Json};
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
-use vault::authority::{AuthorityError, certificate_to_pem};
+use vault::authority::certificate_to_pem;
 use vault::fingerprint::fingerprint;
-use vault::{Authority, EnrolmentToken, PeerId};
+use vault::{Authorities, EnrolmentToken, PeerId};
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::prelude::FromDer;
 
 use super::App;
 use super::body;
 use super::refusal::Refusal;
+use super::renew::{self, RequestKey};
+use super::sealed::Enclosed;
 use crate::db::{self, Db, DbError, Txn};
 
 const BODY_MAX_BYTES: usize = 16 * 1024;
@@ -27,6 +29,9 @@ struct Request {
     token: String,
     /// The certificate request, DER in base64.
     csr: String,
+    /// Absent from an agent of a version before there were such keys.
+    #[serde(default)]
+    request_key: Option<RequestKey>,
 }
 
 #[derive(Serialize)]
@@ -40,11 +45,18 @@ pub(super) struct Reply {
     proof_key: String,
     certificate: String,
     authority: String,
+    /// All that are to be trusted; `authority` is the one that the token names.
+    authorities: Vec<String>,
+    signs: bool,
     ehr: &'static str,
     hub_ms: u64,
 }
 
-pub(super) async fn enrol(State(app): State<App>, body: Body) -> Result<Json<Reply>, Refusal> {
+pub(super) async fn enrol(
+    State(app): State<App>,
+    enclosed: Option<Extension<Enclosed>>,
+    body: Body,
+) -> Result<Json<Reply>, Refusal> {
     let within = Duration::from_secs(app.0.config.body_timeout_secs);
     let body = zeroize::Zeroizing::new(body::read(body, BODY_MAX_BYTES, within).await?);
     let request: Request = serde_json::from_slice(&body).map_err(|_| Refusal::BadRequest("the body"))?;
@@ -53,9 +65,15 @@ pub(super) async fn enrol(State(app): State<App>, body: Body) -> Result<Json<Rep
         .decode(request.csr.as_bytes())
         .map_err(|_| Refusal::CsrRefused)?;
 
-    let authority = app.0.authority.clone();
-    let db = organisation_of(&app, &token).await?;
-    let reply = db.write(move |txn| enrol_in(txn, &authority, &token, &csr)).await?;
+    let asked = Asked {
+        token,
+        request_key: request.request_key.map(|key| key.proven(&csr)).transpose()?,
+        csr,
+        enclosed: enclosed.is_some(),
+    };
+    let authorities = app.0.authorities.clone();
+    let db = organisation_of(&app, &asked.token).await?;
+    let reply = db.write(move |txn| enrol_in(txn, &authorities, &asked)).await?;
     tracing::info!(agent = reply.agent, site = reply.site, "an agent was enrolled");
     Ok(Json(reply))
 }
@@ -74,7 +92,21 @@ async fn organisation_of(app: &App, token: &EnrolmentToken) -> Result<Db, Refusa
     Err(Refusal::TokenWrong)
 }
 
-fn enrol_in(txn: &mut Txn<'_>, authority: &Authority, token: &EnrolmentToken, csr: &[u8]) -> Result<Reply, Refusal> {
+/// A request for enrolment, read.
+struct Asked {
+    token: EnrolmentToken,
+    csr: Vec<u8>,
+    request_key: Option<[u8; 32]>,
+    enclosed: bool,
+}
+
+fn enrol_in(txn: &mut Txn<'_>, authorities: &Authorities, asked: &Asked) -> Result<Reply, Refusal> {
+    let Asked {
+        token,
+        csr,
+        request_key,
+        enclosed,
+    } = asked;
     let kept = txn.token(*token.id())?.ok_or(Refusal::TokenWrong)?;
     if !token.secret().matches(&kept.secret_hash) {
         return Err(Refusal::TokenWrong);
@@ -89,6 +121,9 @@ fn enrol_in(txn: &mut Txn<'_>, authority: &Authority, token: &EnrolmentToken, cs
     let site = txn.site(kept.scope)?.ok_or(DbError::Damaged {
         what: "a token of no site",
     })?;
+    if *enclosed && !txn.allows_inspection(site.scope)? {
+        return Err(Refusal::InspectionNotAllowed);
+    }
 
     let agent = match kept.used_by {
         Some((agent, _)) => agent,
@@ -100,14 +135,14 @@ fn enrol_in(txn: &mut Txn<'_>, authority: &Authority, token: &EnrolmentToken, cs
         agent: Uuid::from_bytes(agent),
     };
     let now_secs = i64::try_from(txn.now_ms() / 1000).unwrap_or(i64::MAX);
-    let certificate = authority.issue_client_from_csr(csr, peer, now_secs).map_err(|error| {
-        if matches!(error, AuthorityError::RequestRefused) {
-            return Refusal::CsrRefused;
-        }
-        tracing::error!(%error, "a client certificate was not made");
-        Refusal::Failed
-    })?;
+    let certificate = authorities
+        .certifying()
+        .issue_client_from_csr(csr, peer, now_secs)
+        .map_err(renew::refused)?;
     txn.put_enrolment(agent, site.scope, *fingerprint(&certificate).as_bytes())?;
+    if let Some(key) = request_key {
+        txn.set_request_key(agent, *key)?;
+    }
     if !txn.use_token(kept.token, agent, key)? {
         // Another request with this token was quicker.
         return Err(Refusal::TokenUsed);
@@ -124,7 +159,13 @@ fn enrol_in(txn: &mut Txn<'_>, authority: &Authority, token: &EnrolmentToken, cs
         epoch: organisation.epoch.to_string(),
         proof_key: data_encoding::HEXLOWER.encode(&organisation.proof_key_bytes),
         certificate: certificate_to_pem(&certificate),
-        authority: authority.certificate_pem(),
+        authority: authorities.serving(now_secs).certificate_pem(),
+        authorities: authorities
+            .trusted(now_secs)
+            .iter()
+            .map(|der| certificate_to_pem(der))
+            .collect(),
+        signs: request_key.is_some(),
         ehr: site.ehr.word(),
         hub_ms: txn.now_ms(),
     })
@@ -139,7 +180,7 @@ fn public_key_digest(csr: &[u8]) -> Option<[u8; 32]> {
 
 #[cfg(test)]
 mod tests {
-    use vault::{ClientKey, DataKey};
+    use vault::{Authority, ClientKey, DataKey};
 
     use super::*;
     use crate::db::{Config, Db, Place, Policy, Site, TokenRow};
@@ -156,6 +197,8 @@ mod tests {
         };
         let db = Db::create(&place, &DataKey::generate().unwrap(), Policy::CATALOGUE).unwrap();
         let authority = Authority::create("Test", jiff::Timestamp::now().as_second()).unwrap();
+        let authorities =
+            Authorities::alone(Authority::restore(authority.certificate().clone(), &authority.key_pkcs8()).unwrap());
         let token = EnrolmentToken::issue("https://hub.example", authority.fingerprint()).unwrap();
         let csr = ClientKey::generate().unwrap().certificate_request().unwrap();
         let enrolled = db.write(move |txn| {
@@ -173,7 +216,13 @@ mod tests {
                 expires_ms: expires_ms(txn.now_ms()),
                 used_by: None,
             })?;
-            enrol_in(txn, &authority, &token, &csr)
+            let asked = Asked {
+                token: EnrolmentToken::parse(&token.render()).unwrap(),
+                csr: csr.clone(),
+                request_key: None,
+                enclosed: false,
+            };
+            enrol_in(txn, &authorities, &asked)
         });
         enrolled.await.map(|reply| reply.site)
     }

@@ -13,15 +13,15 @@ use tokio::time::Instant;
 
 use super::App;
 use super::body;
-use super::peer::Certificate;
+use super::caller::Caller;
 use super::refusal::Refusal;
 use crate::db::{self, Db, Woken};
 
-fn cbor(body: Vec<u8>) -> Response {
+pub(super) fn cbor(body: Vec<u8>) -> Response {
     ([(header::CONTENT_TYPE, "application/cbor")], body).into_response()
 }
 
-pub(super) async fn push(State(app): State<App>, caller: Certificate, body: Body) -> Result<Response, Refusal> {
+pub(super) async fn push(State(app): State<App>, caller: Caller, body: Body) -> Result<Response, Refusal> {
     let request = PushRequest::decode(&app.wire_body(body).await?)?;
     let db = app.db_of(caller).await?;
     let epoch = db.organisation().epoch;
@@ -29,6 +29,7 @@ pub(super) async fn push(State(app): State<App>, caller: Certificate, body: Body
     let pushed = db
         .write(move |txn| {
             let site = caller.site(txn)?;
+            caller.count(txn)?;
             txn.note_seen(site)?;
             let pushed = txn.push(site, &request)?;
             matcher.consider(txn, &pushed.touched)?;
@@ -38,13 +39,13 @@ pub(super) async fn push(State(app): State<App>, caller: Certificate, body: Body
         .map_err(|refusal: Refusal| refusal.of_epoch(epoch))?;
     if !pushed.reply.quarantined.is_empty() {
         tracing::warn!(
-            agent = %caller.names.agent, count = pushed.reply.quarantined.len(), "changes were set aside"
+            agent = %caller.agent, count = pushed.reply.quarantined.len(), "changes were set aside"
         );
     }
     Ok(cbor(pushed.reply.encode()))
 }
 
-pub(super) async fn pull(State(app): State<App>, caller: Certificate, body: Body) -> Result<Response, Refusal> {
+pub(super) async fn pull(State(app): State<App>, caller: Caller, body: Body) -> Result<Response, Refusal> {
     let mut request = PullRequest::decode(&app.wire_body(body).await?)?;
     request.bytes_max = request.bytes_max.min(app.0.config.page_max_bytes);
     let wait = Duration::from_millis(request.wait_ms).min(Duration::from_secs(app.0.config.long_poll_max_secs));
@@ -85,8 +86,11 @@ fn says_something(pages: &[Page], request: &PullRequest) -> bool {
 
 impl App {
     /// The store as the caller's organisation has it, by what the certificate names: what is asked can reach no other.
-    pub(super) async fn db_of(&self, caller: Certificate) -> Result<Db, Refusal> {
-        let organisation = caller.names.organisation.into_bytes();
+    pub(super) async fn db_of(&self, caller: Caller) -> Result<Db, Refusal> {
+        self.organisation(caller.organisation).await
+    }
+
+    pub(super) async fn organisation(&self, organisation: [u8; 16]) -> Result<Db, Refusal> {
         if let Some(db) = self.0.db.of(organisation) {
             return Ok(db);
         }
@@ -105,11 +109,11 @@ impl App {
     }
 
     /// The caller's site, and the series of the incarnation's TEMP numbers, given to it if it has none.
-    async fn series(&self, db: &Db, caller: Certificate, request: &PullRequest) -> Result<(ScopeId, u32), Refusal> {
+    async fn series(&self, db: &Db, caller: Caller, request: &PullRequest) -> Result<(ScopeId, u32), Refusal> {
         let replica = request.replica;
         let known = db.read(move |txn| Ok::<_, Refusal>((caller.site(txn)?, txn.series(replica)?)));
         let (site, known) = known.await?;
-        self.note_seen(db, site).await?;
+        self.note_seen(db, caller, site, !request.willing.is_empty()).await?;
         if let Some(series) = known {
             return Ok((site, series));
         }
@@ -136,7 +140,7 @@ impl App {
 }
 
 /// Lets go what the replica is willing to forget, before the pages that will tell of it.
-async fn forget(db: &Db, caller: Certificate, request: &PullRequest) -> Result<(), Refusal> {
+async fn forget(db: &Db, caller: Caller, request: &PullRequest) -> Result<(), Refusal> {
     if request.willing.is_empty() {
         return Ok(());
     }
@@ -148,11 +152,11 @@ async fn forget(db: &Db, caller: Certificate, request: &PullRequest) -> Result<(
         })
         .await
         .map_err(|refusal: Refusal| refusal.of_epoch(epoch))?;
-    tracing::info!(agent = %caller.names.agent, gone, "records left a site's scope");
+    tracing::info!(agent = %caller.agent, gone, "records left a site's scope");
     Ok(())
 }
 
-async fn pages(db: &Db, caller: Certificate, request: PullRequest) -> Result<Vec<Page>, Refusal> {
+async fn pages(db: &Db, caller: Caller, request: PullRequest) -> Result<Vec<Page>, Refusal> {
     let epoch = db.organisation().epoch;
     db.read(move |txn| {
         let site = caller.site(txn)?;

@@ -21,7 +21,13 @@ const RETRY_AFTER_NO_SPACE_SECS: &str = "30";
 pub(crate) enum Refusal {
     BadRequest(&'static str),
     OtherProtocol(String),
+    NoCommonProtocol(String),
     NoCertificate,
+    CertificateExpired,
+    Unsigned,
+    BadSignature,
+    Replayed { newest: u64 },
+    InspectionNotAllowed,
     UnknownAgent,
     Revoked,
     TokenWrong,
@@ -47,6 +53,8 @@ struct Body {
     message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     epoch: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    newest: Option<u64>,
 }
 
 impl Refusal {
@@ -59,6 +67,35 @@ impl Refusal {
                 StatusCode::UNAUTHORIZED,
                 "no_certificate",
                 "this address answers only to a client certificate of this hub: enrol first",
+            ),
+            Refusal::NoCommonProtocol(message) => (StatusCode::UPGRADE_REQUIRED, "no_common_protocol", message.clone()),
+            Refusal::CertificateExpired => fixed(
+                StatusCode::UNAUTHORIZED,
+                "certificate_expired",
+                "this agent's certificate has expired: it is renewed at /renew with a signed request",
+            ),
+            Refusal::Unsigned => fixed(
+                StatusCode::UNAUTHORIZED,
+                "unsigned",
+                "this agent has a key to sign its requests with, and this one is not signed",
+            ),
+            Refusal::BadSignature => fixed(
+                StatusCode::UNAUTHORIZED,
+                "bad_signature",
+                "the signature is not this agent's, or the request was altered on its way",
+            ),
+            Refusal::Replayed { newest } => (
+                StatusCode::CONFLICT,
+                "replayed",
+                format!(
+                    "a request with this number or a later one ({newest}) was taken already: nothing was done again"
+                ),
+            ),
+            Refusal::InspectionNotAllowed => fixed(
+                StatusCode::FORBIDDEN,
+                "inspection_not_allowed",
+                "a proxy reads this site's line, and the hub does not allow that: have the hub's address exempted from \
+                 inspection, or ask who runs the hub (mainstay-hub site set --inspection allowed)",
             ),
             Refusal::UnknownAgent => fixed(
                 StatusCode::UNAUTHORIZED,
@@ -156,7 +193,13 @@ impl Refusal {
             Refusal::NoSpace => Some(RETRY_AFTER_NO_SPACE_SECS),
             Refusal::BadRequest(_)
             | Refusal::OtherProtocol(_)
+            | Refusal::NoCommonProtocol(_)
             | Refusal::NoCertificate
+            | Refusal::CertificateExpired
+            | Refusal::Unsigned
+            | Refusal::BadSignature
+            | Refusal::Replayed { .. }
+            | Refusal::InspectionNotAllowed
             | Refusal::UnknownAgent
             | Refusal::Revoked
             | Refusal::TokenWrong
@@ -183,7 +226,18 @@ impl IntoResponse for Refusal {
         } else {
             None
         };
-        let mut response = (status, Json(Body { error, message, epoch })).into_response();
+        let newest = if let Refusal::Replayed { newest } = self {
+            Some(newest)
+        } else {
+            None
+        };
+        let body = Body {
+            error,
+            message,
+            epoch,
+            newest,
+        };
+        let mut response = (status, Json(body)).into_response();
         if let Some(secs) = self.retry_after() {
             response
                 .headers_mut()

@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use vault::Authority;
+use vault::Authorities;
 
 use super::Config;
 use super::connection;
@@ -36,25 +36,28 @@ pub async fn bind(listen: SocketAddr) -> Result<TcpListener, Failure> {
     })
 }
 
-pub fn certificate(authority: &Authority, config: &Config) -> Result<Arc<ServerConfig>, Failure> {
+pub fn certificate(authorities: &Authorities, config: &Config) -> Result<Arc<ServerConfig>, Failure> {
     let now_secs = jiff::Timestamp::now().as_second();
     let failed = |error: &dyn std::fmt::Display| Failure::new(Exit::Config, format!("the hub's certificate: {error}"));
-    let identity = authority
+    let identity = authorities
+        .serving(now_secs)
         .issue_server(&config.names, now_secs)
         .map_err(|error| failed(&error))?;
-    let tls = vault::tls::server_config(authority.certificate(), &identity).map_err(|error| failed(&error))?;
+    let trusted = authorities.trusted(now_secs);
+    let tls = vault::tls::server_config(&trusted, &identity).map_err(|error| failed(&error))?;
     Ok(Arc::new(tls))
 }
 
 /// Serves agents until told to stop, then lets open requests end within the grace.
 pub async fn serve(
     listener: TcpListener,
-    authority: Arc<Authority>,
+    authorities: Arc<Authorities>,
     config: Config,
     router: Router,
     stop: CancellationToken,
 ) -> Result<(), Failure> {
-    let (current, latest) = watch::channel(certificate(&authority, &config)?);
+    let (current, latest) = watch::channel(certificate(&authorities, &config)?);
+    let mut made_of = authorities.version(jiff::Timestamp::now().as_second());
     let connections = TaskTracker::new();
     let slots = Arc::new(Semaphore::new(config.connections_max));
     let mut renewal = tokio::time::interval_at(tokio::time::Instant::now() + RENEW_AFTER, RENEW_AFTER);
@@ -62,15 +65,17 @@ pub async fn serve(
         let accepted = tokio::select! {
             accepted = accept(&listener, &slots) => accepted,
             _ = renewal.tick() => {
-                match certificate(&authority, &config) {
-                    Ok(renewed) => { current.send_replace(renewed); }
-                    Err(error) => tracing::error!(%error, "the hub's certificate was not renewed"),
-                }
+                renew(&authorities, &config, &current);
                 continue;
             }
             () = stop.cancelled() => break,
         };
         let Some((stream, slot)) = accepted else { continue };
+        let now = authorities.version(jiff::Timestamp::now().as_second());
+        if now != made_of {
+            made_of = now;
+            renew(&authorities, &config, &current);
+        }
         let acceptor = TlsAcceptor::from(latest.borrow().clone());
         let (router, config, stop) = (router.clone(), config.clone(), stop.clone());
         connections.spawn(async move {
@@ -82,6 +87,15 @@ pub async fn serve(
     connections.close();
     connections.wait().await;
     Ok(())
+}
+
+fn renew(authorities: &Authorities, config: &Config, current: &watch::Sender<Arc<ServerConfig>>) {
+    match certificate(authorities, config) {
+        Ok(renewed) => {
+            current.send_replace(renewed);
+        }
+        Err(error) => tracing::error!(%error, "the hub's certificate was not renewed"),
+    }
 }
 
 async fn accept(
