@@ -20,6 +20,7 @@ mod postgres_gone;
 mod reference;
 mod schedule;
 mod several;
+mod signed_requests;
 mod simulated_sites;
 mod transcription;
 mod two_hubs;

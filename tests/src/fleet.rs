@@ -7,11 +7,13 @@
 mod agent;
 mod exchange;
 mod hub_socket;
+mod signing;
 mod tally;
 mod writing;
 
 pub use agent::SimAgent;
 pub use hub_socket::HubSocket;
+pub use signing::{Signed, SigningAgent};
 pub use tally::{Tally, spread};
 pub use writing::substances;
 

@@ -10,7 +10,7 @@ use data_encoding::{BASE64, HEXLOWER};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use sync_protocol::ids::BootId;
 use sync_protocol::proof::{self, ProofKey, Sum};
 use sync_protocol::replica::{self, ReplicaLedger as _};
@@ -18,7 +18,7 @@ use sync_protocol::wire::Cursor;
 use sync_protocol::{ChangeId, EpochId, HybridClock, KindId, Lane, RecordId, RecordState, ReplicaId, ScopeId, Stamp};
 use tokio::sync::Notify;
 use vault::tls::{client_config, client_config_pinned};
-use vault::{ClientKey, EnrolmentToken};
+use vault::{ClientKey, EnrolmentToken, Identity, RequestKey};
 
 use super::tally::Tally;
 use super::{HubSocket, now_ms, random};
@@ -63,14 +63,52 @@ struct Enrolled {
     authority: String,
 }
 
+/// What an agent shows of itself.
+pub(super) struct Papers {
+    key: zeroize::Zeroizing<Vec<u8>>,
+    pub(super) certificate: CertificateDer<'static>,
+    pub(super) authority: CertificateDer<'static>,
+}
+
+impl Papers {
+    pub(super) fn client_key(&self) -> Result<ClientKey> {
+        Ok(ClientKey::restore(&self.key)?)
+    }
+
+    pub(super) fn identity(&self) -> Result<Identity> {
+        let chain = vec![self.certificate.clone(), self.authority.clone()];
+        Ok(self.client_key()?.into_identity(chain)?)
+    }
+}
+
+/// The public half of a request key, and the proof that it is held by whoever makes the certificate request.
+pub(super) fn holder(key: &RequestKey, csr: &[u8]) -> Value {
+    let holder = key.sign(&vault::request_key::holder_bytes(csr));
+    json!({ "public": BASE64.encode(&key.public()), "holder": BASE64.encode(&holder) })
+}
+
 impl SimAgent {
     /// Takes a token over the hub's local socket, and enrols with it over TLS as an agent does.
     pub async fn enrol(hub: &HubSocket, site: &str) -> Result<Arc<SimAgent>> {
+        let (agent, _) = SimAgent::enrol_with(hub, site, None).await?;
+        Ok(agent)
+    }
+
+    /// As [`SimAgent::enrol`], with a key that the hub is to expect signatures of; gives what proves who it is.
+    pub(super) async fn enrol_with(
+        hub: &HubSocket,
+        site: &str,
+        request_key: Option<&RequestKey>,
+    ) -> Result<(Arc<SimAgent>, Papers)> {
         let text = hub.token(site).await?;
         let token = EnrolmentToken::parse(&text)?;
         let key = ClientKey::generate()?;
         let client = http(client_config_pinned(token.authority())?)?;
-        let asked = json!({ "token": text, "csr": BASE64.encode(&key.certificate_request()?) });
+        let csr = key.certificate_request()?;
+        let mut asked = json!({ "token": text, "csr": BASE64.encode(&csr) });
+        if let Some(request_key) = request_key {
+            asked["request_key"] = holder(request_key, &csr);
+        }
         let request = client.post(format!("{}/enrol", token.hub_url())).json(&asked);
         let response = request.timeout(ENROLMENT_TIMEOUT).send().await?;
         ensure!(response.status().is_success(), "enrolment: {}", response.status());
@@ -78,11 +116,16 @@ impl SimAgent {
 
         let certificate = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).context("a certificate");
         let authority = certificate(&enrolled.authority)?;
-        let identity = key.into_identity(vec![certificate(&enrolled.certificate)?, authority.clone()])?;
+        let papers = Papers {
+            key: key.key_pkcs8(),
+            certificate: certificate(&enrolled.certificate)?,
+            authority: authority.clone(),
+        };
+        let identity = papers.identity()?;
         let proof_key = HEXLOWER.decode(enrolled.proof_key.as_bytes())?;
         let scope = ScopeId::parse(&enrolled.scope).context("the scope")?;
         let epoch = EpochId::parse(&enrolled.epoch).context("the epoch")?;
-        Ok(Arc::new(SimAgent {
+        let agent = SimAgent {
             site: scope,
             key: ProofKey::new(proof_key.as_slice().try_into().context("the proof key")?),
             client: http(client_config(&authority, Some(&identity))?)?,
@@ -90,7 +133,8 @@ impl SimAgent {
             wrote: Notify::new(),
             held: Mutex::new(Held::new(scope, epoch)),
             tally: Mutex::default(),
-        }))
+        };
+        Ok((Arc::new(agent), papers))
     }
 
     /// Goes to another hub process from the next request on.
@@ -252,7 +296,7 @@ impl Held {
     }
 }
 
-fn http(tls: rustls::ClientConfig) -> Result<reqwest::Client> {
+pub(super) fn http(tls: rustls::ClientConfig) -> Result<reqwest::Client> {
     let client = reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
         .http1_only()
