@@ -115,7 +115,11 @@ async fn take_up(store: &Store, hub: &HubClient) -> Result<(), SessionError> {
 pub async fn keep_certified(store: Store, hub: HubClient, line: LineWatch, stop: CancellationToken) {
     let mut changes = line.subscribe();
     loop {
-        let wait = match renew_if_due(&store, &hub, &line).await {
+        let settled = match renew_if_due(&store, &hub, &line).await {
+            Ok(()) => greet_again(&store, &hub, &line).await,
+            Err(error) => Err(error),
+        };
+        let wait = match settled {
             Ok(()) => LOOK_EVERY,
             Err(error) => {
                 tracing::debug!(%error, "the certificate could not be renewed yet");
@@ -132,6 +136,14 @@ pub async fn keep_certified(store: Store, hub: HubClient, line: LineWatch, stop:
                 }
             }
         }
+    }
+}
+
+/// An agent may run for months: what is settled at the start of a session is looked at again now and then.
+async fn greet_again(store: &Store, hub: &HubClient, line: &LineWatch) -> Result<(), SessionError> {
+    match line.now().state {
+        LineState::Connected | LineState::Slow => greet(store, hub, line).await,
+        LineState::Starting | LineState::CutOff | LineState::Held => Ok(()),
     }
 }
 

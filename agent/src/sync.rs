@@ -151,7 +151,10 @@ impl Exchange {
             .await
             .map_err(|error| match error {
                 SessionError::Hub(error) => Broken::Hub(error),
-                other => Broken::Session(other),
+                other @ (SessionError::Read(_)
+                | SessionError::Write(_)
+                | SessionError::Answer(_)
+                | SessionError::Key) => Broken::Session(other),
             })
     }
 

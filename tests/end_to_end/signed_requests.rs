@@ -35,7 +35,7 @@ async fn a_request_that_is_sent_again_or_altered_changes_nothing() -> Result<()>
     let honest = agent.push(5)?;
 
     // Whatever is altered, the signature does not fit.
-    let mut altered = vec![honest.clone(), honest.clone(), honest.clone(), honest.clone()];
+    let mut altered = [honest.clone(), honest.clone(), honest.clone(), honest.clone()];
     let last = altered[0].body.len() - 1;
     altered[0].body[last] ^= 1;
     altered[1].target = "/v1/pull".to_owned();

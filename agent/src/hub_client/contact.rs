@@ -251,12 +251,12 @@ impl Contact {
 
     /// Adds whose certificate it was that did not fit.
     fn named(&self, error: HubError) -> HubError {
-        match error {
-            HubError::WrongAuthority { .. } => HubError::WrongAuthority {
+        if matches!(error, HubError::WrongAuthority { .. }) {
+            return HubError::WrongAuthority {
                 issuer: self.observed.foreign_issuer(),
-            },
-            other => other,
+            };
         }
+        error
     }
 
     /// The sealed line, if what answers is our hub behind whatever reads along: its authority vouches for the key.
