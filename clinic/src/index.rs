@@ -7,12 +7,12 @@ use sync_protocol::state::RecordState;
 use sync_protocol::{FieldId, RecordId};
 
 use crate::catalogue::{
-    allergy, appointment, coverage, form, link as link_record, location, patient, provider, reference_set, result,
+    allergy, appointment, colleague, coverage, form, link as link_record, location, patient, provider, reference_set, result,
     room, staff, task, visit,
 };
 use crate::flow;
 use crate::matching::compare::phonetic_codes;
-use crate::matching::{fold, phone_key, sounds};
+use crate::matching::{fold, name_pairs, phone_key, sounds};
 use crate::numbering;
 use crate::task::{TaskState, state_of};
 use crate::value::{AppointmentStatus, BirthDate, BlobDigest, LinkStanding};
@@ -69,6 +69,7 @@ pub fn index_of(state: &RecordState) -> Index {
         allergy::KIND => link(&mut index, allergy::PATIENT, state),
         visit::KIND => index_visit(state, &mut index),
         room::KIND => link(&mut index, room::SITE, state),
+        colleague::KIND => link(&mut index, colleague::SITE, state),
         appointment::KIND => index_appointment(state, &mut index),
         link_record::KIND => index_link(state, &mut index),
         provider::KIND => {
@@ -124,8 +125,10 @@ fn index_patient(state: &RecordState, index: &mut Index) {
     let mut codes = BTreeSet::new();
     for live in every(patient::NAME.id) {
         if let Some(name) = <crate::PersonName as crate::Value>::from_raw(&live.value) {
-            codes.extend(sounds(&name.family));
-            codes.extend(sounds(&name.given));
+            let (family, given) = (sounds(&name.family), sounds(&name.given));
+            index.terms.extend(name_pairs(&family, &given));
+            codes.extend(family);
+            codes.extend(given);
             for part in [&name.family, &name.given, &name.middle] {
                 part.split([' ', '-'])
                     .for_each(|word| index.terms.extend(name_terms(word)));
@@ -261,6 +264,12 @@ pub(crate) fn email_term(email: &str) -> String {
 /// How a name sounds, with a year of birth.
 pub(crate) fn name_year_term(code: &str, year: i16) -> String {
     format!("y:{code}:{year}")
+}
+
+/// How two words of a name sound, in whichever order they were said: one look-up where each sound alone is half a town's.
+pub(crate) fn name_pair_term(one: &str, other: &str) -> String {
+    let (first, second) = (one.min(other), one.max(other));
+    format!("q:{first}:{second}")
 }
 
 /// The number by which a payer knows somebody.

@@ -16,7 +16,7 @@ pub(crate) mod compare;
 pub mod weights;
 
 pub use blocking::questions;
-pub(crate) use blocking::sounds;
+pub(crate) use blocking::{name_pairs, sounds};
 pub use compare::{Comparison, Score, bits, compare};
 pub use weights::{Agreement, Chances, Compared, Thresholds, Unsound, Weights};
 

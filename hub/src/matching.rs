@@ -41,6 +41,13 @@ struct Settings {
     candidates_max: usize,
 }
 
+/// A patient, and those who agree with them in something telling.
+struct Near {
+    record: RecordState,
+    ours: Identity,
+    others: Vec<RecordState>,
+}
+
 /// Somebody who may be the same person, and the link with them if there is one.
 struct Alike {
     other: RecordState,
@@ -74,8 +81,13 @@ impl Matcher {
                 _ => {}
             }
         }
+        // First all questions, then all answers: a question that follows a write has that write stored first, alone.
+        let mut near = Vec::new();
         for patient in patients {
-            self.propose(txn, patient)?;
+            near.extend(self.near(txn, patient)?);
+        }
+        for near in near {
+            self.judge(txn, near)?;
         }
         Ok(())
     }
@@ -83,13 +95,28 @@ impl Matcher {
     /// Finds who may be the same person as this patient, and writes links for them. Nothing is written where nothing is
     /// new.
     pub fn propose(&self, txn: &mut Txn<'_>, patient: RecordId) -> Outcome<()> {
+        match self.near(txn, patient)? {
+            Some(near) => self.judge(txn, near),
+            None => Ok(()),
+        }
+    }
+
+    /// Whom to compare a patient with; `None` when there is no such patient.
+    fn near(&self, txn: &mut Txn<'_>, patient: RecordId) -> Result<Option<Near>, DbError> {
         let Some(record) = txn.state(patient)?.filter(|state| state.kind == patient::KIND) else {
-            return Ok(());
+            return Ok(None);
         };
         let ours = identity(txn, &record)?;
+        let others = self.candidates(txn, &ours)?;
+        Ok(Some(Near { record, ours, others }))
+    }
+
+    fn judge(&self, txn: &mut Txn<'_>, near: Near) -> Outcome<()> {
+        let Near { record, ours, others } = near;
+        let patient = record.record;
         let cluster = cluster_of(txn, patient)?;
         let mut by_person: BTreeMap<RecordId, Alike> = BTreeMap::new();
-        for other in self.candidates(txn, &ours)? {
+        for other in others {
             if cluster.contains(&other.record) {
                 continue;
             }

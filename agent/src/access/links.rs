@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use clinic::catalogue::{link, patient};
-use clinic::linking::{cluster_in, ends, link_id, primary, sides};
+use clinic::linking::{cluster_in, ends, link_id, sides};
 use clinic::policy::Permission;
 use clinic::value::LinkStanding;
 use clinic::write::{Action, Writing};
@@ -30,10 +30,6 @@ pub fn records(tx: &ReadTx<'_>, patient: RecordId) -> Result<Vec<RecordState>, T
     Ok(members)
 }
 
-/// The record that stands for the person, among those that this site has.
-pub fn primary_of(tx: &ReadTx<'_>, patient: RecordId) -> Result<RecordId, TxError> {
-    Ok(primary(&records(tx, patient)?).unwrap_or(patient))
-}
 
 /// Says whether two records are one person's. The decision names what the person was shown and nothing else.
 pub fn decide(

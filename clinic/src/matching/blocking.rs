@@ -3,9 +3,12 @@
 
 use super::Identity;
 use super::compare::phonetic_codes;
-use crate::index::{Wanted, birth_date_term, email_term, identifier_term, name_year_term, phone_term};
+use crate::index::{Wanted, birth_date_term, email_term, identifier_term, name_pair_term, name_year_term, phone_term};
 use crate::matching::{fold, phone_key};
 use crate::value::BirthDate;
+
+/// A name of more words is looked up by the first so many pairs of sounds.
+const NAME_PAIRS_MAX: usize = 24;
 
 /// Questions to the index of patients, the most telling first. Of each, every part must be met by one of its
 /// alternatives.
@@ -41,10 +44,17 @@ pub fn questions(one: &Identity) -> Vec<Vec<Vec<Wanted>>> {
         let names = family.iter().map(|code| name_year_term(code, date.year()));
         questions.push(vec![exactly(names.collect())]);
     }
-    let sounding = |codes: &[String]| exactly(codes.iter().map(|code| format!("p:{code}")).collect());
-    questions.push(vec![sounding(&family), sounding(&given)]);
+    questions.push(vec![exactly(name_pairs(&family, &given).collect())]);
     questions.retain(|question| !question.iter().any(Vec::is_empty));
     questions
+}
+
+/// Family and given name by how they sound together.
+pub(crate) fn name_pairs<'a>(family: &'a [String], given: &'a [String]) -> impl Iterator<Item = String> + 'a {
+    let pairs = family
+        .iter()
+        .flat_map(move |family| given.iter().map(move |given| name_pair_term(family, given)));
+    pairs.take(NAME_PAIRS_MAX)
 }
 
 /// How the words of a name sound.

@@ -42,6 +42,19 @@ impl Txn<'_> {
         self.put_rows("facets", &["record", "facet", "kind", "order_ms"], &stored, &facets)
     }
 
+    /// Makes the index anew of the records after this one, at most so many; gives the last of them, `None` at the end.
+    pub fn index_anew(&mut self, after: RecordId, at_most: usize) -> Result<Option<RecordId>, DbError> {
+        let rows = self.sql.rows(
+            "SELECT record FROM states WHERE org = ?1 AND record > ?2 ORDER BY record LIMIT ?3",
+            values![self.org, after.0, at_most],
+        )?;
+        let states = self.states_of(records(&rows)?)?;
+        let last = states.last().map(|state| state.record);
+        let stored: Vec<_> = states.into_iter().map(|state| (state.record, state, true)).collect();
+        self.put_index(&stored)?;
+        Ok(last)
+    }
+
     fn put_rows(
         &mut self,
         table: &str,
