@@ -314,6 +314,14 @@ kinds! {
         SITE: RecordId = 3, Latest, Hub, false;
         ENDED_MS: i64 = 4, Latest, Hub, false;
     }
+    /// What every site may know of somebody who works at one of them, so that it can say who wrote what: a name and a
+    /// place, nothing to sign in with. Its id is derived from that of the staff record.
+    colleague = 19, Reference, Hub, Organisation {
+        NAME: String = 1, Latest, Hub, false;
+        SITE: RecordId = 2, Latest, Hub, false;
+        /// The name of the site, whose own record stays there.
+        SITE_NAME: String = 3, Latest, Hub, false;
+    }
 }
 
 pub fn kind(id: KindId) -> Option<&'static Kind> {
@@ -331,7 +339,7 @@ pub fn home(id: KindId) -> Home {
 }
 
 /// Raised when a kind, field or type is added: quarantined changes are tried again after an upgrade.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Reasons for quarantine, beside the engine's own.
 pub mod reason {

@@ -7,8 +7,8 @@ use sync_protocol::state::RecordState;
 use sync_protocol::{FieldId, RecordId};
 
 use crate::catalogue::{
-    allergy, appointment, colleague, coverage, form, link as link_record, location, patient, provider, reference_set, result,
-    room, staff, task, visit,
+    allergy, appointment, colleague, coverage, form, link as link_record, location, patient, provider, reference_set,
+    result, room, staff, task, visit,
 };
 use crate::flow;
 use crate::matching::compare::phonetic_codes;

@@ -7,6 +7,7 @@
 pub mod booking;
 pub mod catalogue;
 pub mod code_set;
+pub mod colleagues;
 pub mod fhir;
 pub mod flow;
 pub mod following;
@@ -26,8 +27,8 @@ pub mod value;
 pub mod write;
 
 pub use catalogue::{
-    allergy, appointment, coverage, form, link, location, organisation, patient, payer, policy as policy_record,
-    provider, reference_set, result, room, site, staff, task as task_record, visit,
+    allergy, appointment, colleague, coverage, form, link, location, organisation, patient, payer,
+    policy as policy_record, provider, reference_set, result, room, site, staff, task as task_record, visit,
 };
 pub use read::{Said, Shown};
 pub use value::{BirthDate, Identifier, PersonName, Value};

@@ -17,6 +17,7 @@ use crate::matching::Matcher;
 mod accounts;
 mod authority;
 mod by;
+mod colleague;
 mod conflict;
 mod credential;
 mod factor;
@@ -42,7 +43,7 @@ pub(crate) use factor::Factor;
 pub use known::{KnownAgent, KnownSite, SiteDetail};
 pub use link::{Compared, MatchCommand, MatchReply, Pair, Person};
 pub use message::{ListedMessage, MessageCommand, MessageReply};
-pub use organisation::{OrganisationCommand, OrganisationReply, found};
+pub use organisation::{OrganisationCommand, OrganisationReply, prepare};
 pub use patient::{Edit, FoundPatient, PatientCommand, PatientReply};
 pub use policy::{PolicyCommand, PolicyReply, ShownPolicy};
 pub use quarantine::{ListedAside, QuarantineCommand, QuarantineReply};
@@ -68,6 +69,15 @@ pub enum Command {
     Match(MatchCommand),
     Authority(AuthorityCommand),
     Status,
+}
+
+/// What is asked, and of which organisation: the hub's first, unless another is named.
+#[derive(Serialize, Deserialize)]
+pub struct Asked {
+    #[serde(default)]
+    pub organisation: Option<String>,
+    #[serde(flatten)]
+    pub command: Command,
 }
 
 /// What is answered.
@@ -137,6 +147,11 @@ impl Admin {
             // A table that is unsound was refused when the file was read.
             matcher: config.matching.matcher().unwrap_or_default(),
         }
+    }
+
+    pub async fn answer(&self, by: By, asked: Asked) -> Result<Reply, Failure> {
+        let admin = self.of_organisation(asked.organisation.as_deref()).await?;
+        admin.carry_out(by, asked.command).await
     }
 
     pub async fn carry_out(&self, by: By, command: Command) -> Result<Reply, Failure> {

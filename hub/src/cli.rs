@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::{Admin, By, Command, Reply};
+use crate::admin::{Admin, Asked, By, Command, Reply};
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::home::{self, Home, Keeping};
@@ -56,6 +56,9 @@ struct Cli {
     /// Answer with one line of JSON.
     #[arg(long, global = true)]
     json: bool,
+    /// Which organisation it is about, by its id, where the hub serves several; see mainstay-hub organisation list.
+    #[arg(long, global = true, value_name = "ID")]
+    organisation: Option<String>,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -64,7 +67,7 @@ struct Cli {
 enum Verb {
     /// Run the hub in the foreground until it is told to stop (SIGTERM, Ctrl-C).
     Run,
-    /// The organisation whose sites these are.
+    /// The organisations of this hub; nothing of one is seen by another.
     #[command(subcommand)]
     Organisation(organisation::OrganisationVerb),
     /// Sites.
@@ -153,7 +156,11 @@ fn act(cli: Cli) -> Result<(), Failure> {
         Verb::Authority(verb) => verb.command(),
         Verb::Status => Command::Status,
     };
-    let reply = runtime()?.block_on(send(&home, command))?;
+    let asked = Asked {
+        organisation: cli.organisation,
+        command,
+    };
+    let reply = runtime()?.block_on(send(&home, asked))?;
     let text = match cli.json {
         true => show::json(&reply)?,
         false => show::text(&reply),
@@ -189,22 +196,22 @@ fn run(home: &Home, json: bool) -> Result<(), Failure> {
 }
 
 /// To the running hub, or straight to the store.
-async fn send(home: &Home, command: Command) -> Result<Reply, Failure> {
+async fn send(home: &Home, asked: Asked) -> Result<Reply, Failure> {
     let config = Config::load(&home.config_file())?;
     let lock = match home.lock() {
         Ok(lock) => lock,
-        Err(failure) if failure.exit == Exit::AlreadyRunning => return local::send(&home.socket(), &command).await,
+        Err(failure) if failure.exit == Exit::AlreadyRunning => return local::send(&home.socket(), &asked).await,
         Err(failure) => return Err(failure),
     };
     let opened = home.open(&lock, &config)?;
-    crate::admin::found(&opened.db).await?;
+    crate::admin::prepare(&opened.db).await?;
     let admin = Admin::new(
         opened.db.clone(),
         Keeping::new(opened.authorities, home),
         &config,
         config.server.listen,
     );
-    let outcome = admin.carry_out(By::CommandLine, command).await;
+    let outcome = admin.answer(By::CommandLine, asked).await;
     opened.db.close();
     outcome
 }

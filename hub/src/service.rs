@@ -11,7 +11,7 @@ use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admin::{self, Admin, By, Command, Reply};
+use crate::admin::{self, Admin, Asked, By, Reply};
 use crate::config::Config;
 use crate::connectors::Connector;
 use crate::console::{self, Console};
@@ -48,12 +48,7 @@ pub async fn run(
         authorities,
         sealing,
     } = opened;
-    let released = db.write(|txn| txn.retry_set_aside(clinic::catalogue::VERSION)).await?;
-    if released > 0 {
-        tracing::info!(released, "changes that were set aside can be used by this version");
-    }
-
-    admin::found(&db).await?;
+    admin::prepare(&db).await?;
     let listener = tls::bind(config.server.listen).await?;
     let listens = listener
         .local_addr()
@@ -252,8 +247,8 @@ async fn serve_local(listener: UnixListener, commands: Router, config: server::C
     connections.wait().await;
 }
 
-async fn command(State(admin): State<Admin>, Json(command): Json<Command>) -> Json<Outcome> {
-    Json(match admin.carry_out(By::CommandLine, command).await {
+async fn command(State(admin): State<Admin>, Json(asked): Json<Asked>) -> Json<Outcome> {
+    Json(match admin.answer(By::CommandLine, asked).await {
         Ok(reply) => Outcome::Done(reply),
         Err(failure) => Outcome::Failed(failure),
     })

@@ -15,6 +15,8 @@ mod full_disk;
 mod inbound;
 mod intake;
 mod leaving_scope;
+mod matching;
+mod organisations;
 mod phi_at_rest;
 mod postgres_gone;
 mod reference;

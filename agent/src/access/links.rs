@@ -30,7 +30,6 @@ pub fn records(tx: &ReadTx<'_>, patient: RecordId) -> Result<Vec<RecordState>, T
     Ok(members)
 }
 
-
 /// Says whether two records are one person's. The decision names what the person was shown and nothing else.
 pub fn decide(
     tx: &mut WriteTx<'_>,

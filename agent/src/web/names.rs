@@ -1,7 +1,10 @@
 //! How people, places and ways are named on a page. A patient is never named by one identifier, nor by one that is in
 //! dispute.
 
-use clinic::catalogue::{patient, room, site, staff};
+use std::rc::Rc;
+
+use clinic::catalogue::{colleague, patient, room, staff};
+use clinic::colleagues::colleague_id;
 use clinic::matching::Identity;
 use clinic::numbering::{self, TEMP_SYSTEM};
 use clinic::read::Shown;
@@ -144,9 +147,18 @@ impl Reading<'_, '_> {
         }
     }
 
+    /// Somebody who works here, or at another site of the organisation.
     pub(super) fn staff_name(&self, id: RecordId) -> Result<Option<String>, TxError> {
         let state = self.state(id)?.filter(|state| state.kind == staff::KIND);
-        Ok(state.and_then(|state| staff::NAME.value(&state)))
+        if let Some(name) = state.and_then(|state| staff::NAME.value(&state)) {
+            return Ok(Some(name));
+        }
+        Ok(self.colleague(id)?.and_then(|state| colleague::NAME.value(&state)))
+    }
+
+    fn colleague(&self, staff: RecordId) -> Result<Option<Rc<RecordState>>, TxError> {
+        let state = self.state(colleague_id(staff))?;
+        Ok(state.filter(|state| state.kind == colleague::KIND))
     }
 
     /// Who wrote: a person by name, a program by what it is.
@@ -185,10 +197,9 @@ impl Reading<'_, '_> {
         if here {
             return Ok(format!("Here, {}", self.site.name));
         }
-        let name = match of_person {
-            Some(other) => self.state(other)?.and_then(|state| site::NAME.value(&state)),
-            None => None,
-        };
+        let name = self
+            .colleague(actor.who)?
+            .and_then(|state| colleague::SITE_NAME.value(&state));
         Ok(name.unwrap_or_else(|| "At another site".to_owned()))
     }
 

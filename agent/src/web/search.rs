@@ -1,11 +1,14 @@
 //! Finding a patient by anything that is known. What is searched for travels in the body of the form, never in an address.
 
+use std::collections::BTreeSet;
+
 use axum::http::StatusCode;
 use axum::response::Response;
 use clinic::catalogue::{patient, visit};
 use clinic::flow;
 use clinic::index;
-use sync_protocol::Phi;
+use clinic::linking::primary;
+use sync_protocol::{Phi, RecordState};
 
 use super::arrivals::last_visit;
 use super::desk::Desk;
@@ -16,6 +19,7 @@ use super::reading::Reading;
 use super::remarks::disputed;
 use super::sent::Sent;
 use super::views::{FindHit, FindView, Found, Mark, Tab};
+use crate::access::links;
 use crate::store::{Stored, TxError};
 
 /// Patients shown of one search; more ask for a better question.
@@ -58,17 +62,38 @@ fn found(reading: &Reading<'_, '_>, query: &str) -> Result<Found, TxError> {
     let more = stored.len() > HITS_MAX as usize;
     stored.truncate(HITS_MAX as usize);
     let mut hits = Vec::new();
+    let mut shown = BTreeSet::new();
     for one in &stored {
-        hits.push(hit(reading, one)?);
+        // Records that are one person's are one line, under the record that stands for them.
+        let members = links::records(reading.tx, one.state.record)?;
+        let standing = primary(&members);
+        let state = members
+            .iter()
+            .find(|state| Some(state.record) == standing)
+            .unwrap_or(&one.state);
+        if shown.insert(state.record) {
+            hits.push(hit(reading, state, &members)?);
+        }
     }
     // Whoever is here now is most likely meant.
     hits.sort_by_key(|hit| hit.here.is_none_or(|state| state.has_ended()));
     Ok(Found { hits, more })
 }
 
-fn hit(reading: &Reading<'_, '_>, stored: &Stored) -> Result<FindHit, TxError> {
-    let state = &stored.state;
-    let visits = reading.tx.linked(state.record, visit::KIND)?;
+/// When a visit began, to have the newest first.
+fn began_ms(visit: &Stored) -> i64 {
+    let standing = flow::standing(&visit.state);
+    standing.map_or(i64::MIN, |standing| {
+        standing.steps.first().map_or(standing.since_ms, |step| step.event_ms)
+    })
+}
+
+fn hit(reading: &Reading<'_, '_>, state: &RecordState, members: &[RecordState]) -> Result<FindHit, TxError> {
+    let mut visits: Vec<Stored> = Vec::new();
+    for member in members {
+        visits.extend(reading.tx.linked(member.record, visit::KIND)?);
+    }
+    visits.sort_by_key(|stored| std::cmp::Reverse(began_ms(stored)));
     let latest = visits.first().and_then(|stored| flow::standing(&stored.state));
     let here = latest.filter(|standing| !standing.state.is_end() || reading.clock.is_today(standing.since_ms));
     let mut marks: Vec<Mark> = disputed(state).map(Mark::two_values).collect();

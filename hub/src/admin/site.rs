@@ -10,7 +10,7 @@ use vault::EnrolmentToken;
 use zeroize::Zeroizing;
 
 use super::known::{KnownSite, SiteDetail};
-use super::{Admin, By, iso, no_such_site, parse_site};
+use super::{Admin, By, colleague, iso, no_such_site, parse_site};
 use crate::db::{Site, TokenRow, random};
 use crate::exit::{Exit, Failure};
 
@@ -262,6 +262,9 @@ impl Admin {
                         Some(text) if text.is_empty() => draft.clear(field, &shown(field.id)),
                         Some(text) => draft.replace(field, text, &shown(field.id)),
                     };
+                }
+                if let Some(name) = &name {
+                    colleague::say_site(txn, by.actor(), scope, name)?;
                 }
                 let name = name.clone().unwrap_or(before.name);
                 txn.change_site(scope, &name, ehr.unwrap_or(before.ehr))?;

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use super::credential::{hashed, parse_login, refuse_weak};
 use super::known::staff_of;
 use super::site::named;
-use super::{Admin, By, no_such_site, parse_site};
+use super::{Admin, By, colleague, no_such_site, parse_site};
 use crate::db::random;
 use crate::exit::{Exit, Failure};
 
@@ -143,7 +143,7 @@ impl Admin {
         let record = RecordId(random()?);
         self.db
             .write(move |txn| {
-                txn.site(scope)?.ok_or_else(|| no_such_site(scope))?;
+                let at = txn.site(scope)?.ok_or_else(|| no_such_site(scope))?;
                 if !txn
                     .search(staff::KIND, &[vec![Wanted::Exactly(login_term(&login))]])?
                     .is_empty()
@@ -159,7 +159,7 @@ impl Admin {
                     .set(staff::CREDENTIAL, &credential)
                     .set(staff::SITE, &RecordId(scope.0));
                 txn.author(&draft.done(), Some(scope))?;
-                Ok(())
+                colleague::say(txn, by.actor(), record, &name, (scope, &at.name))
             })
             .await?;
         tracing::info!(staff = %record, site = %scope, by = %by, "staff was added");

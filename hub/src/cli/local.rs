@@ -8,14 +8,14 @@ use axum::http::{Method, Request, header};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 
-use crate::admin::{Command, Reply};
+use crate::admin::{Asked, Reply};
 use crate::exit::{Exit, Failure};
 use crate::service::{COMMAND_ROUTE, Outcome};
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 const REPLY_MAX_BYTES: usize = 16 * 1024 * 1024;
 
-pub(super) async fn send(socket: &Path, command: &Command) -> Result<Reply, Failure> {
+pub(super) async fn send(socket: &Path, asked: &Asked) -> Result<Reply, Failure> {
     let no_answer = |why: &dyn std::fmt::Display| {
         Failure::new(
             Exit::NotRunning,
@@ -25,8 +25,8 @@ pub(super) async fn send(socket: &Path, command: &Command) -> Result<Reply, Fail
             ),
         )
     };
-    let asked = tokio::time::timeout(ANSWER_TIMEOUT, ask(socket, command)).await;
-    let body = asked
+    let answered = tokio::time::timeout(ANSWER_TIMEOUT, ask(socket, asked)).await;
+    let body = answered
         .map_err(|_| no_answer(&"no answer in time"))?
         .map_err(|error| no_answer(&error))?;
     match serde_json::from_slice(&body) {
@@ -36,7 +36,7 @@ pub(super) async fn send(socket: &Path, command: &Command) -> Result<Reply, Fail
     }
 }
 
-async fn ask(socket: &Path, command: &Command) -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
+async fn ask(socket: &Path, asked: &Asked) -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
     let stream = UnixStream::connect(socket).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);
@@ -45,7 +45,7 @@ async fn ask(socket: &Path, command: &Command) -> Result<Vec<u8>, Box<dyn std::e
         .uri(COMMAND_ROUTE)
         .header(header::HOST, "localhost")
         .header(header::CONTENT_TYPE, "application/json")
-        .body(Body::from(serde_json::to_vec(command)?))?;
+        .body(Body::from(serde_json::to_vec(asked)?))?;
     let response = sender.send_request(request).await?;
     let body = axum::body::to_bytes(Body::new(response.into_body()), REPLY_MAX_BYTES).await?;
     drop(sender);

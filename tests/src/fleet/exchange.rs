@@ -4,7 +4,8 @@
 use std::time::{Duration, Instant};
 
 use sync_protocol::replica::{self, Comparison, PageOutcome};
-use sync_protocol::wire::{Page, PullReply, PushReply};
+use sync_protocol::wire::{Cursor, Page, PullReply, PushReply};
+use sync_protocol::{Lane, ScopeId};
 use tokio_util::sync::CancellationToken;
 
 use super::agent::SimAgent;
@@ -115,6 +116,22 @@ impl SimAgent {
             self.take(page)?;
         }
         Ok(behind)
+    }
+
+    /// What the hub says to a pull of this scope, refusing or not.
+    pub async fn asks_for(&self, scope: ScopeId) -> Result<(), String> {
+        let asked = replica::next_pull(&mut self.held().ledger, BODY_BYTES as u64, 0, |_, _| Ok(false));
+        let mut request = asked.map_err(|error| error.to_string())?;
+        request.cursors = Lane::ALL
+            .map(|lane| Cursor {
+                scope,
+                lane,
+                generation: 0,
+                sequence: 0,
+            })
+            .to_vec();
+        let answer = self.post("/v1/pull", request.encode(), REQUEST_TIMEOUT).await;
+        answer.map(|_| ()).map_err(|trouble| format!("{trouble:?}"))
     }
 
     fn take(&self, page: &Page) -> Result<(), Trouble> {

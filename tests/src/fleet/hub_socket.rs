@@ -15,6 +15,7 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 #[derive(Clone)]
 pub struct HubSocket {
     client: reqwest::Client,
+    organisation: Option<String>,
 }
 
 impl HubSocket {
@@ -26,12 +27,25 @@ impl HubSocket {
             .timeout(TIMEOUT)
             .build()
             .context("no client for the local socket")?;
-        Ok(HubSocket { client })
+        Ok(HubSocket {
+            client,
+            organisation: None,
+        })
+    }
+
+    /// Asks about another organisation than the hub's first.
+    pub fn of_organisation(mut self, id: &str) -> HubSocket {
+        self.organisation = Some(id.to_owned());
+        self
     }
 
     /// Carries out one command, which is what the hub's verbs are made into.
     pub async fn ask(&self, command: &Value) -> Result<Value> {
-        let asked = self.client.post("http://localhost/command").json(command).send();
+        let mut command = command.clone();
+        if let Some(id) = &self.organisation {
+            command["organisation"] = json!(id);
+        }
+        let asked = self.client.post("http://localhost/command").json(&command).send();
         let answer: Value = asked.await.context("the local socket")?.json().await?;
         match answer.get("Done") {
             Some(done) => Ok(done.clone()),
