@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 use sync_protocol::Hash;
 use sync_protocol::handshake::{Hello, Welcome};
 use sync_protocol::request_signature::Channel;
-use sync_protocol::wire::{BODY_MAX_BYTES, PullReply, PullRequest, PushReply, PushRequest, WireError};
+use sync_protocol::wire::{
+    BODY_MAX_BYTES, PullReply, PullRequest, PushReply, PushRequest, RepairReply, RepairRequest, WireError,
+};
 use vault::RequestKey;
 use vault::request_key::holder_bytes;
 use vault::tls::{TlsTrouble, classify};
@@ -234,6 +236,11 @@ impl HubClient {
     pub async fn pull(&self, request: &PullRequest, timeout: Duration) -> Result<PullReply, HubError> {
         let body = self.post("/v1/pull", request.encode(), timeout).await?;
         Ok(PullReply::decode(&body)?)
+    }
+
+    pub async fn repair(&self, request: &RepairRequest, timeout: Duration) -> Result<RepairReply, HubError> {
+        let body = self.post("/v1/repair", request.encode(), timeout).await?;
+        Ok(RepairReply::decode(&body)?)
     }
 
     pub async fn probe(&self, timeout: Duration) -> Result<Probe, HubError> {

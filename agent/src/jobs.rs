@@ -7,6 +7,8 @@ use jiff::civil;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 use sync_protocol::proof::ProofKey;
+use sync_protocol::replica;
+use sync_protocol::wire::Cursor;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 use tokio_util::sync::CancellationToken;
 
@@ -14,6 +16,8 @@ use crate::access::site::Site;
 use crate::app::App;
 use crate::clock;
 use crate::config::TimeOfDay;
+use crate::store::Priority;
+use crate::verified::{self, Repair};
 
 /// Runs the jobs until told to stop.
 pub async fn run(app: App, stop: CancellationToken) -> Result<(), JobSchedulerError> {
@@ -67,30 +71,53 @@ fn until(at: TimeOfDay, zone: &TimeZone, now: Timestamp) -> Duration {
     wait.unwrap_or(day).max(Duration::from_secs(1))
 }
 
-/// Finds rot in what is at rest: sums the bases again from their rows and compares with the sums kept beside them.
+/// Finds rot in what is at rest: sums the bases again from their rows and compares with the sums kept beside them. A sum is set
+/// to what the rows say; if it was the rows that rotted, the next pull finds another root than the hub's, and the exchange
+/// repairs them.
 async fn recompute_roots(app: &App) {
-    let key = ProofKey::new(&app.enrolment.proof_key);
-    match app.store.read(move |tx| tx.recompute_roots(&key)).await {
-        Ok(lanes) => {
-            let wrong: Vec<_> = lanes
-                .iter()
-                .filter(|lane| !lane.is_sound())
-                .map(|lane| lane.lane)
-                .collect();
-            if wrong.is_empty() {
-                tracing::info!(
-                    lanes = lanes.len(),
-                    "the store's proof was recomputed from its rows and holds"
-                );
-            } else {
-                tracing::error!(
-                    ?wrong,
-                    "the store's rows do not add up to their proof: it is damaged; take a backup and call for help"
-                );
-            }
-        }
+    match look_for_rot(app).await {
+        Ok(0) => tracing::info!("the store's proof was recomputed from its rows and holds"),
+        Ok(rotted) => tracing::error!(
+            rotted,
+            "rows of the store and the sums kept of them had come apart: check this machine's disk; what differs from the hub \
+             is fetched again"
+        ),
         Err(error) => tracing::error!(%error, "the store's proof could not be recomputed"),
     }
+}
+
+async fn look_for_rot(app: &App) -> Result<u64, Box<dyn std::error::Error + Send + Sync>> {
+    let key = ProofKey::new(&app.enrolment.proof_key);
+    let mut all = 0;
+    for Cursor { scope, lane, .. } in app.store.read(|tx| tx.cursors()).await? {
+        let reading = key.clone();
+        let wrong = app.store.read(move |tx| tx.miscounted(scope, lane, &reading)).await?;
+        let mut rotted = 0;
+        for one in wrong {
+            let key = key.clone();
+            let recounted = app.store.write(Priority::Sync, move |tx| {
+                replica::recount(tx, &key, one.scope, one.lane, one.bucket)
+            });
+            rotted += u64::from(recounted.await?);
+        }
+        if rotted > 0 {
+            tracing::error!(?lane, rotted, "buckets of this lane had rotted");
+            let repair = Repair {
+                at_ms: clock::now_ms(),
+                scope,
+                lane,
+                rotted,
+                mended: 0,
+                ahead: 0,
+            };
+            let noted = app
+                .store
+                .write(Priority::Sync, move |tx| verified::note_repair(tx, &repair));
+            noted.await?;
+        }
+        all += rotted;
+    }
+    Ok(all)
 }
 
 /// Answers to forms are kept for as long as a browser could send one again.
@@ -99,7 +126,7 @@ const ANSWERS_KEPT_MS: i64 = 7 * 24 * 60 * 60 * 1000;
 async fn prune(app: &App) {
     let now = clock::now_ms();
     let before = (now - ANSWERS_KEPT_MS).max(0).cast_unsigned();
-    let pruned = app.store.write(crate::store::Priority::Sync, move |tx| {
+    let pruned = app.store.write(Priority::Sync, move |tx| {
         tx.prune_sign_ins(now.max(0).cast_unsigned())?;
         tx.prune_answers(before)
     });

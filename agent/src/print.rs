@@ -118,10 +118,7 @@ pub(crate) fn status(status: &Value, as_json: bool) -> Result<(), Fault> {
     );
     for (lane, root) in status["roots"].as_object().into_iter().flatten() {
         match root["verified_ms"].as_i64() {
-            Some(ms) => println!(
-                "Verified identical to the hub ({lane}): {}",
-                at(Some(ms), &text("zone"))
-            ),
+            Some(ms) => println!("Verified identical at {} ({lane})", at(Some(ms), &text("zone"))),
             None => println!("Not verified against the hub ({lane})"),
         }
     }

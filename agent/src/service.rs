@@ -25,7 +25,7 @@ use crate::log::Log;
 use crate::pages::PagesOpen;
 use crate::reference::References;
 use crate::store::{Priority, Store};
-use crate::sync::Exchange;
+use crate::sync::{Exchange, Repairs};
 use crate::{clock, intake, jobs, local, log, open, session, web};
 
 /// Where the running agent is reached.
@@ -95,6 +95,7 @@ async fn run_on(
         pages: pages.clone(),
         nudge: Notify::new(),
         greets: AtomicBool::new(true),
+        repairs: Repairs::default(),
     });
     let app = App {
         store: store.clone(),

@@ -52,6 +52,8 @@ pub struct Status {
     pub queue: BTreeMap<&'static str, u64>,
     pub roots: BTreeMap<&'static str, Root>,
     pub rebirths: Vec<Rebirth>,
+    /// What was found to differ from the hub, and set right.
+    pub repairs: Vec<RepairDone>,
     /// The organisation's policies that hold here, with their versions.
     pub policies: BTreeMap<String, i64>,
     /// The sets of reference data with their versions.
@@ -86,6 +88,17 @@ pub struct Root {
 pub struct Rebirth {
     pub at_ms: i64,
     pub cause: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+pub struct RepairDone {
+    pub at_ms: i64,
+    pub lane: &'static str,
+    /// Buckets here whose rows and whose sum had come apart.
+    pub rotted: u64,
+    pub mended: u64,
+    /// Records that hold what the hub lacks.
+    pub ahead: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -136,11 +149,26 @@ fn read(
         roots.insert(word, root);
     }
     let rebirths: Vec<Rebirth> = verified::rebirths(tx)?.iter().map(rebirth).collect();
+    let repairs: Vec<RepairDone> = verified::repairs(tx)?
+        .iter()
+        .map(|repair| RepairDone {
+            at_ms: repair.at_ms,
+            lane: if repair.scope == scope {
+                lane_word(repair.lane)
+            } else {
+                ORGANISATION
+            },
+            rotted: repair.rotted,
+            mended: repair.mended,
+            ahead: repair.ahead,
+        })
+        .collect();
     let policies = policies::all(tx, enrolment)?;
     let notice = site.notice.as_deref();
     let mut warnings = warnings(line, custody, counts.quarantined, &roots, &rebirths, notice, &policies);
     let channel = channel(tx, line, proxy)?;
     warnings.extend(channel_warnings(tx, &channel)?);
+    warnings.extend(of_repairs(&repairs, &roots));
     Ok(Status {
         version: env!("CARGO_PKG_VERSION"),
         site: site.id.to_string(),
@@ -175,6 +203,7 @@ fn read(
         queue: queue(tx)?,
         roots,
         rebirths,
+        repairs,
         policies: policies
             .iter()
             .filter(|policy| policy.is_genuine)
@@ -309,6 +338,31 @@ fn warnings(
         warn("notice", format!("took a new identity: {}", last.cause));
     }
     warnings
+}
+
+/// The last repair of each lane, and what no later proof has answered.
+fn of_repairs(repairs: &[RepairDone], roots: &BTreeMap<&'static str, Root>) -> Vec<Warning> {
+    let last: BTreeMap<&str, &RepairDone> = repairs.iter().map(|repair| (repair.lane, repair)).collect();
+    let of = |repair: &&RepairDone| {
+        let proven_ms = roots.get(repair.lane).and_then(|root| root.verified_ms);
+        let (lane, ahead) = (repair.lane, repair.ahead);
+        if ahead > 0 && proven_ms.is_none_or(|proven| proven < repair.at_ms) {
+            return Some(Warning {
+                severity: "critical",
+                text: format!("{ahead} records of the {lane} lane hold what the hub lacks: tell who runs the hub"),
+            });
+        }
+        let what = match (repair.mended, repair.rotted) {
+            (0, 0) => return None,
+            (0, sums) => format!("{sums} sums of the {lane} lane had rotted here"),
+            (records, _) => format!("{records} records of the {lane} lane differed from the hub's"),
+        };
+        Some(Warning {
+            severity: "notice",
+            text: format!("{what} and were set right; if that comes again, check this machine's disk"),
+        })
+    };
+    last.values().filter_map(of).collect()
 }
 
 fn span(ms: u64) -> String {

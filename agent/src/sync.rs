@@ -1,6 +1,8 @@
 //! The exchange loop: push what is written here, pull what the hub has, one exchange at a time; and the probe that tells
 //! how the line is. It never applies anything that the engine has not compared with this replica's own chain.
 
+mod repair;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,6 +13,8 @@ use sync_protocol::wire::{Page, PullReply};
 use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
+
+pub use repair::Repairs;
 
 use crate::access::arrivals::take_series;
 use crate::access::site::Site;
@@ -36,6 +40,7 @@ pub struct Exchange {
     pub nudge: Notify,
     /// A session is to begin with the next exchange.
     pub greets: AtomicBool,
+    pub repairs: Repairs,
 }
 
 /// Why an exchange broke off.
@@ -209,19 +214,26 @@ impl Exchange {
             .write(Priority::Sync, move |tx| replica::follow(tx, &follows))
             .await?;
         let behind = reply.pages.iter().map(Page::behind).sum::<u64>() + u64::from(new_lanes);
+        let mut differing = Vec::new();
         for page in reply.pages {
-            self.take(page).await?;
+            let of = (page.scope, page.lane);
+            if self.take(page).await? == Some(false) {
+                differing.push(of);
+            }
         }
         self.line.update(|line| {
             line.behind = behind;
             line.exchanged_ms = Some(clock::now_ms());
         });
+        for (scope, lane) in differing {
+            self.mend(scope, lane).await?;
+        }
         Ok(())
     }
 
-    async fn take(&self, page: Page) -> Result<(), Broken> {
+    /// Applies a page; answers whether the roots are equal, where it reached the head.
+    async fn take(&self, page: Page) -> Result<Option<bool>, Broken> {
         let key = self.key.clone();
-        let (lane, root) = (page.lane, page.root);
         let outcome = self.store.write(Priority::Sync, move |tx| {
             let outcome = replica::handle_page(tx, &key, &page)?;
             if let PageOutcome::Applied(applied) = &outcome {
@@ -233,15 +245,10 @@ impl Exchange {
             Ok::<_, ReplicaError<TxError>>(outcome)
         });
         match outcome.await? {
-            PageOutcome::Applied(applied) => {
-                if root.is_some() && applied.verified == Some(false) {
-                    tracing::error!(?lane, "this site and the hub do not hold the same facts in this lane");
-                }
-                Ok(())
-            }
+            PageOutcome::Applied(applied) => Ok(applied.verified),
             // Another exchange was quicker; the next one asks from where that left off.
-            PageOutcome::OtherCursor => Ok(()),
-            PageOutcome::NotApplied(comparison) => self.settle(comparison).await,
+            PageOutcome::OtherCursor => Ok(None),
+            PageOutcome::NotApplied(comparison) => self.settle(comparison).await.map(|()| None),
         }
     }
 

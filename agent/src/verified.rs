@@ -1,5 +1,5 @@
-//! What the store remembers for the operator: when site and hub were last proven to hold the same facts, lane by lane,
-//! and every identity taken.
+//! What the store remembers for the operator: when site and hub were last proven to hold the same facts, lane by lane, what was
+//! found to differ, and every identity taken.
 
 use sync_protocol::replica::Lost;
 use sync_protocol::{Hash, Lane, ScopeId};
@@ -57,6 +57,60 @@ pub fn of(tx: &ReadTx<'_>, scope: ScopeId, lane: Lane) -> Result<Option<Verified
             what: "the last proof of agreement",
         }),
     }
+}
+
+/// What was found to differ in a lane, and what was done about it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Repair {
+    pub at_ms: i64,
+    pub scope: ScopeId,
+    pub lane: Lane,
+    /// Buckets here whose rows and whose sum had come apart.
+    pub rotted: u64,
+    /// Records that were set right from the hub's.
+    pub mended: u64,
+    /// Records that hold what the hub lacks, and were left as they are.
+    pub ahead: u64,
+}
+
+const REPAIRS: &str = "repairs";
+const REPAIR_BYTES: usize = 8 + 16 + 1 + 3 * 8;
+/// The oldest go first.
+const REPAIRS_MAX: usize = 50;
+
+pub fn note_repair(tx: &mut WriteTx<'_>, repair: &Repair) -> Result<(), TxError> {
+    let mut bytes = tx.meta(REPAIRS)?.unwrap_or_default();
+    bytes.extend_from_slice(&repair.at_ms.to_be_bytes());
+    bytes.extend_from_slice(&repair.scope.0);
+    bytes.push(repair.lane as u8);
+    for count in [repair.rotted, repair.mended, repair.ahead] {
+        bytes.extend_from_slice(&count.to_be_bytes());
+    }
+    let surplus = bytes.len().saturating_sub(REPAIRS_MAX * REPAIR_BYTES);
+    tx.set_meta(REPAIRS, &bytes[surplus..])
+}
+
+/// The oldest first.
+pub fn repairs(tx: &ReadTx<'_>) -> Result<Vec<Repair>, TxError> {
+    let bytes = tx.meta(REPAIRS)?.unwrap_or_default();
+    let read = |chunk: &[u8; REPAIR_BYTES]| {
+        let number = |from: usize| {
+            chunk[from..from + 8]
+                .iter()
+                .fold(0, |n, byte| n << 8 | u64::from(*byte))
+        };
+        let mut scope = [0; 16];
+        scope.copy_from_slice(&chunk[8..24]);
+        Some(Repair {
+            at_ms: number(0).cast_signed(),
+            scope: ScopeId(scope),
+            lane: Lane::from_number(chunk[24])?,
+            rotted: number(25),
+            mended: number(33),
+            ahead: number(41),
+        })
+    };
+    Ok(bytes.as_chunks().0.iter().filter_map(read).collect())
 }
 
 /// An identity that was taken, and why.

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::exit::{Exit, Failure};
-use crate::{connectors, console, db, intake, log, matching, reference, scopes, server};
+use crate::{connectors, console, db, intake, log, matching, proof, reference, scopes, server};
 
 #[derive(Clone, PartialEq, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -15,6 +15,8 @@ pub struct Config {
     pub server: server::Config,
     pub store: db::Config,
     pub scopes: scopes::Config,
+    /// The daily look whether what sites hold still is what was written.
+    pub proof: proof::Config,
     /// The EHR that tasks are delivered to. Without it, people enter them.
     pub ehr: Option<connectors::Config>,
     /// Files of reference data that are looked for by themselves.
@@ -66,6 +68,10 @@ impl Config {
             .scopes
             .refuse_unsound()
             .map_err(|error| format!("table [scopes]: {error}"))?;
+        config
+            .proof
+            .refuse_unsound()
+            .map_err(|error| format!("table [proof]: {error}"))?;
         config
             .store
             .refuse_unsound()

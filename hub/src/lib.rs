@@ -16,6 +16,7 @@ pub mod home;
 pub mod intake;
 pub mod log;
 pub mod matching;
+pub mod proof;
 pub mod reference;
 pub mod scopes;
 pub mod server;

@@ -30,6 +30,7 @@ mod peer;
 mod probe;
 mod refusal;
 mod renew;
+mod repair;
 mod sealed;
 pub mod tls;
 
@@ -164,6 +165,7 @@ impl App {
             .route("/v1/hello", post(hello::hello))
             .route("/v1/push", post(exchange::push))
             .route("/v1/pull", post(exchange::pull))
+            .route("/v1/repair", post(repair::repair))
             .route("/v1/probe", get(probe::probe))
             .route("/v1/blob/{digest}", get(blob::blob))
             .layer(middleware::from_fn_with_state(self.clone(), caller::admit));

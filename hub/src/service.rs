@@ -20,8 +20,8 @@ use crate::exit::{Exit, Failure};
 use crate::home::{Home, Keeping, Opened};
 use crate::intake;
 use crate::reference::{self, Refresh};
-use crate::scopes;
 use crate::server::{self, App, connection, tls};
+use crate::{proof, scopes};
 
 /// What came of a command, as it travels over the local socket.
 #[derive(Serialize, Deserialize)]
@@ -110,6 +110,7 @@ pub async fn run(
         .with_state(admin);
     let local = tokio::spawn(serve_local(local, commands, config.server.clone(), stop.clone()));
     let scopes = scopes::start(db.clone(), config.scopes.clone(), stop.clone());
+    let proof = proof::start(db.clone(), config.proof.clone(), stop.clone());
     let messages = tokio::spawn(take_messages(messages, stop.clone()));
     let agents = tokio::spawn(tls::serve(
         listener,
@@ -138,6 +139,7 @@ pub async fn run(
         None => true,
     };
     let _ = scopes.await;
+    let _ = proof.await;
     let messages = messages.await;
     let _ = std::fs::remove_file(home.socket());
     db.close();

@@ -4,6 +4,7 @@
 mod feed;
 mod pull;
 mod push;
+mod repair;
 mod writing;
 
 use crate::CHANGE_MAX_BYTES;
@@ -17,6 +18,7 @@ use crate::wire::Row;
 pub use feed::{enter, handle_willing, offer};
 pub use pull::handle_pull;
 pub use push::{Pushed, handle_push};
+pub use repair::{Compared, HubLeaves, handle_repair, recount};
 pub use writing::{author_at_hub, release};
 
 /// The end of one replica's chain as the hub holds it.

@@ -14,6 +14,7 @@ pub mod hub;
 pub mod ids;
 pub mod phi;
 pub mod proof;
+pub mod repair;
 pub mod replica;
 pub mod request_signature;
 pub mod rules;

@@ -48,6 +48,11 @@ impl Sum {
         Sum(std::array::from_fn(|i| self.0[i].wrapping_sub(other.0[i])))
     }
 
+    /// The first of the four words.
+    pub fn word(self) -> u64 {
+        self.0[0]
+    }
+
     pub fn to_bytes(self) -> [u8; 32] {
         let mut out = [0; 32];
         for (chunk, word) in out.chunks_exact_mut(8).zip(self.0) {

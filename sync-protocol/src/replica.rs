@@ -4,6 +4,7 @@
 mod pull;
 mod push;
 mod rebirth;
+mod repair;
 mod writing;
 
 use crate::CHANGE_MAX_BYTES;
@@ -17,6 +18,7 @@ use crate::wire::Cursor;
 pub use pull::{Applied, PageOutcome, follow, handle_page, next_pull};
 pub use push::{handle_push_reply, next_push};
 pub use rebirth::{Reborn, rebirth};
+pub use repair::{Mended, RepairOutcome, ReplicaLeaves, handle_repair, narrow, next_repair, recount};
 pub use writing::{Written, author, show};
 
 /// What the replica knows of itself.

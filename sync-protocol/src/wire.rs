@@ -5,6 +5,7 @@ mod compact;
 mod page;
 mod pull;
 mod push;
+mod repair;
 
 use std::io::Write as _;
 
@@ -15,6 +16,7 @@ use crate::ids::Lane;
 pub use page::{Page, Row, Told};
 pub use pull::{Cursor, PullReply, PullRequest, WILLING_MAX, Willing};
 pub use push::{PushReply, PushRequest};
+pub use repair::{Listed, RepairAsk, RepairReply, RepairRequest};
 
 /// The newest protocol that this version reads, and the oldest. A message says the oldest that suffices to read it.
 pub const PROTOCOL: u64 = 2;

@@ -1,11 +1,9 @@
 //! How far this store has followed the feed, and the sums that prove its bases equal to the hub's.
 
-use std::collections::BTreeMap;
-
 use rusqlite::{OptionalExtension, Row, params};
-use sync_protocol::proof::{self, ProofKey, Sum};
+use sync_protocol::proof::{self, Sum};
 use sync_protocol::wire::Cursor;
-use sync_protocol::{Hash, Lane, RecordId, ScopeId};
+use sync_protocol::{Hash, Lane, ScopeId};
 
 use super::fault::TxError;
 use super::tx::{ReadTx, WriteTx};
@@ -26,23 +24,6 @@ CREATE TABLE buckets (
     sum BLOB NOT NULL,
     PRIMARY KEY (scope, lane, bucket)
 ) WITHOUT ROWID;";
-
-/// What the nightly recompute found in one lane.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct LaneCheck {
-    pub scope: ScopeId,
-    pub lane: Lane,
-    /// From the sums kept beside the bases.
-    pub kept: Hash,
-    /// From the bases themselves.
-    pub from_rows: Hash,
-}
-
-impl LaneCheck {
-    pub fn is_sound(&self) -> bool {
-        self.kept == self.from_rows
-    }
-}
 
 fn read_lane(row: &Row<'_>, index: usize) -> Result<Lane, TxError> {
     Lane::from_number(row.get(index)?).ok_or(TxError::Damaged { what: "a lane" })
@@ -76,40 +57,6 @@ impl ReadTx<'_> {
 
     pub fn root(&self, scope: ScopeId, lane: Lane) -> Result<Hash, TxError> {
         Ok(proof::root(scope, lane, self.bucket_sums(scope, lane)?))
-    }
-
-    /// Computes every lane's root anew from the bases, so that silent rot of either is noticed.
-    pub fn recompute_roots(&self, key: &ProofKey) -> Result<Vec<LaneCheck>, TxError> {
-        let mut lanes: BTreeMap<(ScopeId, Lane), BTreeMap<u8, Sum>> = BTreeMap::new();
-        for cursor in self.cursors()? {
-            lanes.entry((cursor.scope, cursor.lane)).or_default();
-        }
-        let sql = "SELECT scope, lane, record, base FROM records WHERE base IS NOT NULL AND scope IS NOT NULL";
-        let mut statement = self.connection.prepare(sql)?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            let place = (ScopeId(row.get(0)?), read_lane(row, 1)?);
-            let record = RecordId(row.get(2)?);
-            let base = row
-                .get_ref(3)?
-                .as_blob()
-                .map_err(|_| TxError::Damaged { what: "a base" })?;
-            let sum = lanes
-                .entry(place)
-                .or_default()
-                .entry(proof::bucket_of(record))
-                .or_default();
-            *sum = sum.plus(key.leaf_of_bytes(base));
-        }
-        let check = |((scope, lane), sums)| {
-            Ok(LaneCheck {
-                scope,
-                lane,
-                kept: self.root(scope, lane)?,
-                from_rows: proof::root(scope, lane, sums),
-            })
-        };
-        lanes.into_iter().map(check).collect()
     }
 }
 

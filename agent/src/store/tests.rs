@@ -5,6 +5,7 @@ mod finding;
 mod hub;
 mod keeping;
 mod opening;
+mod repair;
 mod replica;
 mod writing;
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sync_protocol::{Hash, Lane};
 
 use super::{Admin, ReferenceStatus, iso};
-use crate::db::{Agent, DbError, Site, SiteFigures, Txn, Wants};
+use crate::db::{Agent, DbError, ProofCheck, Site, SiteFigures, Txn, Wants};
 use crate::exit::Failure;
 
 #[derive(Serialize, Deserialize)]
@@ -89,7 +89,32 @@ impl Warning {
             text: text.to_owned(),
         })
     }
+
+    /// What the daily look at a lane's rows found: unreadable records for as long as they are, a sum for a week.
+    fn of_proof(site: &str, check: &ProofCheck, now_ms: u64) -> Option<Warning> {
+        let lane = format!("{:?}", check.lane).to_lowercase();
+        if check.unreadable > 0 {
+            return Some(Warning {
+                severity: "critical".to_owned(),
+                text: format!(
+                    "{} records of {site} cannot be read as stored (lane {lane}): the log names them; restore a backup",
+                    check.unreadable
+                ),
+            });
+        }
+        let found_ms = check.found_ms.filter(|found| now_ms.saturating_sub(*found) < WEEK_MS)?;
+        Some(Warning {
+            severity: "warning".to_owned(),
+            text: format!(
+                "{} sums of {site} had rotted by {} (lane {lane}) and were set right: check the store's disk",
+                check.miscounted,
+                iso(found_ms)
+            ),
+        })
+    }
 }
+
+const WEEK_MS: u64 = 7 * 24 * 3_600_000;
 
 #[derive(Serialize, Deserialize)]
 pub struct SiteStatus {
@@ -100,6 +125,9 @@ pub struct SiteStatus {
     pub quarantined: u64,
     pub agents: Vec<AgentStatus>,
     pub roots: Roots,
+    /// When all of its lanes' rows were last compared with the sums that the roots are made of.
+    #[serde(default)]
+    pub proof_checked: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -124,10 +152,18 @@ impl Admin {
         let store = self.db.shown();
         let status = self.db.read(move |txn| {
             let mut sites = Vec::new();
+            let mut warnings: Vec<Warning> = Warning::of_custody().into_iter().collect();
+            let checks = txn.proof_checks()?;
             for site in txn.sites()? {
+                let of_site: Vec<&ProofCheck> = checks.iter().filter(|check| check.scope == site.scope).collect();
+                warnings.extend(
+                    of_site
+                        .iter()
+                        .filter_map(|check| Warning::of_proof(&site.name, check, txn.now_ms())),
+                );
                 let figures = txn.site_figures(site.scope)?;
                 let agents = txn.agents_of(site.scope)?;
-                sites.push(SiteStatus::of(site, &figures, &agents));
+                sites.push(SiteStatus::of(site, &figures, &agents, &of_site));
             }
             let mut tasks = BTreeMap::new();
             for state in TaskState::ALL {
@@ -142,7 +178,7 @@ impl Admin {
                 tasks,
                 references,
                 inbound: InboundStatus::load(txn)?,
-                warnings: Warning::of_custody().into_iter().collect(),
+                warnings,
             })
         });
         status.await
@@ -150,7 +186,7 @@ impl Admin {
 }
 
 impl SiteStatus {
-    fn of(site: Site, figures: &SiteFigures, agents: &[Agent]) -> SiteStatus {
+    fn of(site: Site, figures: &SiteFigures, agents: &[Agent], checks: &[&ProofCheck]) -> SiteStatus {
         let root = |wanted: Lane| {
             let found = figures.roots.iter().find(|(lane, _)| *lane == wanted);
             found.map_or(Hash([0; 32]), |(_, root)| *root).to_string()
@@ -168,6 +204,7 @@ impl SiteStatus {
                 schedule: root(Lane::Schedule),
                 reference: root(Lane::Reference),
             },
+            proof_checked: checks.iter().map(|check| check.checked_ms).min().map(iso),
         }
     }
 }

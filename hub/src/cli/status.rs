@@ -13,6 +13,9 @@ pub(super) fn text(status: &Status) -> String {
             "\n\n{}  {}\n  last heard of {seen}; {} changes held, {} set aside",
             site.site, site.name, site.accepted, site.quarantined
         );
+        if let Some(checked) = &site.proof_checked {
+            let _ = write!(text, "\n  rows compared with their sums {checked}");
+        }
         for agent in &site.agents {
             let _ = match &agent.revoked {
                 None => write!(text, "\n  agent {} enrolled {}", agent.agent, agent.enrolled),

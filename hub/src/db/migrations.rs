@@ -28,6 +28,7 @@ const STEPS: &[&[Part]] = &[
     &[Part::Tables(include_str!("schema_6.sql"))],
     &[Part::Tables(include_str!("schema_7.sql"))],
     &[Part::Tables(include_str!("schema_9.sql"))],
+    &[Part::Tables(include_str!("schema_10.sql"))],
 ];
 
 pub(super) fn bring_forward(sql: &mut Sql<'_>, root: &RowRoot) -> Result<(), DbError> {

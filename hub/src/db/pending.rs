@@ -332,7 +332,7 @@ impl Txn<'_> {
 
     /// Takes so many sequences of each head, and answers the last of them. The heads are locked until the commit, so
     /// sequences have no gap and follow the order of commits.
-    fn take_sequences(
+    pub(super) fn take_sequences(
         &mut self,
         counts: &BTreeMap<(ScopeId, u8), usize>,
     ) -> Result<BTreeMap<(ScopeId, u8), u64>, DbError> {

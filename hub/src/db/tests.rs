@@ -56,6 +56,9 @@ on_both_engines! {
     index:
         the_index_follows_the_state,
         a_search_takes_its_words_as_they_are;
+    leaves:
+        a_sum_that_rotted_is_found_and_set_right,
+        a_lane_is_looked_at_once_and_what_was_found_stays_known;
     inbound:
         how_far_the_ehr_was_read_and_what_waits_is_kept,
         a_sources_last_word_is_kept_by_field;
@@ -73,6 +76,7 @@ mod crossing;
 mod file;
 mod inbound;
 mod index;
+mod leaves;
 mod ledger;
 mod sealed;
 mod writes;

@@ -99,7 +99,7 @@ impl App {
         self.0.db.of(organisation).ok_or(Refusal::UnknownAgent)
     }
 
-    async fn wire_body(&self, body: Body) -> Result<Vec<u8>, Refusal> {
+    pub(super) async fn wire_body(&self, body: Body) -> Result<Vec<u8>, Refusal> {
         body::read(
             body,
             BODY_MAX_BYTES,

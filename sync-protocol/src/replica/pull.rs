@@ -156,7 +156,7 @@ fn apply_row<L: ReplicaLedger>(
     Ok(())
 }
 
-fn take_base<L: ReplicaLedger>(
+pub(super) fn take_base<L: ReplicaLedger>(
     ledger: &mut L,
     key: &ProofKey,
     place: Place,
@@ -210,7 +210,7 @@ fn let_go<L: ReplicaLedger>(
     Ok(settled)
 }
 
-fn settle_contained<L: ReplicaLedger>(
+pub(super) fn settle_contained<L: ReplicaLedger>(
     ledger: &mut L,
     record: RecordId,
     vector: &VersionVector,
@@ -225,7 +225,7 @@ fn settle_contained<L: ReplicaLedger>(
     Ok(settled)
 }
 
-fn latest_time(state: &RecordState) -> HybridTime {
+pub(super) fn latest_time(state: &RecordState) -> HybridTime {
     let values = state
         .registers
         .values()

@@ -42,6 +42,7 @@ faults! {
     Poison, "poison" => "changes that the hub cannot use yet";
     Oversized, "oversized" => "writes that are larger than a change may be";
     Unknown, "unknown" => "the hub writes fields that no agent knows";
+    Rot, "rot" => "a base or a sum changes at rest, at an agent or at the hub";
     Delivery, "delivery" => "a partner's reply is lost, or the hub crashes around an attempt";
 }
 
@@ -60,6 +61,7 @@ impl Fault {
             What::Oversized => Some(Fault::Oversized),
             What::NewerHub => Some(Fault::Unknown),
             What::Replay => Some(Fault::Replay),
+            What::Rot => Some(Fault::Rot),
             What::Edit
             | What::OpenForm
             | What::Message

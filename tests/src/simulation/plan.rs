@@ -96,6 +96,7 @@ pub enum What {
     Replay,
     Task,
     Withdraw,
+    Rot,
 }
 
 /// Each step, its weight, and what it does.
@@ -150,6 +151,11 @@ pub const STEPS: &[(What, u64, &str)] = &[
     ),
     (What::Task, 6, "the hub takes its next step with a task for a partner"),
     (What::Withdraw, 1, "a site withdraws a task"),
+    (
+        What::Rot,
+        1,
+        "a base or a sum changes behind the engine's back, and is repaired",
+    ),
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -194,6 +200,7 @@ impl Plan {
             What::SlowPush,
             What::NewerHub,
             What::Task,
+            What::Rot,
         ];
         let without: Vec<What> = optional.into_iter().filter(|_| rng.per_mille(350)).collect();
         let wanted = |what: What| !without.contains(&what) && Fault::of(what).is_none_or(|fault| faults.has(fault));

@@ -70,6 +70,7 @@ impl World {
             What::Replay => self.replay(&mut rng),
             What::Task => self.task_step(&mut rng, rates),
             What::Withdraw => self.withdraw_task(&mut rng, rates),
+            What::Rot => self.rot(&mut rng, agent),
         }?;
         self.bound_network();
         Ok(())

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
-use sync_protocol::hub::{self, ChainHead, HubLedger, KeptChange, RowStanding, Rulebook, Standing};
+use sync_protocol::hub::{self, ChainHead, HubLeaves, HubLedger, KeptChange, RowStanding, Rulebook, Standing};
 use sync_protocol::proof::{ProofKey, Sum};
+use sync_protocol::repair::Leaf;
 use sync_protocol::state::RecordState;
-use sync_protocol::wire::{Page, PullRequest, PushReply, PushRequest, Row, Told};
+use sync_protocol::wire::{Page, PullRequest, PushReply, PushRequest, RepairReply, RepairRequest, Row, Told};
 use sync_protocol::{ChangeId, Dot, Draft, EpochId, Hash, HybridTime, Lane, RecordId, ReplicaId, ScopeId, Stamp};
 
 pub(super) const EPOCH: EpochId = EpochId([0xee; 16]);
@@ -117,6 +118,54 @@ impl Hub {
 
     pub(super) fn state(&self, record: RecordId) -> &RecordState {
         &self.shelves.states[&record]
+    }
+}
+
+impl Hub {
+    pub(super) fn compare(&mut self, request: &RepairRequest) -> RepairReply {
+        hub::handle_repair(&mut self.shelves, &proof_key(), SCOPE, &[], request)
+            .unwrap()
+            .reply
+    }
+
+    /// The record leaves the scope, and no row tells of it.
+    pub(super) fn lose_row(&mut self, record: RecordId) {
+        let leaf = proof_key().leaf(&self.shelves.states[&record]);
+        for (lane, rows) in &mut self.shelves.rows {
+            let before = rows.len();
+            rows.retain(|_, (row, _)| *row != record);
+            if rows.len() < before {
+                let bucket = (*lane, sync_protocol::proof::bucket_of(record));
+                let sum = self.shelves.buckets.entry(bucket).or_default();
+                *sum = sum.minus(leaf);
+            }
+        }
+    }
+
+    /// The hub's state of the record is as if nothing had been applied to it.
+    pub(super) fn lose_change_of(&mut self, record: RecordId) {
+        let kind = self.shelves.states[&record].kind;
+        let (lane, bucket) = (clinic::catalogue::lane(kind), sync_protocol::proof::bucket_of(record));
+        let before = proof_key().leaf(&self.shelves.states[&record]);
+        let empty = RecordState::new(kind, record);
+        let sum = self.shelves.buckets.entry((lane, bucket)).or_default();
+        *sum = sum.minus(before).plus(proof_key().leaf(&empty));
+        self.shelves.states.insert(record, empty);
+    }
+}
+
+impl HubLeaves for Shelves {
+    fn leaves(&mut self, _: ScopeId, lane: Lane, bucket: u8, key: &ProofKey) -> Result<Vec<Leaf>, Infallible> {
+        let rows = self.rows.entry(lane).or_default().iter();
+        let in_bucket = rows.filter(|(_, (record, standing))| {
+            standing.is_in_scope() && sync_protocol::proof::bucket_of(*record) == bucket
+        });
+        let leaf = in_bucket.map(|(sequence, (record, _))| Leaf {
+            record: *record,
+            sequence: *sequence,
+            sum: key.leaf(&self.states[record]),
+        });
+        Ok(leaf.collect())
     }
 }
 

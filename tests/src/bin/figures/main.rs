@@ -12,6 +12,7 @@ mod hub;
 mod merge;
 mod offline;
 mod peer;
+mod repair;
 mod report;
 mod wire;
 
@@ -32,6 +33,8 @@ enum Wanted {
     Offline(offline::Wanted),
     /// Records edited on both sides of a cut line, until all is merged and proved; beside it PouchDB.
     Converge(converge::Wanted),
+    /// Bytes and round trips to find and mend what differs.
+    Repair(repair::Wanted),
 }
 
 #[tokio::main]
@@ -43,6 +46,7 @@ async fn main() -> Result<()> {
         Wanted::Merge(wanted) => merge::measure(&wanted),
         Wanted::Offline(wanted) => offline::measure(&wanted).await,
         Wanted::Converge(wanted) => converge::measure(&wanted).await,
+        Wanted::Repair(wanted) => repair::measure(&wanted),
     }
 }
 
