@@ -28,6 +28,11 @@ impl Home {
         self.0.join("keys").join("store.key")
     }
 
+    /// What is known of the store outside of it.
+    pub fn mark(&self) -> PathBuf {
+        self.0.join("mark").join("store")
+    }
+
     pub fn logs(&self) -> PathBuf {
         self.0.join("logs")
     }

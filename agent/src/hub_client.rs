@@ -11,7 +11,8 @@ use sync_protocol::Hash;
 use sync_protocol::handshake::{Hello, Welcome};
 use sync_protocol::request_signature::Channel;
 use sync_protocol::wire::{
-    BODY_MAX_BYTES, PullReply, PullRequest, PushReply, PushRequest, RepairReply, RepairRequest, WireError,
+    BODY_MAX_BYTES, EpochReply, EpochRequest, PullReply, PullRequest, PushReply, PushRequest, RepairReply,
+    RepairRequest, ReturnReply, ReturnRequest, WireError,
 };
 use vault::RequestKey;
 use vault::request_key::holder_bytes;
@@ -67,6 +68,11 @@ impl HubError {
             HubError::Unreadable => Trouble::Refused("its answer cannot be read".to_owned()),
             HubError::Setup => Trouble::Refused("no secure channel".to_owned()),
         }
+    }
+
+    /// The hub's store began a new life, or this request shows that it should.
+    pub fn is_of_other_epoch(&self) -> bool {
+        matches!(self, HubError::Refused { code, .. } if code == "other_epoch")
     }
 }
 
@@ -241,6 +247,16 @@ impl HubClient {
     pub async fn repair(&self, request: &RepairRequest, timeout: Duration) -> Result<RepairReply, HubError> {
         let body = self.post("/v1/repair", request.encode(), timeout).await?;
         Ok(RepairReply::decode(&body)?)
+    }
+
+    pub async fn epoch(&self, request: &EpochRequest, timeout: Duration) -> Result<EpochReply, HubError> {
+        let body = self.post("/v1/epoch", request.encode(), timeout).await?;
+        Ok(EpochReply::decode(&body)?)
+    }
+
+    pub async fn give_back(&self, request: &ReturnRequest, timeout: Duration) -> Result<ReturnReply, HubError> {
+        let body = self.post("/v1/return", request.encode(), timeout).await?;
+        Ok(ReturnReply::decode(&body)?)
     }
 
     pub async fn probe(&self, timeout: Duration) -> Result<Probe, HubError> {

@@ -26,3 +26,4 @@ pub mod store;
 pub mod sync;
 pub mod verified;
 pub mod web;
+pub mod witness;

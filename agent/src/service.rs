@@ -26,6 +26,7 @@ use crate::pages::PagesOpen;
 use crate::reference::References;
 use crate::store::{Priority, Store};
 use crate::sync::{Exchange, Repairs};
+use crate::witness::Mark;
 use crate::{clock, intake, jobs, local, log, open, session, web};
 
 /// Where the running agent is reached.
@@ -66,6 +67,7 @@ async fn run_on(
             home: home.path().to_owned(),
         });
     };
+    let mark = Mark::prove(home, store).await?;
     let first_number = store
         .write(Priority::Sync, enrolment::begin_request_range)
         .await
@@ -111,6 +113,13 @@ async fn run_on(
     tracing::info!(version = env!("CARGO_PKG_VERSION"), page = %addresses.page, mllp = %addresses.mllp, "started");
 
     let mut parts: JoinSet<(&str, Result<(), String>)> = JoinSet::new();
+    let (kept, token) = (store.clone(), stop.clone());
+    parts.spawn(async move {
+        ("witness", {
+            mark.follow(kept, token).await;
+            Ok(())
+        })
+    });
     let (probe, token) = (exchange.clone(), stop.clone());
     parts.spawn(async move {
         ("probe", {

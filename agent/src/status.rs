@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use clinic::index::Facet;
 use clinic::task::TaskState;
 use serde::Serialize;
-use sync_protocol::replica::Lost;
 use vault::Custody;
 
 use crate::access::site::Site;
@@ -273,13 +272,9 @@ pub fn queue(tx: &ReadTx<'_>) -> Result<BTreeMap<&'static str, u64>, TxError> {
 }
 
 fn rebirth(rebirth: &verified::Rebirth) -> Rebirth {
-    let cause = match rebirth.lost {
-        Lost::Fork { .. } => "this store was copied, and the copy was used",
-        Lost::Regression { .. } => "this store was restored from an older copy",
-    };
     Rebirth {
         at_ms: rebirth.at_ms,
-        cause,
+        cause: rebirth.why.words(),
     }
 }
 

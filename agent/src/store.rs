@@ -5,6 +5,7 @@
 //! It refuses: a second process on the same folder; a file of a newer version; to make a store anew where one can't be
 //! opened; to confirm a write before it is on the disk.
 
+mod acks;
 mod blobs;
 mod changes;
 mod codes;
@@ -121,6 +122,11 @@ impl Store {
     /// Whether the folder has a store, openable or not.
     pub fn exists(folder: &Path) -> bool {
         folder.join(FILE).symlink_metadata().is_ok()
+    }
+
+    /// The store's file in a folder.
+    pub fn file(folder: &Path) -> PathBuf {
+        folder.join(FILE)
     }
 
     /// Makes a new store in a folder that has none, as a replica that has never written.

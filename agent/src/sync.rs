@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sync_protocol::proof::ProofKey;
-use sync_protocol::replica::{self, Comparison, Lost, PageOutcome, ReplicaError};
+use sync_protocol::replica::{self, Comparison, Entered, PageOutcome, ReplicaError};
 use sync_protocol::wire::{Page, PullReply};
 use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::{Instant, sleep, timeout};
@@ -18,6 +18,7 @@ pub use repair::Repairs;
 
 use crate::access::arrivals::take_series;
 use crate::access::site::Site;
+use crate::clock;
 use crate::config::{Config, SyncConfig};
 use crate::enrolment::{self, Enrolment};
 use crate::hub_client::{HubClient, HubError};
@@ -25,7 +26,7 @@ use crate::line::{LineState, LineWatch, Trouble};
 use crate::pages::PagesOpen;
 use crate::session::{self, SessionError};
 use crate::store::{Committed, Priority, ReadError, Store, TxError, WriteError};
-use crate::{clock, verified};
+use crate::verified::{self, Why};
 
 /// Everything the loop and the probe share.
 pub struct Exchange {
@@ -58,6 +59,17 @@ enum Broken {
     HubWentBack,
 }
 
+impl Broken {
+    /// The hub is in another epoch, or has to be told that it should be.
+    fn asks_for_epoch(&self) -> bool {
+        match self {
+            Broken::Hub(error) => error.is_of_other_epoch(),
+            Broken::HubWentBack => true,
+            Broken::Session(_) | Broken::Write(_) | Broken::Read(_) => false,
+        }
+    }
+}
+
 /// A hub, or what stands before it, that asks for a longer pause is asked again all the same.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(15 * 60);
 /// A hub that wants its agents spread over longer is not waited for longer all the same.
@@ -86,6 +98,10 @@ impl Exchange {
                 // The line is back: a question that went into the dead one would wait for its time to run out.
                 () = self.nudge.notified() => Ok(()),
                 outcome = self.exchange(&mut committed) => outcome,
+            };
+            let outcome = match outcome {
+                Err(broken) if broken.asks_for_epoch() => self.ask_for_epoch(broken).await,
+                other => other,
             };
             match outcome {
                 Ok(()) => failures = 0,
@@ -119,6 +135,7 @@ impl Exchange {
     async fn exchange(&self, committed: &mut broadcast::Receiver<Arc<Committed>>) -> Result<(), Broken> {
         self.greet().await?;
         self.push_all().await?;
+        self.return_all().await?;
         self.pull(Duration::ZERO).await?;
         if self.line.now().behind > 0 {
             return Ok(());
@@ -183,6 +200,64 @@ impl Exchange {
             self.reached(started.elapsed());
             self.settle(comparison).await?;
         }
+    }
+
+    /// Shows the hub what it said before. If its store has begun a new life, or begins one for that, this replica enters it;
+    /// if not, what broke the exchange off stands.
+    async fn ask_for_epoch(&self, broken: Broken) -> Result<(), Broken> {
+        let limit = Duration::from_secs(self.sync_config().request_timeout_secs);
+        let request = self
+            .store
+            .write(Priority::Sync, |tx| replica::epoch_request(tx))
+            .await?;
+        let reply = self.hub.epoch(&request, limit).await?;
+        let entered = self.store.write(Priority::Sync, move |tx| {
+            let entered = tx.enter_epoch(&reply)?;
+            if let Entered::New(_) = entered {
+                verified::note_rebirth(tx, clock::now_ms(), Why::NewEpoch)?;
+            }
+            Ok::<_, ReplicaError<TxError>>(entered)
+        });
+        match entered.await? {
+            Entered::Same => Err(broken),
+            Entered::New(reborn) => {
+                tracing::warn!(
+                    from = %reborn.from, to = %reborn.to, changes = reborn.changes,
+                    cause = Why::NewEpoch.words(), "took a new identity"
+                );
+                Ok(())
+            }
+        }
+    }
+
+    /// After the hub's store began a new life: returns what the hub sent in the old one, before anything is pulled.
+    async fn return_all(&self) -> Result<(), Broken> {
+        let config = self.sync_config();
+        let limit = Duration::from_secs(config.request_timeout_secs);
+        let mut states = 0;
+        loop {
+            let bytes_max = config.push_max_bytes;
+            let next = self
+                .store
+                .write(Priority::Sync, move |tx| replica::next_return(tx, bytes_max))
+                .await?;
+            let Some(request) = next else { break };
+            let reply = self.hub.give_back(&request, limit).await?;
+            if reply.refused > 0 {
+                tracing::warn!(
+                    refused = reply.refused,
+                    "the hub did not take back some of what it had sent"
+                );
+            }
+            states += request.states.len();
+            self.store
+                .write(Priority::Sync, move |tx| replica::handle_return_reply(tx, &reply))
+                .await?;
+        }
+        if states > 0 {
+            tracing::info!(states, "returned to the hub what it had sent before");
+        }
+        Ok(())
     }
 
     async fn pull(&self, wait: Duration) -> Result<(), Broken> {
@@ -264,14 +339,11 @@ impl Exchange {
         };
         let reborn = self.store.write(Priority::Sync, move |tx| {
             let reborn = tx.take_new_incarnation()?;
-            verified::note_rebirth(tx, clock::now_ms(), lost)?;
+            verified::note_rebirth(tx, clock::now_ms(), Why::Lost(lost))?;
             Ok::<_, ReplicaError<TxError>>(reborn)
         });
         let reborn = reborn.await?;
-        let cause = match lost {
-            Lost::Fork { .. } => "the hub holds other changes under our numbers: this store was copied",
-            Lost::Regression { .. } => "the hub holds changes of ours that this store lacks: it was restored",
-        };
+        let cause = Why::Lost(lost).words();
         tracing::warn!(from = %reborn.from, to = %reborn.to, changes = reborn.changes, cause, "took a new identity");
         Ok(())
     }

@@ -113,11 +113,62 @@ pub fn repairs(tx: &ReadTx<'_>) -> Result<Vec<Repair>, TxError> {
     Ok(bytes.as_chunks().0.iter().filter_map(read).collect())
 }
 
+/// Why an identity was taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Why {
+    Lost(Lost),
+    /// The hub's store was put back to an older copy and began a new life.
+    NewEpoch,
+    /// The store was found on another machine than it was written on.
+    OtherMachine,
+    /// The store's file is another one than was written.
+    OtherFile,
+    /// The store has less than the mark beside it.
+    BehindMark,
+}
+
+impl Why {
+    /// For the operator.
+    pub fn words(self) -> &'static str {
+        match self {
+            Why::Lost(Lost::Fork { .. }) => "this store was copied, and the copy was used",
+            Why::Lost(Lost::Regression { .. }) => "this store was restored from an older copy",
+            Why::NewEpoch => "the hub's store was restored from an older copy",
+            Why::OtherMachine => "this store was copied from another machine",
+            Why::OtherFile => "this store's file was replaced by a copy",
+            Why::BehindMark => "this store is older than the mark beside it: it was restored from a copy",
+        }
+    }
+
+    fn number(self) -> u8 {
+        match self {
+            Why::Lost(Lost::Fork { .. }) => 0,
+            Why::Lost(Lost::Regression { .. }) => 1,
+            Why::NewEpoch => 2,
+            Why::OtherMachine => 3,
+            Why::OtherFile => 4,
+            Why::BehindMark => 5,
+        }
+    }
+
+    fn of(number: u8, counter: u64, hub: u64) -> Option<Why> {
+        match number {
+            0 => Some(Why::Lost(Lost::Fork { counter })),
+            1 => Some(Why::Lost(Lost::Regression { counter, hub })),
+            2 => Some(Why::NewEpoch),
+            3 => Some(Why::OtherMachine),
+            4 => Some(Why::OtherFile),
+            5 => Some(Why::BehindMark),
+            _ => None,
+        }
+    }
+}
+
 /// An identity that was taken, and why.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Rebirth {
     pub at_ms: i64,
-    pub lost: Lost,
+    pub why: Why,
 }
 
 const REBIRTHS: &str = "rebirths";
@@ -125,14 +176,15 @@ const REBIRTH_BYTES: usize = 8 + 1 + 8 + 8;
 /// The oldest go first.
 const REBIRTHS_MAX: usize = 100;
 
-pub fn note_rebirth(tx: &mut WriteTx<'_>, at_ms: i64, lost: Lost) -> Result<(), TxError> {
+pub fn note_rebirth(tx: &mut WriteTx<'_>, at_ms: i64, why: Why) -> Result<(), TxError> {
     let mut bytes = tx.meta(REBIRTHS)?.unwrap_or_default();
-    let (tag, counter, hub) = match lost {
-        Lost::Fork { counter } => (0, counter, counter),
-        Lost::Regression { counter, hub } => (1, counter, hub),
+    let (counter, hub) = match why {
+        Why::Lost(Lost::Fork { counter }) => (counter, counter),
+        Why::Lost(Lost::Regression { counter, hub }) => (counter, hub),
+        Why::NewEpoch | Why::OtherMachine | Why::OtherFile | Why::BehindMark => (0, 0),
     };
     bytes.extend_from_slice(&at_ms.to_be_bytes());
-    bytes.push(tag);
+    bytes.push(why.number());
     bytes.extend_from_slice(&counter.to_be_bytes());
     bytes.extend_from_slice(&hub.to_be_bytes());
     let surplus = bytes.len().saturating_sub(REBIRTHS_MAX * REBIRTH_BYTES);
@@ -148,17 +200,11 @@ pub fn rebirths(tx: &ReadTx<'_>) -> Result<Vec<Rebirth>, TxError> {
             .map(u64::from_be_bytes)
             .unwrap_or_default()
     };
-    let read = |chunk: &[u8]| Rebirth {
-        at_ms: number(chunk, 0).cast_signed(),
-        lost: match chunk[8] {
-            0 => Lost::Fork {
-                counter: number(chunk, 9),
-            },
-            _ => Lost::Regression {
-                counter: number(chunk, 9),
-                hub: number(chunk, 17),
-            },
-        },
+    let read = |chunk: &[u8]| {
+        Some(Rebirth {
+            at_ms: number(chunk, 0).cast_signed(),
+            why: Why::of(chunk[8], number(chunk, 9), number(chunk, 17))?,
+        })
     };
-    Ok(bytes.chunks_exact(REBIRTH_BYTES).map(read).collect())
+    Ok(bytes.chunks_exact(REBIRTH_BYTES).filter_map(read).collect())
 }

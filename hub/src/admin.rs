@@ -16,6 +16,7 @@ use crate::matching::Matcher;
 
 mod accounts;
 mod authority;
+mod backup;
 mod by;
 mod colleague;
 mod conflict;
@@ -36,6 +37,7 @@ mod status;
 pub use accounts::{AccountCommand, AccountReply, ListedAccount, NewAccount};
 pub(crate) use accounts::{who_by_address, who_by_login};
 pub use authority::{AuthorityCommand, AuthorityReply};
+pub use backup::{BackupCommand, BackupReply};
 pub use by::{AdminRole, By};
 pub use conflict::{Conflict, ConflictCommand, ConflictDecision, ConflictReply, ConflictValue};
 pub(crate) use credential::{NOBODYS_CREDENTIAL, verify};
@@ -68,6 +70,7 @@ pub enum Command {
     Message(MessageCommand),
     Match(MatchCommand),
     Authority(AuthorityCommand),
+    Backup(BackupCommand),
     Status,
 }
 
@@ -96,6 +99,7 @@ pub enum Reply {
     Message(MessageReply),
     Match(MatchReply),
     Authority(AuthorityReply),
+    Backup(BackupReply),
     Status(Status),
 }
 
@@ -127,6 +131,7 @@ impl Command {
             Command::Message(command) => command.changes(),
             Command::Match(command) => command.changes(),
             Command::Authority(command) => command.changes(),
+            Command::Backup(BackupCommand::Confirmed { .. }) => true,
             Command::Status => false,
         }
     }
@@ -174,6 +179,7 @@ impl Admin {
             Command::Message(command) => Reply::Message(self.about_messages(by, command).await?),
             Command::Match(command) => Reply::Match(self.about_matches(by, command).await?),
             Command::Authority(command) => Reply::Authority(self.about_authorities(by, command)?),
+            Command::Backup(command) => Reply::Backup(self.about_backups(by, command).await?),
             Command::Status => Reply::Status(self.status().await?),
         })
     }

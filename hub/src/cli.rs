@@ -17,6 +17,7 @@ use crate::{log, service};
 
 mod admin;
 mod authority;
+mod backup;
 mod conflict;
 mod local;
 mod matching;
@@ -107,6 +108,8 @@ enum Verb {
     /// The authority whose certificates hub and agents trust.
     #[command(subcommand)]
     Authority(authority::AuthorityVerb),
+    /// Say that a backup of the store is safe: sites then let go of what they kept for a hub that is put back.
+    BackupConfirmed(backup::BackupArguments),
     /// Show the sites, how far the hub has each, and what waits for the EHR.
     Status,
     /// Print the JSON schema of hub.toml, for editors that check as you type.
@@ -154,6 +157,7 @@ fn act(cli: Cli) -> Result<(), Failure> {
         Verb::Message(verb) => verb.command(),
         Verb::Match(verb) => verb.command(),
         Verb::Authority(verb) => verb.command(),
+        Verb::BackupConfirmed(arguments) => arguments.command()?,
         Verb::Status => Command::Status,
     };
     let asked = Asked {
@@ -180,6 +184,7 @@ fn run(home: &Home, json: bool) -> Result<(), Failure> {
     let opened = home.open(&lock, &config)?;
     let _logs = log::start(&home.logs(), &config.log)?;
     runtime()?.block_on(async {
+        opened.db.keep_mark(&home.mark(&config)).await?;
         let stop = CancellationToken::new();
         service::stop_on_signals(&stop)?;
         service::run(home, opened, config, stop, |address, console| {
@@ -204,6 +209,7 @@ async fn send(home: &Home, asked: Asked) -> Result<Reply, Failure> {
         Err(failure) => return Err(failure),
     };
     let opened = home.open(&lock, &config)?;
+    opened.db.keep_mark(&home.mark(&config)).await?;
     crate::admin::prepare(&opened.db).await?;
     let admin = Admin::new(
         opened.db.clone(),

@@ -140,6 +140,7 @@ mod tests {
         assert_eq!(
             Config {
                 store: db::Config {
+                    mark_file: None,
                     postgres: None,
                     password_file: None,
                     authority_file: None,

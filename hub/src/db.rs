@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use rusqlite::ErrorCode;
@@ -18,6 +18,7 @@ use vault::sqlite::{Mode, OpenError};
 use vault::{DataKey, RowKeys, RowRoot};
 
 use self::engine::Engine;
+use self::lives::Mark;
 use self::sql::Sql;
 use self::wakes::Wakes;
 
@@ -34,6 +35,7 @@ mod index;
 mod leases;
 mod leaves;
 mod ledger;
+mod lives;
 mod members;
 mod messages;
 mod meta;
@@ -59,6 +61,7 @@ pub use enrolments::{Agent, Enrolment, TokenRow};
 pub use inbound::{InboundFeed, Seen, Waiting, Wants};
 pub use leases::LeaseOwner;
 pub use leaves::{BucketFound, ProofCheck};
+pub use lives::EpochBegun;
 pub use members::{Member, MemberStanding, PolicyInForce};
 pub use messages::{Message, MessageKey};
 pub use meta::Organisation;
@@ -88,6 +91,10 @@ pub enum DbError {
         "the database holds no organisation, and this home was set up before: correct [store] postgres, or restore a backup"
     )]
     Empty,
+    #[error("the store has gone back under this hub: stop it and start it again, and it begins a new epoch")]
+    GoneBack,
+    #[error("the mark of how far the store has got cannot be used: {0}")]
+    Mark(String),
     #[error("no space left for the store: free some on its disk")]
     NoSpace,
     #[error("the store holds {what} that cannot be read: restore a backup")]
@@ -156,6 +163,7 @@ struct Store {
     root: RowRoot,
     policy: Policy,
     boot: Boot,
+    mark: OnceLock<Mark>,
 }
 
 /// One organisation of the store.
@@ -202,6 +210,11 @@ impl Db {
     /// Whose store this handle uses.
     pub fn organisation(&self) -> &Organisation {
         &self.of.organisation
+    }
+
+    /// The epoch as the store has it now.
+    pub async fn epoch(&self) -> Result<EpochId, DbError> {
+        self.read(|txn| Ok::<_, DbError>(txn.present()?.0)).await
     }
 
     /// The same store as another of its organisations uses it, by the organisation's id.

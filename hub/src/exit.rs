@@ -55,10 +55,11 @@ impl From<DbError> for Failure {
             | DbError::Migration(_)
             | DbError::Damaged { .. }
             | DbError::OtherKey
+            | DbError::Mark(_)
             | DbError::Empty => Exit::StoreNotOpened,
             DbError::Settings(_) => Exit::Config,
             DbError::NoSpace => Exit::NoSpace,
-            DbError::Away { .. } | DbError::Conflict { .. } | DbError::Unknown => Exit::StoreAway,
+            DbError::Away { .. } | DbError::Conflict { .. } | DbError::GoneBack | DbError::Unknown => Exit::StoreAway,
             DbError::Refused { .. } | DbError::Sqlite(_) | DbError::Panicked | DbError::Closed | DbError::Random => {
                 Exit::Failed
             }
@@ -112,9 +113,11 @@ impl From<HubError<DbError>> for Failure {
                 clinic::catalogue::describe_reason(reason)
             )),
             HubError::Damaged(_) => Failure::new(Exit::StoreNotOpened, error.to_string()),
-            HubError::ForeignReplica | HubError::OtherEpoch | HubError::ForeignScope | HubError::TooLarge { .. } => {
-                Failure::failed(error.to_string())
-            }
+            HubError::ForeignReplica
+            | HubError::OtherEpoch
+            | HubError::GoneBack
+            | HubError::ForeignScope
+            | HubError::TooLarge { .. } => Failure::failed(error.to_string()),
         }
     }
 }

@@ -82,6 +82,12 @@ impl Home {
         self.keys().join("store.key")
     }
 
+    /// How far the store has got, outside the store and whatever a backup of it takes.
+    pub fn mark(&self, config: &Config) -> PathBuf {
+        let beside = || self.0.join("mark").join("store");
+        config.store.mark_file.clone().unwrap_or_else(beside)
+    }
+
     /// Says that the first set-up has begun and has not ended; it goes on from wherever it was cut off.
     fn setting_up(&self) -> PathBuf {
         self.keys().join("setting-up")
@@ -89,7 +95,7 @@ impl Home {
 
     /// Makes the folders that are missing, for this user alone, and takes the store's lock.
     pub fn lock(&self) -> Result<Lock, Failure> {
-        for folder in [&self.0, &self.data(), &self.keys(), &self.logs()] {
+        for folder in [&self.0, &self.data(), &self.keys(), &self.logs(), &self.0.join("mark")] {
             private_file::create_private_dir(folder)?;
         }
         let path = self.data().join("hub.lock");

@@ -102,6 +102,7 @@ async fn sweep(db: &Db, config: &Config, owner: LeaseOwner, stop: &CancellationT
                     return Ok(Round::Settled(settled));
                 }
                 tell_sites(txn)?;
+                txn.settle_stable_daily()?;
                 Ok(Round::Nothing)
             })
             .await?;

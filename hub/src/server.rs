@@ -166,6 +166,8 @@ impl App {
             .route("/v1/push", post(exchange::push))
             .route("/v1/pull", post(exchange::pull))
             .route("/v1/repair", post(repair::repair))
+            .route("/v1/epoch", post(exchange::epoch))
+            .route("/v1/return", post(exchange::give_back))
             .route("/v1/probe", get(probe::probe))
             .route("/v1/blob/{digest}", get(blob::blob))
             .layer(middleware::from_fn_with_state(self.clone(), caller::admit));

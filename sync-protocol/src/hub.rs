@@ -1,10 +1,12 @@
 //! The hub's end of the engine: verifying and keeping what replicas push, quarantining what cannot be used, and feeding
 //! record states back in commit order. It alone verifies chains. It never removes a value that no change names.
 
+mod epoch;
 mod feed;
 mod pull;
 mod push;
 mod repair;
+mod returns;
 mod writing;
 
 use crate::CHANGE_MAX_BYTES;
@@ -12,13 +14,16 @@ use crate::cbor::CborError;
 use crate::change::{Change, Header, Payload, genesis};
 use crate::ids::{ChangeId, Dot, EpochId, Hash, KindId, Lane, RecordId, ReplicaId, ScopeId};
 use crate::proof::{ProofKey, Sum};
+use crate::signed::{Ack, Seal, Signature};
 use crate::state::RecordState;
 use crate::wire::Row;
 
+pub use epoch::{Cause, Epoch, Found, begin_epoch, handle_epoch};
 pub use feed::{enter, handle_willing, offer};
 pub use pull::handle_pull;
 pub use push::{Pushed, handle_push};
 pub use repair::{Compared, HubLeaves, handle_repair, recount};
+pub use returns::{TakenBack, handle_return};
 pub use writing::{author_at_hub, release};
 
 /// The end of one replica's chain as the hub holds it.
@@ -28,6 +33,11 @@ pub struct ChainHead {
     pub hash: Hash,
     /// The site whose replica it is; a change of it enters the record into that site's scope.
     pub scope: ScopeId,
+    /// The epoch in which the incarnation was first seen. In a later one it goes on only up to what was acknowledged.
+    pub epoch: EpochId,
+    /// How much of the chain the hub held when its epoch began, where nothing had been written since the copy that it was
+    /// restored from; else nothing.
+    pub common: u64,
 }
 
 /// How a kept change stands.
@@ -77,16 +87,34 @@ pub trait HubLedger {
     fn hub_replica(&mut self) -> Result<ReplicaId, Self::Error>;
     fn chain(&mut self, replica: ReplicaId) -> Result<Option<ChainHead>, Self::Error>;
     fn set_chain(&mut self, replica: ReplicaId, head: &ChainHead) -> Result<(), Self::Error>;
+    /// Every epoch that this store knows of, in the order in which it came to know of them.
+    fn epochs(&mut self) -> Result<Vec<Epoch>, Self::Error>;
+    /// Ends the present epoch and begins another; where `cause` is [`Cause::Mark`] every chain is common up to its end.
+    fn set_epoch(&mut self, epoch: EpochId, hub_replica: ReplicaId, cause: Cause) -> Result<(), Self::Error>;
+    /// Notes an epoch that this store has lost, with [`Cause::Heard`]; the present one stays.
+    fn hear_of_epoch(&mut self, epoch: EpochId) -> Result<(), Self::Error>;
+    /// Up to where a chain is held for good: a confirmed backup covers it, or it is old enough.
+    fn stable(&mut self, replica: ReplicaId) -> Result<u64, Self::Error>;
     /// The hash of a replica's chain at a counter of at least 1.
     fn hash_at(&mut self, replica: ReplicaId, counter: u64) -> Result<Option<Hash>, Self::Error>;
 
     fn keep(&mut self, kept: &KeptChange) -> Result<(), Self::Error>;
     /// The change under the dot it was first kept under, never an alias.
     fn find(&mut self, change: ChangeId) -> Result<Option<KeptChange>, Self::Error>;
+    /// The change that is known under a dot, be it kept or only found in a returned state.
+    fn id_at(&mut self, dot: Dot) -> Result<Option<ChangeId>, Self::Error>;
+    /// The dot of a change that is known from a returned state alone.
+    fn adopted(&mut self, change: ChangeId) -> Result<Option<(Dot, RecordId)>, Self::Error>;
+    /// Notes under which dot such a change goes, in place of what was noted of it.
+    fn adopt(&mut self, change: ChangeId, dot: Dot, record: RecordId) -> Result<(), Self::Error>;
     fn set_standing(&mut self, dot: Dot, standing: Standing) -> Result<(), Self::Error>;
 
     fn state(&mut self, record: RecordId) -> Result<Option<RecordState>, Self::Error>;
-    fn put_state(&mut self, state: &RecordState) -> Result<(), Self::Error>;
+    /// The signature is kept beside the state and goes with its rows.
+    fn put_state(&mut self, state: &RecordState, signature: &Signature) -> Result<(), Self::Error>;
+
+    /// The signature that was put with the record's state.
+    fn signature(&mut self, record: RecordId) -> Result<Option<Signature>, Self::Error>;
 
     /// The scopes whose feeds have a row of the record, and how it stands there.
     fn rows_of(&mut self, record: RecordId) -> Result<Vec<(ScopeId, RowStanding)>, Self::Error>;
@@ -132,6 +160,8 @@ pub enum HubError<E> {
     ForeignReplica,
     #[error("the request is of another epoch")]
     OtherEpoch,
+    #[error("the replica shows that this store has gone back to an older copy")]
+    GoneBack,
     #[error("the scope is not this site's")]
     ForeignScope,
     #[error("the change is refused: reason {0}")]
@@ -166,6 +196,7 @@ pub struct Rulebook<'a> {
     /// Whether a record of the kind enters the scope of a site that writes on it; others are in a scope that every site has.
     pub enters_site: &'a dyn Fn(KindId) -> bool,
     pub key: &'a ProofKey,
+    pub seal: Seal<'a>,
 }
 
 fn chain_of<L: HubLedger>(ledger: &mut L, replica: ReplicaId, site: ScopeId) -> Result<ChainHead, HubError<L::Error>> {
@@ -176,6 +207,8 @@ fn chain_of<L: HubLedger>(ledger: &mut L, replica: ReplicaId, site: ScopeId) -> 
             counter: 0,
             hash: genesis(replica),
             scope: site,
+            epoch: ledger.epoch()?,
+            common: 0,
         }),
     }
 }
@@ -185,4 +218,15 @@ fn hash_at<L: HubLedger>(ledger: &mut L, replica: ReplicaId, counter: u64) -> Re
         return Ok(Some(genesis(replica)));
     }
     Ok(ledger.hash_at(replica, counter)?)
+}
+
+/// The hub's word for how far it holds a chain.
+fn acknowledge<L: HubLedger>(
+    ledger: &mut L,
+    seal: &Seal<'_>,
+    replica: ReplicaId,
+    head: &ChainHead,
+) -> Result<Ack, HubError<L::Error>> {
+    let (epoch, stable) = (ledger.epoch()?, ledger.stable(replica)?);
+    Ok(Ack::sign(seal, epoch, replica, head.counter, head.hash, stable))
 }

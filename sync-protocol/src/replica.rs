@@ -1,6 +1,7 @@
 //! The agent's end of the engine: writing, pushing, pulling, and taking a new identity when its own turns out to be
 //! shared or gone back. It never applies a page before it has compared the hub's view of its chain with its own.
 
+mod epoch;
 mod pull;
 mod push;
 mod rebirth;
@@ -10,11 +11,13 @@ mod writing;
 use crate::CHANGE_MAX_BYTES;
 use crate::cbor::CborError;
 use crate::change::{Change, Header, genesis};
-use crate::ids::{ChangeId, EpochId, Hash, Lane, RecordId, ReplicaId, ScopeId};
+use crate::ids::{ChangeId, Dot, EpochId, Hash, Lane, RecordId, ReplicaId, ScopeId};
 use crate::proof::Sum;
+use crate::signed::{Ack, Signature};
 use crate::state::RecordState;
-use crate::wire::Cursor;
+use crate::wire::{Cursor, Returned};
 
+pub use epoch::{Entered, epoch_request, handle_epoch_reply, handle_return_reply, next_return};
 pub use pull::{Applied, PageOutcome, follow, handle_page, next_pull};
 pub use push::{handle_push_reply, next_push};
 pub use rebirth::{Reborn, rebirth};
@@ -30,6 +33,8 @@ pub struct ReplicaHead {
     /// The hub holds this incarnation's changes up to here.
     pub accepted: u64,
     pub epoch: EpochId,
+    /// A new epoch has begun, and the bases of records above this one are still to be returned. Nothing is pulled before.
+    pub returning: Option<RecordId>,
 }
 
 impl ReplicaHead {
@@ -40,6 +45,7 @@ impl ReplicaHead {
             hash: genesis(replica),
             accepted: 0,
             epoch,
+            returning: None,
         }
     }
 }
@@ -50,6 +56,13 @@ pub struct OwnChange {
     pub header: Header,
     pub change: Change,
     pub hash: Hash,
+}
+
+/// The hub's word for one of this replica's incarnations, and how much of it the hub of the present epoch is known to hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HeldAck {
+    pub ack: Ack,
+    pub at_hub: u64,
 }
 
 /// Where a base stands in the feed.
@@ -69,30 +82,46 @@ pub trait ReplicaLedger {
     fn head(&mut self) -> Result<ReplicaHead, Self::Error>;
     fn set_head(&mut self, head: &ReplicaHead) -> Result<(), Self::Error>;
 
-    /// The hash of the current incarnation's chain at a counter of at least 1.
-    fn own_hash(&mut self, counter: u64) -> Result<Option<Hash>, Self::Error>;
+    /// The hash of the chain of one of this replica's incarnations at a counter of at least 1.
+    fn own_hash(&mut self, dot: Dot) -> Result<Option<Hash>, Self::Error>;
     /// Stores a change of the current incarnation, as pending.
     fn append(&mut self, own: &OwnChange) -> Result<(), Self::Error>;
-    /// Changes of the current incarnation after a counter, in order, as many as fit, at least one if there is one.
-    fn own_after(&mut self, counter: u64, bytes_max: usize) -> Result<Vec<OwnChange>, Self::Error>;
-    /// Puts a change that was stored under another incarnation under this one; it keeps its id and its place in time.
+    /// Changes of an incarnation after a dot of it, in order, as many as fit, at least one if there is one. Those whose
+    /// content is forgotten are left out.
+    fn own_after(&mut self, after: Dot, bytes_max: usize) -> Result<Vec<OwnChange>, Self::Error>;
+    /// Puts a change that was stored under another incarnation under this one, as pending; it keeps its id and its place in
+    /// time.
     fn restamp(&mut self, own: &OwnChange) -> Result<(), Self::Error>;
     /// Own changes on a record that no base contains, in the order of writing, of any incarnation.
     fn pending(&mut self, record: RecordId) -> Result<Vec<OwnChange>, Self::Error>;
     /// Notes that a base contains the change.
     fn settle(&mut self, change: ChangeId) -> Result<(), Self::Error>;
-    /// Notes that the hub could not use the change of the current incarnation, and why.
-    fn note_quarantined(&mut self, counter: u64, reason: u16) -> Result<(), Self::Error>;
+    /// Notes that the hub could not use a change of this replica's, and why.
+    fn note_quarantined(&mut self, dot: Dot, reason: u16) -> Result<(), Self::Error>;
+
+    /// The hub's word for incarnations, the oldest first.
+    fn acks(&mut self) -> Result<Vec<HeldAck>, Self::Error>;
+    /// Keeps the hub's word for an incarnation in the place of an earlier one.
+    fn put_ack(&mut self, held: &HeldAck) -> Result<(), Self::Error>;
+    fn drop_ack(&mut self, replica: ReplicaId) -> Result<(), Self::Error>;
+    /// The hub holds an incarnation's changes up to here for good: what was to be forgotten of them may be.
+    fn forget_stable(&mut self, upto: Dot) -> Result<(), Self::Error>;
 
     fn base(&mut self, record: RecordId) -> Result<Option<RecordState>, Self::Error>;
     /// Where the base is counted; none when its scope has let go of it and it is kept for an own change that is still to be
     /// pushed.
     fn place(&mut self, record: RecordId) -> Result<Option<Place>, Self::Error>;
-    fn put_base(&mut self, place: Place, state: &RecordState) -> Result<(), Self::Error>;
+    fn put_base(&mut self, place: Place, state: &RecordState, signature: Option<&Signature>)
+    -> Result<(), Self::Error>;
     /// Keeps the base and no longer counts it.
     fn let_go(&mut self, record: RecordId) -> Result<(), Self::Error>;
+    /// Signed bases of the records above this one, in their order, as many as fit, at least one if there is one.
+    fn bases_after(&mut self, record: RecordId, bytes_max: usize) -> Result<Vec<Returned>, Self::Error>;
+    /// Puts every cursor back to the beginning of its lane.
+    fn rewind(&mut self) -> Result<(), Self::Error>;
     /// Removes the base, what is shown, and the content of own changes on the record, so that nothing of it can be read
-    /// here any more. The chain still verifies.
+    /// here any more; what the hub does not hold for good yet goes with [`ReplicaLedger::forget_stable`]. The chain still
+    /// verifies.
     fn purge(&mut self, record: RecordId) -> Result<(), Self::Error>;
     /// Records that the hub offers to forget, with their places, at most so many.
     fn offers(&mut self, at_most: usize) -> Result<Vec<(RecordId, Place)>, Self::Error>;
@@ -139,9 +168,53 @@ fn chain_at<L: ReplicaLedger>(
     if counter == 0 {
         return Ok(genesis(head.replica));
     }
-    ledger.own_hash(counter)?.ok_or(ReplicaError::Gap { counter })
+    let replica = head.replica;
+    ledger
+        .own_hash(Dot { replica, counter })?
+        .ok_or(ReplicaError::Gap { counter })
 }
 
+/// The hash of any own incarnation's chain.
+fn hash_at<L: ReplicaLedger>(ledger: &mut L, dot: Dot) -> Result<Option<Hash>, ReplicaError<L::Error>> {
+    if dot.counter == 0 {
+        return Ok(Some(genesis(dot.replica)));
+    }
+    Ok(ledger.own_hash(dot)?)
+}
+
+/// Keeps the hub's word for one of this replica's incarnations, if it is for its chain and says no less than before; lets it
+/// go when it says that everything is stable.
+fn keep_ack<L: ReplicaLedger>(ledger: &mut L, ack: &Ack) -> Result<(), ReplicaError<L::Error>> {
+    let (head, replica) = (ledger.head()?, ack.replica);
+    let before = ledger.acks()?.into_iter().find(|held| held.ack.replica == replica);
+    let is_current = replica == head.replica;
+    let is_ours = is_current || before.is_some();
+    let dot = Dot {
+        replica,
+        counter: ack.counter,
+    };
+    if !is_ours || ack.epoch != head.epoch || hash_at(ledger, dot)? != Some(ack.hash) {
+        return Ok(());
+    }
+    if before.is_some_and(|held| held.ack.counter > ack.counter) {
+        // It is being pushed again to a hub that has gone back; the older word says more.
+        return Ok(());
+    }
+    ledger.put_ack(&HeldAck {
+        ack: *ack,
+        at_hub: ack.counter,
+    })?;
+    if before.is_none_or(|held| held.ack.stable < ack.stable) {
+        ledger.forget_stable(Dot {
+            replica,
+            counter: ack.stable,
+        })?;
+    }
+    if !is_current && ack.stable >= ack.counter {
+        ledger.drop_ack(replica)?;
+    }
+    Ok(())
+}
 /// Why a replica must take a new identity before it goes on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Lost {

@@ -89,14 +89,9 @@ impl RecordState {
     /// Applies a change that is not in this state yet. `applied` answers whether a named change that is not live here was
     /// applied and has gone; one that was not is remembered, so that it is never shown when it comes.
     pub fn apply(&mut self, header: &Header, payload: &Payload, applied: impl Fn(&ChangeId) -> bool) {
+        self.remove_named(header, payload, applied);
         for write in &payload.fields {
             let register = self.registers.entry(write.field).or_default();
-            let replaced = header.named(write.field);
-            for id in replaced {
-                if register.values.remove(id).is_none() && !applied(id) && *id != header.change {
-                    register.unseen.insert(*id);
-                }
-            }
             if !register.unseen.contains(&header.change) {
                 let live = LiveValue {
                     origin: Origin::of(header),
@@ -124,6 +119,25 @@ impl RecordState {
         }
         self.vector.add(header.dot);
         self.count_aliases(|id| *id == header.change);
+    }
+
+    /// Does away with what a change names, of which everything else is in this state already.
+    pub fn apply_names(&mut self, header: &Header, payload: &Payload, applied: impl Fn(&ChangeId) -> bool) {
+        self.remove_named(header, payload, applied);
+        for register in self.registers.values_mut() {
+            register.unseen.remove(&header.change);
+        }
+    }
+
+    fn remove_named(&mut self, header: &Header, payload: &Payload, applied: impl Fn(&ChangeId) -> bool) {
+        for write in &payload.fields {
+            let register = self.registers.entry(write.field).or_default();
+            for id in header.named(write.field) {
+                if register.values.remove(id).is_none() && !applied(id) && *id != header.change {
+                    register.unseen.insert(*id);
+                }
+            }
+        }
     }
 
     /// What either side holds, of two states that were built by applying changes. A value that the other side has
@@ -175,7 +189,7 @@ impl RecordState {
     }
 
     /// Counts the other dots of changes that are in this state.
-    fn count_aliases(&mut self, applied: impl Fn(&ChangeId) -> bool) {
+    pub(crate) fn count_aliases(&mut self, applied: impl Fn(&ChangeId) -> bool) {
         let aliases = self.vector.aliases.iter().filter(|(_, id)| applied(id));
         let dots: Vec<Dot> = aliases.map(|(dot, _)| *dot).collect();
         dots.into_iter().for_each(|dot| self.vector.add(dot));

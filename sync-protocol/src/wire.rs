@@ -2,6 +2,7 @@
 //! that it does not know.
 
 mod compact;
+mod epoch;
 mod page;
 mod pull;
 mod push;
@@ -13,6 +14,7 @@ use crate::cbor::{self, CborError, MapWriter, Reader, Unknown};
 use crate::change::put_u64;
 use crate::ids::Lane;
 
+pub use epoch::{EpochReply, EpochRequest, Held, RETURNS_MAX, ReturnReply, ReturnRequest, Returned};
 pub use page::{Page, Row, Told};
 pub use pull::{Cursor, PullReply, PullRequest, WILLING_MAX, Willing};
 pub use push::{PushReply, PushRequest};

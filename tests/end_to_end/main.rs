@@ -19,6 +19,7 @@ mod matching;
 mod organisations;
 mod phi_at_rest;
 mod postgres_gone;
+mod put_back;
 mod reference;
 mod schedule;
 mod several;

@@ -72,6 +72,15 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), PrivateFileError> 
     sync_folder_of(path)
 }
 
+/// Writes the file, replacing one that is there, without waiting for the disk: after a power cut it may be the old one, or
+/// none. For what may be lost and must not be slow.
+pub fn replace_unsynced(path: &Path, bytes: &[u8]) -> Result<(), PrivateFileError> {
+    let staged = Staged::write_unsynced(path, bytes)?;
+    fs::rename(&staged.path, path).map_err(|source| PrivateFileError::io(path, source))?;
+    staged.placed();
+    Ok(())
+}
+
 /// Writes the file only if none is there, with the same all-or-nothing promise as [`write_private`].
 pub fn create_private(path: &Path, bytes: &[u8]) -> Result<(), PrivateFileError> {
     let staged = Staged::write(path, bytes)?;
@@ -103,13 +112,22 @@ struct Staged {
 
 impl Staged {
     fn write(target: &Path, bytes: &[u8]) -> Result<Self, PrivateFileError> {
+        let (staged, file) = Self::begin(target, bytes)?;
+        file.sync_all().map_err(|source| PrivateFileError::io(target, source))?;
+        Ok(staged)
+    }
+
+    fn write_unsynced(target: &Path, bytes: &[u8]) -> Result<Self, PrivateFileError> {
+        Ok(Self::begin(target, bytes)?.0)
+    }
+
+    fn begin(target: &Path, bytes: &[u8]) -> Result<(Self, File), PrivateFileError> {
         let path = staging_path(target)?;
         let io = |source| PrivateFileError::io(target, source);
         let mut file = new_private_file(&path).map_err(io)?;
         let staged = Self { path, placed: false };
         file.write_all(bytes).map_err(io)?;
-        file.sync_all().map_err(io)?;
-        Ok(staged)
+        Ok((staged, file))
     }
 
     fn placed(mut self) {

@@ -4,6 +4,7 @@
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use ring::hkdf::{HKDF_SHA256, Prk};
 use ring::hmac;
+use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use zeroize::Zeroizing;
 
 use crate::key_file::DataKey;
@@ -16,6 +17,7 @@ const SALT_BYTES: usize = 16;
 const HEAD_BYTES: usize = 1 + SALT_BYTES;
 /// Long enough that no two words of an organisation are ever taken for one another.
 pub const BLIND_BYTES: usize = 16;
+pub const SIGNATURE_BYTES: usize = 64;
 
 /// From which every organisation's keys are derived. Prints nothing of itself.
 pub struct RowRoot(Prk);
@@ -33,7 +35,16 @@ impl RowRoot {
             organisation,
             seal: Prk::new_less_safe(HKDF_SHA256, seal.as_slice()),
             blind: hmac::Key::new(hmac::HMAC_SHA256, blind.as_slice()),
+            signer: self.signer_of(&organisation),
         }
+    }
+
+    /// The key lies with the data key, outside the store and its backup: a store that was put back to an older copy knows
+    /// its own signature again.
+    fn signer_of(&self, organisation: &[u8; 16]) -> Ed25519KeyPair {
+        let seed = self.derive(organisation, b"signature");
+        Ed25519KeyPair::from_seed_unchecked(seed.as_slice())
+            .unwrap_or_else(|_| unreachable!("every 32 bytes are a seed of Ed25519"))
     }
 
     fn derive(&self, organisation: &[u8; 16], purpose: &[u8]) -> Zeroizing<[u8; 32]> {
@@ -58,6 +69,7 @@ pub struct RowKeys {
     organisation: [u8; 16],
     seal: Prk,
     blind: hmac::Key,
+    signer: Ed25519KeyPair,
 }
 
 impl RowKeys {
@@ -106,6 +118,24 @@ impl RowKeys {
         let mut blind = [0; BLIND_BYTES];
         blind.copy_from_slice(&context.sign().as_ref()[..BLIND_BYTES]);
         blind
+    }
+
+    /// Signs with Ed25519 (RFC 8032): the same thing always gets the same signature.
+    pub fn sign(&self, said: &[u8]) -> [u8; SIGNATURE_BYTES] {
+        let mut signature = [0; SIGNATURE_BYTES];
+        signature.copy_from_slice(self.signer.sign(said).as_ref());
+        signature
+    }
+
+    /// Whether this organisation's hub signed it.
+    pub fn has_signed(&self, said: &[u8], signature: &[u8]) -> bool {
+        let key = UnparsedPublicKey::new(&ED25519, self.signer.public_key());
+        key.verify(said, signature).is_ok()
+    }
+
+    /// By which others can tell the signature.
+    pub fn public_key(&self) -> &[u8] {
+        self.signer.public_key().as_ref()
     }
 
     fn cipher(&self, salt: &[u8]) -> Result<LessSafeKey, SealError> {
@@ -195,6 +225,18 @@ mod tests {
             keys.blind("term", b"vance"),
             RowRoot::of(&key).keys_of([2; 16]).blind("term", b"vance")
         );
+    }
+
+    #[test]
+    fn a_signature_is_known_again_by_its_own_organisations_key_only() {
+        let key = DataKey::generate().unwrap();
+        let signature = RowRoot::of(&key).keys_of([1; 16]).sign(b"a state");
+
+        let again = RowRoot::of(&key).keys_of([1; 16]);
+        assert_eq!(again.sign(b"a state"), signature);
+        assert!(again.has_signed(b"a state", &signature));
+        assert!(!again.has_signed(b"another", &signature));
+        assert!(!RowRoot::of(&key).keys_of([2; 16]).has_signed(b"a state", &signature));
     }
 
     #[test]

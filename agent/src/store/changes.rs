@@ -28,7 +28,8 @@ CREATE TABLE own_changes (
 CREATE INDEX own_changes_pending ON own_changes (record, id) WHERE pending = 1;
 CREATE INDEX own_changes_quarantined ON own_changes (id) WHERE quarantine IS NOT NULL;";
 
-/// What `pending` is once the content is forgotten; otherwise it is 1, or 0 once a base has the change.
+/// What `pending` is once the content is forgotten; otherwise it is 1, or 0 once a base has the change, or 3 once the record
+/// was purged and the content waits for the hub to hold it for good.
 const FORGOTTEN: u8 = 2;
 
 /// How the store's own changes stand.
@@ -141,7 +142,8 @@ impl ReadTx<'_> {
 
     pub(super) fn run_after(&self, dot: Dot, bytes_max: usize) -> Result<Vec<OwnChange>, TxError> {
         let sql =
-            "SELECT header, salt, payload, hash FROM own_changes WHERE replica = ?1 AND counter > ?2 ORDER BY counter";
+            "SELECT header, salt, payload, hash FROM own_changes WHERE replica = ?1 AND counter > ?2 AND pending <> 2
+             ORDER BY counter";
         let mut statement = self.connection.prepare_cached(sql)?;
         let rows = statement.query_map(params![dot.replica.0, dot.counter.cast_signed()], read_own)?;
         let (mut run, mut bytes) = (Vec::new(), 0usize);
@@ -229,7 +231,8 @@ impl WriteTx<'_> {
     }
 
     pub(super) fn update_own(&mut self, own: &OwnChange) -> Result<(), TxError> {
-        let sql = "UPDATE own_changes SET replica = ?2, counter = ?3, header = ?4, hash = ?5 WHERE change = ?1";
+        let sql =
+            "UPDATE own_changes SET replica = ?2, counter = ?3, header = ?4, hash = ?5, pending = 1 WHERE change = ?1";
         self.connection.prepare_cached(sql)?.execute(params![
             own.header.change.0,
             own.header.dot.replica.0,
@@ -247,26 +250,41 @@ impl WriteTx<'_> {
         Ok(())
     }
 
-    /// Forgets the content of settled changes on a record. The digest that the chain hangs on takes its place, with no
-    /// salt beside it.
+    /// Forgets the content of settled changes on a record, but for what the hub does not hold for good yet: that waits.
     pub(super) fn forget_own(&mut self, record: RecordId) -> Result<(), TxError> {
-        let sql = "SELECT change, header, salt, payload FROM own_changes WHERE record = ?1 AND pending = 0";
+        let sql = "SELECT change, replica, counter FROM own_changes WHERE record = ?1 AND pending = 0";
         let mut statement = self.connection.prepare_cached(sql)?;
         let rows = statement.query_map([record.0], |row| {
-            let change = Change {
-                header: row.get(1)?,
-                salt: row.get(2)?,
-                payload: row.get(3)?,
-            };
-            Ok((row.get::<_, [u8; 16]>(0)?, change.payload_digest()))
+            let counter = row.get::<_, i64>(2)?.cast_unsigned();
+            Ok((row.get::<_, [u8; 16]>(0)?, ReplicaId(row.get(1)?), counter))
         })?;
-        let settled = rows.collect::<Result<Vec<_>, _>>()?;
-        let sql = "UPDATE own_changes SET pending = 2, salt = x'', payload = ?2 WHERE change = ?1";
-        for (change, digest) in settled {
-            self.connection
-                .prepare_cached(sql)?
-                .execute(params![change, digest.0])?;
+        for (change, replica, counter) in rows.collect::<Result<Vec<_>, _>>()? {
+            if self.stable_of(replica)?.is_some_and(|stable| counter > stable) {
+                let sql = "UPDATE own_changes SET pending = 3 WHERE change = ?1";
+                self.connection.prepare_cached(sql)?.execute([change])?;
+            } else {
+                self.forget_change(change)?;
+            }
         }
+        Ok(())
+    }
+
+    /// Forgets the content of a change. The digest that the chain hangs on takes its place, with no salt beside it.
+    pub(super) fn forget_change(&mut self, change: [u8; 16]) -> Result<(), TxError> {
+        let sql = "SELECT header, salt, payload FROM own_changes WHERE change = ?1";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let digest = statement.query_row([change], |row| {
+            let change = Change {
+                header: row.get(0)?,
+                salt: row.get(1)?,
+                payload: row.get(2)?,
+            };
+            Ok(change.payload_digest())
+        })?;
+        let sql = "UPDATE own_changes SET pending = 2, salt = x'', payload = ?2 WHERE change = ?1";
+        self.connection
+            .prepare_cached(sql)?
+            .execute(params![change, digest.0])?;
         Ok(())
     }
 

@@ -73,6 +73,13 @@ impl WriteTx<'_> {
         Ok(())
     }
 
+    pub(super) fn rewind_cursors(&mut self) -> Result<(), TxError> {
+        self.connection
+            .prepare_cached("UPDATE cursors SET sequence = 0")?
+            .execute([])?;
+        Ok(())
+    }
+
     pub(super) fn change_bucket(
         &mut self,
         (scope, lane, bucket): (ScopeId, Lane, u8),

@@ -4,8 +4,9 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, OptionalExtension, params};
-use sync_protocol::replica::{self, Reborn, ReplicaError, ReplicaHead, Written};
-use sync_protocol::{ChangeId, Draft, EpochId, Hash, HybridClock, HybridTime, ReplicaId, Stamp};
+use sync_protocol::replica::{self, Entered, Reborn, ReplicaError, ReplicaHead, Written};
+use sync_protocol::wire::EpochReply;
+use sync_protocol::{ChangeId, Draft, EpochId, Hash, HybridClock, HybridTime, RecordId, ReplicaId, Stamp};
 
 use super::fault::{StoreError, TxError};
 use super::tx::{Life, ReadTx, WriteTx};
@@ -22,7 +23,7 @@ CREATE TABLE identity (
     accepted INTEGER NOT NULL,
     clock_wall_ms INTEGER NOT NULL,
     clock_logical INTEGER NOT NULL
-);";
+    , returning_after BLOB);";
 
 /// Why a change could not be written.
 pub type AuthorError = ReplicaError<TxError>;
@@ -35,7 +36,7 @@ pub(super) fn ensure(connection: &Connection, life: &Life) -> Result<(), StoreEr
         (1, _) => Ok(()),
         (_, 0) => {
             let head = ReplicaHead::born(ReplicaId(life.draw()?), EpochId::NIL);
-            let sql = "INSERT INTO identity VALUES (1, ?1, 1, ?2, 0, ?3, 0, 0, 0)";
+            let sql = "INSERT INTO identity VALUES (1, ?1, 1, ?2, 0, ?3, 0, 0, 0, NULL)";
             connection
                 .execute(sql, params![head.replica.0, head.epoch.0, head.hash.0])
                 .map_err(TxError::from)?;
@@ -49,7 +50,7 @@ impl ReadTx<'_> {
     pub fn head(&self) -> Result<ReplicaHead, TxError> {
         let mut statement = self
             .connection
-            .prepare_cached("SELECT replica, counter, hash, accepted, epoch FROM identity")?;
+            .prepare_cached("SELECT replica, counter, hash, accepted, epoch, returning_after FROM identity")?;
         let head = statement.query_row([], |row| {
             Ok(ReplicaHead {
                 replica: ReplicaId(row.get(0)?),
@@ -57,6 +58,7 @@ impl ReadTx<'_> {
                 hash: Hash(row.get(2)?),
                 accepted: row.get::<_, i64>(3)?.cast_unsigned(),
                 epoch: EpochId(row.get(4)?),
+                returning: row.get::<_, Option<[u8; 16]>>(5)?.map(RecordId),
             })
         });
         head.optional()?.ok_or(TxError::Damaged {
@@ -96,6 +98,12 @@ impl WriteTx<'_> {
     pub fn take_new_incarnation(&mut self) -> Result<Reborn, AuthorError> {
         let to = ReplicaId(self.life.draw()?);
         replica::rebirth(self, to)
+    }
+
+    /// Enters the hub's epoch, if it is another than this replica's.
+    pub fn enter_epoch(&mut self, reply: &EpochReply) -> Result<Entered, AuthorError> {
+        let to = ReplicaId(self.life.draw()?);
+        replica::handle_epoch_reply(self, reply, to)
     }
 
     /// Takes note of a time seen from elsewhere, within what the hybrid clock allows.
@@ -142,15 +150,17 @@ impl WriteTx<'_> {
         }
         let sql =
             "UPDATE identity SET incarnation = incarnation + (replica <> ?1), replica = ?1, counter = ?2, hash = ?3,
-                   accepted = ?4, epoch = ?5";
+                   accepted = ?4, epoch = ?5, returning_after = ?6";
         self.connection.prepare_cached(sql)?.execute(params![
             head.replica.0,
             head.counter.cast_signed(),
             head.hash.0,
             head.accepted.cast_signed(),
-            head.epoch.0
+            head.epoch.0,
+            head.returning.map(|record| record.0)
         ])?;
         self.changed.acknowledged |= before.accepted != head.accepted;
+        self.changed.own |= before.replica != head.replica;
         self.head = Some(*head);
         Ok(())
     }

@@ -1,21 +1,12 @@
 //! The store as the engine's ledger: what [`sync_protocol::replica`] reads and writes inside one savepoint.
 
 use sync_protocol::proof::Sum;
-use sync_protocol::replica::{OwnChange, Place, ReplicaHead, ReplicaLedger};
-use sync_protocol::wire::Cursor;
-use sync_protocol::{ChangeId, Dot, Hash, Lane, RecordId, RecordState, ScopeId};
+use sync_protocol::replica::{HeldAck, OwnChange, Place, ReplicaHead, ReplicaLedger};
+use sync_protocol::wire::{Cursor, Returned};
+use sync_protocol::{ChangeId, Dot, Hash, Lane, RecordId, RecordState, ReplicaId, ScopeId, Signature};
 
 use super::fault::TxError;
 use super::tx::{ReadTx, WriteTx};
-
-impl WriteTx<'_> {
-    fn dot(&mut self, counter: u64) -> Result<Dot, TxError> {
-        Ok(Dot {
-            replica: self.read_head()?.replica,
-            counter,
-        })
-    }
-}
 
 impl ReplicaLedger for WriteTx<'_> {
     type Error = TxError;
@@ -28,8 +19,7 @@ impl ReplicaLedger for WriteTx<'_> {
         self.write_head(head)
     }
 
-    fn own_hash(&mut self, counter: u64) -> Result<Option<Hash>, TxError> {
-        let dot = self.dot(counter)?;
+    fn own_hash(&mut self, dot: Dot) -> Result<Option<Hash>, TxError> {
         self.hash_of(dot)
     }
 
@@ -37,9 +27,8 @@ impl ReplicaLedger for WriteTx<'_> {
         self.insert_own(own)
     }
 
-    fn own_after(&mut self, counter: u64, bytes_max: usize) -> Result<Vec<OwnChange>, TxError> {
-        let dot = self.dot(counter)?;
-        self.run_after(dot, bytes_max)
+    fn own_after(&mut self, after: Dot, bytes_max: usize) -> Result<Vec<OwnChange>, TxError> {
+        self.run_after(after, bytes_max)
     }
 
     fn restamp(&mut self, own: &OwnChange) -> Result<(), TxError> {
@@ -54,9 +43,24 @@ impl ReplicaLedger for WriteTx<'_> {
         self.settle_own(change)
     }
 
-    fn note_quarantined(&mut self, counter: u64, reason: u16) -> Result<(), TxError> {
-        let dot = self.dot(counter)?;
+    fn note_quarantined(&mut self, dot: Dot, reason: u16) -> Result<(), TxError> {
         self.quarantine_own(dot, reason)
+    }
+
+    fn acks(&mut self) -> Result<Vec<HeldAck>, TxError> {
+        self.held_acks()
+    }
+
+    fn put_ack(&mut self, held: &HeldAck) -> Result<(), TxError> {
+        self.write_ack(held)
+    }
+
+    fn drop_ack(&mut self, replica: ReplicaId) -> Result<(), TxError> {
+        self.delete_ack(replica)
+    }
+
+    fn forget_stable(&mut self, upto: Dot) -> Result<(), TxError> {
+        self.forget_upto(upto)
     }
 
     fn base(&mut self, record: RecordId) -> Result<Option<RecordState>, TxError> {
@@ -67,8 +71,16 @@ impl ReplicaLedger for WriteTx<'_> {
         self.place_of(record)
     }
 
-    fn put_base(&mut self, place: Place, state: &RecordState) -> Result<(), TxError> {
-        self.write_base(place, state)
+    fn put_base(&mut self, place: Place, state: &RecordState, signature: Option<&Signature>) -> Result<(), TxError> {
+        self.write_base(place, state, signature)
+    }
+
+    fn bases_after(&mut self, record: RecordId, bytes_max: usize) -> Result<Vec<Returned>, TxError> {
+        self.signed_bases(record, bytes_max)
+    }
+
+    fn rewind(&mut self) -> Result<(), TxError> {
+        self.rewind_cursors()
     }
 
     fn let_go(&mut self, record: RecordId) -> Result<(), TxError> {

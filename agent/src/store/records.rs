@@ -8,7 +8,8 @@ use clinic::patient;
 use rusqlite::types::Value;
 use rusqlite::{OptionalExtension, Row, params, params_from_iter};
 use sync_protocol::replica::Place;
-use sync_protocol::{FieldId, KindId, Lane, RecordId, RecordState, ScopeId};
+use sync_protocol::wire::Returned;
+use sync_protocol::{FieldId, KindId, Lane, RecordId, RecordState, ScopeId, Signature};
 
 use super::fault::TxError;
 use super::tx::{ReadTx, WriteTx};
@@ -24,7 +25,7 @@ CREATE TABLE records (
     sequence INTEGER,
     base BLOB,
     shown BLOB NOT NULL
-    , offered INTEGER NOT NULL DEFAULT 0);
+    , offered INTEGER NOT NULL DEFAULT 0, signature BLOB);
 CREATE INDEX records_of_kind ON records (kind, order_ms, record);
 CREATE INDEX records_offered ON records (record) WHERE offered = 1;
 CREATE TABLE links (
@@ -264,11 +265,16 @@ fn condition(wanted: &Wanted, values: &mut Vec<Value>) -> String {
 }
 
 impl WriteTx<'_> {
-    pub(super) fn write_base(&mut self, place: Place, state: &RecordState) -> Result<(), TxError> {
-        let sql = "INSERT INTO records (record, kind, order_ms, scope, lane, sequence, base, shown, offered)
-                   VALUES (?1, ?2, 0, ?3, ?4, ?5, ?6, ?6, ?7) ON CONFLICT (record) DO UPDATE SET
+    pub(super) fn write_base(
+        &mut self,
+        place: Place,
+        state: &RecordState,
+        signature: Option<&Signature>,
+    ) -> Result<(), TxError> {
+        let sql = "INSERT INTO records (record, kind, order_ms, scope, lane, sequence, base, shown, offered, signature)
+                   VALUES (?1, ?2, 0, ?3, ?4, ?5, ?6, ?6, ?7, ?8) ON CONFLICT (record) DO UPDATE SET
                    scope = excluded.scope, lane = excluded.lane, sequence = excluded.sequence, base = excluded.base,
-                   offered = excluded.offered";
+                   offered = excluded.offered, signature = excluded.signature";
         self.connection.prepare_cached(sql)?.execute(params![
             state.record.0,
             state.kind.0,
@@ -276,9 +282,33 @@ impl WriteTx<'_> {
             place.lane as u8,
             place.sequence.cast_signed(),
             state.to_bytes(),
-            place.offered
+            place.offered,
+            signature.map(|signature| signature.0)
         ])?;
         Ok(())
+    }
+
+    /// Bases of the records above this one as they were received, with the hub's signature, in the order of records.
+    pub(super) fn signed_bases(&self, record: RecordId, bytes_max: usize) -> Result<Vec<Returned>, TxError> {
+        let sql = "SELECT record, scope, base, signature FROM records
+                   WHERE record > ?1 AND base IS NOT NULL AND signature IS NOT NULL ORDER BY record";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut rows = statement.query([record.0])?;
+        let (mut states, mut bytes) = (Vec::new(), 0);
+        while let Some(row) = rows.next()? {
+            let returned = Returned {
+                record: RecordId(row.get(0)?),
+                scope: row.get::<_, Option<[u8; 16]>>(1)?.map(ScopeId),
+                state: row.get(2)?,
+                signature: Signature(row.get(3)?),
+            };
+            bytes += returned.state.len();
+            if bytes > bytes_max && !states.is_empty() {
+                break;
+            }
+            states.push(returned);
+        }
+        Ok(states)
     }
 
     /// The base stays readable; no scope counts it any more.

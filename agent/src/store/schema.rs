@@ -11,6 +11,7 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("migrations/01_first.sql")),
     M::up(include_str!("migrations/03_scopes.sql")),
     M::up(include_str!("migrations/04_reference.sql")),
+    M::up(include_str!("migrations/10_identity.sql")),
 ];
 
 pub(super) const VERSION: u32 = MIGRATIONS.len() as u32;
@@ -34,10 +35,11 @@ fn version(connection: &Connection) -> Result<u32, StoreError> {
 mod tests {
     use super::*;
     use crate::store::{
-        blobs, changes, codes, contents, feed, identity, messages, meta, records, requests, sign_ins, sources,
+        acks, blobs, changes, codes, contents, feed, identity, messages, meta, records, requests, sign_ins, sources,
     };
 
-    const TABLES: [&str; 12] = [
+    const TABLES: [&str; 13] = [
+        acks::TABLES,
         identity::TABLES,
         meta::TABLES,
         changes::TABLES,

@@ -256,7 +256,11 @@ fn who<T>(txn: &mut Txn<'_>, said: &Said<T>) -> Result<String, Failure> {
 }
 
 fn place(txn: &mut Txn<'_>, replica: ReplicaId) -> Result<String, Failure> {
-    if replica == txn.organisation().hub_replica {
+    if txn
+        .epochs_begun()?
+        .iter()
+        .any(|begun| begun.epoch.hub_replica == replica)
+    {
         return Ok("the hub".to_owned());
     }
     let scope: Option<ScopeId> = txn.chain(replica)?.map(|head| head.scope);

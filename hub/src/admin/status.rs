@@ -5,15 +5,22 @@ use std::collections::BTreeMap;
 use clinic::index::Facet;
 use clinic::task::TaskState;
 use serde::{Deserialize, Serialize};
+use sync_protocol::hub::Cause;
 use sync_protocol::{Hash, Lane};
 
 use super::{Admin, ReferenceStatus, iso};
-use crate::db::{Agent, DbError, ProofCheck, Site, SiteFigures, Txn, Wants};
+use crate::db::{Agent, DbError, EpochBegun, ProofCheck, Site, SiteFigures, Txn, Wants};
 use crate::exit::Failure;
 
 #[derive(Serialize, Deserialize)]
 pub struct Status {
     pub epoch: String,
+    /// Every new life of the store after the first, and why it began.
+    #[serde(default)]
+    pub begun: Vec<EpochStatus>,
+    /// Until when a confirmed backup covers; absent where none was ever confirmed.
+    #[serde(default)]
+    pub backup: Option<String>,
     /// Which store, for people.
     pub store: String,
     pub sites: Vec<SiteStatus>,
@@ -24,6 +31,30 @@ pub struct Status {
     /// What is read of the EHR; absent while it never was.
     pub inbound: Option<InboundStatus>,
     pub warnings: Vec<Warning>,
+}
+
+/// A new life of the store.
+#[derive(Serialize, Deserialize)]
+pub struct EpochStatus {
+    pub epoch: String,
+    pub begun: String,
+    pub cause: String,
+}
+
+impl EpochStatus {
+    fn of(begun: &EpochBegun) -> Option<EpochStatus> {
+        let cause = match begun.epoch.cause {
+            Cause::Founded => return None,
+            Cause::Mark => "the store was older than the mark beside it: it was put back to a copy",
+            Cause::Shown => "an agent showed what the store no longer held: it was put back to a copy",
+            Cause::Heard => "an agent told of an epoch that the store had lost",
+        };
+        Some(EpochStatus {
+            epoch: begun.epoch.epoch.to_string(),
+            begun: iso(begun.begun_ms),
+            cause: cause.to_owned(),
+        })
+    }
 }
 
 /// How far the EHR was read.
@@ -81,6 +112,14 @@ pub struct Warning {
 }
 
 impl Warning {
+    fn of_backup(until: Option<u64>) -> Option<Warning> {
+        let text = "no backup: none was ever confirmed (mainstay-hub backup-confirmed); sites keep what they wrote for 30 days";
+        until.is_none().then(|| Warning {
+            severity: "warning".to_owned(),
+            text: text.to_owned(),
+        })
+    }
+
     /// The hub has one custody for its key so far.
     fn of_custody() -> Option<Warning> {
         let text = vault::Custody::File.warning()?;
@@ -148,7 +187,6 @@ pub struct Roots {
 
 impl Admin {
     pub(super) async fn status(&self) -> Result<Status, Failure> {
-        let epoch = self.db.organisation().epoch.to_string();
         let store = self.db.shown();
         let status = self.db.read(move |txn| {
             let mut sites = Vec::new();
@@ -171,8 +209,13 @@ impl Admin {
                 tasks.insert(state.word().to_owned(), count);
             }
             let references = super::reference::statuses(txn)?;
+            let (epoch, _) = txn.present()?;
+            let backup = txn.backup_ms()?;
+            warnings.extend(Warning::of_backup(backup));
             Ok::<_, Failure>(Status {
-                epoch,
+                epoch: epoch.to_string(),
+                begun: txn.epochs_begun()?.iter().filter_map(EpochStatus::of).collect(),
+                backup: backup.map(iso),
                 store,
                 sites,
                 tasks,

@@ -4,7 +4,8 @@
 use zeroize::Zeroizing;
 
 use super::{
-    admin, authority, conflict, matching, message, organisation, patient, policy, reference, site, staff, status,
+    admin, authority, backup, conflict, matching, message, organisation, patient, policy, reference, site, staff,
+    status,
 };
 use crate::admin::Reply;
 use crate::exit::Failure;
@@ -38,6 +39,7 @@ pub(super) fn text(reply: &Reply) -> Zeroizing<String> {
         Reply::Message(reply) => message::text(reply),
         Reply::Match(reply) => matching::text(reply),
         Reply::Authority(reply) => authority::text(reply),
+        Reply::Backup(reply) => backup::text(reply),
         Reply::Status(status) => status::text(status),
     })
 }

@@ -6,6 +6,13 @@ use crate::admin::{InboundStatus, Status};
 
 pub(super) fn text(status: &Status) -> String {
     let mut text = format!("epoch {}\nstore: {}", status.epoch, status.store);
+    for begun in &status.begun {
+        let _ = write!(text, "\n  epoch {} began {}: {}", begun.epoch, begun.begun, begun.cause);
+    }
+    let _ = match &status.backup {
+        Some(until) => write!(text, "\nbackup confirmed until {until}"),
+        None => write!(text, "\nno backup"),
+    };
     for site in &status.sites {
         let seen = site.last_seen.as_deref().unwrap_or("never");
         let _ = write!(

@@ -15,6 +15,10 @@ pub struct Config {
     pub readers: usize,
     /// Page cache of each connection to the store in this folder.
     pub cache_kib: u32,
+    /// The file that says how far the store has got, so that one that was put back to an older copy is noticed before it is
+    /// written to. It must be outside the store and its backup: never put it back with the store. Without it, mark/store
+    /// in the hub's folder.
+    pub mark_file: Option<PathBuf>,
     /// The PostgreSQL database that is the store instead, as "postgres://user@host:port/database". No password stands here.
     pub postgres: Option<String>,
     /// A file of this user's alone whose first line is the database user's password.
@@ -40,6 +44,7 @@ impl Default for Config {
         Config {
             readers: 4,
             cache_kib: 16 * 1024,
+            mark_file: None,
             postgres: None,
             password_file: None,
             authority_file: None,

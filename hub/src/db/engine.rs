@@ -61,6 +61,7 @@ impl Store {
                 id: BootId(random()?),
                 started: Instant::now(),
             },
+            mark: OnceLock::new(),
         });
         Store::listen(&store)?;
         Ok(Db { store, of })
@@ -70,7 +71,12 @@ impl Store {
         self.tenants.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn txn<'c>(&self, of: &'c Tenant, sql: Sql<'c>, writes: bool) -> Txn<'c> {
+    /// Whether no other process writes this store.
+    pub(super) fn is_alone(&self) -> bool {
+        matches!(self.engine, Engine::Embedded(_))
+    }
+
+    fn txn<'c>(&'c self, of: &'c Tenant, sql: Sql<'c>, writes: bool) -> Txn<'c> {
         Txn {
             sql,
             org: of.organisation.org,
@@ -86,6 +92,11 @@ impl Store {
             pending: Pending::default(),
             locks: Locks::default(),
             writes,
+            present: None,
+            any_adopted: None,
+            wrote: false,
+            mark: self.mark.get(),
+            committed: None,
         }
     }
 
@@ -195,7 +206,7 @@ impl Db {
                         Ok(value)
                     });
                     if result.is_ok() {
-                        of.after(done);
+                        of.after(&store, done);
                     }
                     let _ = answer.send(result);
                 });
@@ -288,6 +299,7 @@ impl Db {
 struct Done {
     clock: HybridClock,
     touched: BTreeSet<ScopeId>,
+    committed: Option<(EpochId, u64)>,
 }
 
 impl Done {
@@ -295,13 +307,17 @@ impl Done {
         Done {
             clock: txn.clock,
             touched: std::mem::take(&mut txn.touched),
+            committed: txn.committed,
         }
     }
 }
 
 impl Tenant {
-    fn after(&self, done: Done) {
+    fn after(&self, store: &Store, done: Done) {
         self.set_clock(done.clock);
+        if let (Some(mark), Some((epoch, commits))) = (store.mark.get(), done.committed) {
+            mark.note(self.organisation.org, epoch, commits);
+        }
         if !done.touched.is_empty() {
             self.wakes.wake(Commit::Scopes(Arc::new(done.touched)));
         }
@@ -316,6 +332,7 @@ fn attempt<T, E: From<DbError>>(
     guarded(|| {
         let value = steps(txn)?;
         txn.flush()?;
+        txn.count_commit()?;
         Ok(value)
     })
 }
@@ -378,7 +395,7 @@ impl Postgres {
                     match session.commit(postgres::told(self.me, of.organisation.org, &done.touched).as_deref()) {
                         Ok(()) => {
                             self.pool.put_back(session);
-                            of.after(done);
+                            of.after(store, done);
                             return Ok(value);
                         }
                         Err(DbError::Unknown) => return Err(DbError::Unknown.into()),

@@ -1,9 +1,11 @@
 //! The engine's storage, on the tables. What goes in comes out byte for byte; the engine decides everything.
 
-use sync_protocol::hub::{ChainHead, HubLedger, KeptChange, RowStanding, Standing};
+use sync_protocol::hub::{Cause, ChainHead, Epoch, HubLedger, KeptChange, RowStanding, Standing};
 use sync_protocol::proof::Sum;
-use sync_protocol::wire::{self, PushRequest, Told};
-use sync_protocol::{Dot, Hash, Header, Lane, RecordState};
+use sync_protocol::signed::state_said;
+use sync_protocol::wire::{self, PushRequest, ReturnRequest, Told};
+use sync_protocol::{Dot, Hash, Header, Lane, RecordState, Signature};
+use vault::row_seal::SIGNATURE_BYTES;
 
 use super::pending::{KeptChain, NewChange};
 use super::sealing::{unseal_change, unseal_state};
@@ -83,6 +85,15 @@ impl Txn<'_> {
         Ok(())
     }
 
+    /// Locks what a return is about.
+    pub(super) fn make_ready_for_return(&mut self, request: &ReturnRequest) -> Result<(), DbError> {
+        let records: BTreeSet<RecordId> = request.states.iter().map(|returned| returned.record).collect();
+        let locks: Vec<[u8; 16]> = records.iter().map(|record| record.0).collect();
+        self.lock(&locks)?;
+        self.fetch_states(&records)?;
+        self.fetch_rows(&records)
+    }
+
     /// Locks what a push is about, and fetches what the engine will ask for: one way for all its changes.
     pub(super) fn make_ready(&mut self, request: &PushRequest) -> Result<(), DbError> {
         let headers: Vec<Header> = request
@@ -110,6 +121,7 @@ struct FeedRow {
     state: RecordState,
     bytes: u64,
     standing: RowStanding,
+    signature: Signature,
 }
 
 pub(super) fn row_standing(number: i64) -> Result<RowStanding, DbError> {
@@ -137,11 +149,78 @@ impl HubLedger for Txn<'_> {
     type Error = DbError;
 
     fn epoch(&mut self) -> Result<EpochId, DbError> {
-        Ok(self.organisation.epoch)
+        Ok(self.present()?.0)
     }
 
     fn hub_replica(&mut self) -> Result<ReplicaId, DbError> {
-        Ok(self.organisation.hub_replica)
+        Ok(self.present()?.1)
+    }
+
+    fn epochs(&mut self) -> Result<Vec<Epoch>, DbError> {
+        Ok(self.epochs_begun()?.iter().map(|begun| begun.epoch).collect())
+    }
+
+    fn set_epoch(&mut self, epoch: EpochId, hub_replica: ReplicaId, cause: Cause) -> Result<(), DbError> {
+        self.enter_epoch(epoch, hub_replica, cause)
+    }
+
+    fn hear_of_epoch(&mut self, epoch: EpochId) -> Result<(), DbError> {
+        self.add_epoch(epoch, ReplicaId::NIL, Cause::Heard)
+    }
+
+    fn stable(&mut self, replica: ReplicaId) -> Result<u64, DbError> {
+        self.chain(replica)?;
+        Ok(self.pending.chains.get(&replica).map_or(0, |chain| chain.stable))
+    }
+
+    fn id_at(&mut self, dot: Dot) -> Result<Option<ChangeId>, DbError> {
+        if let Some(new) = self.pending.changes.get(&(dot.replica, dot.counter)) {
+            return Ok(new.kept.header.as_ref().map(|header| header.change));
+        }
+        let row = self.sql.row(
+            "SELECT change_id FROM changes WHERE org = ?1 AND replica = ?2 AND counter = ?3",
+            values![self.org, dot.replica.0, dot.counter],
+        )?;
+        if let Some(row) = row {
+            return Ok(row.get::<Option<[u8; 16]>>(0)?.map(ChangeId));
+        }
+        let row = self.sql.row(
+            "SELECT change_id FROM adopted WHERE org = ?1 AND replica = ?2 AND counter = ?3",
+            values![self.org, dot.replica.0, dot.counter],
+        )?;
+        row.map(|row| row.get(0).map(ChangeId)).transpose()
+    }
+
+    fn adopted(&mut self, change: ChangeId) -> Result<Option<(Dot, RecordId)>, DbError> {
+        if self.any_adopted.is_none() {
+            let any = self
+                .sql
+                .row("SELECT 1 FROM adopted WHERE org = ?1 LIMIT 1", values![self.org])?;
+            self.any_adopted = Some(any.is_some());
+        }
+        if self.any_adopted == Some(false) {
+            return Ok(None);
+        }
+        let row = self.sql.row(
+            "SELECT replica, counter, record FROM adopted WHERE org = ?1 AND change_id = ?2",
+            values![self.org, change.0],
+        )?;
+        let Some(row) = row else { return Ok(None) };
+        let dot = Dot {
+            replica: ReplicaId(row.get(0)?),
+            counter: row.get(1)?,
+        };
+        Ok(Some((dot, RecordId(row.get(2)?))))
+    }
+
+    fn adopt(&mut self, change: ChangeId, dot: Dot, record: RecordId) -> Result<(), DbError> {
+        self.any_adopted = Some(true);
+        self.sql.run(
+            "INSERT INTO adopted (org, change_id, replica, counter, record) VALUES (?1, ?2, ?3, ?4, ?5) \
+             ON CONFLICT (org, change_id) DO UPDATE SET replica = excluded.replica, counter = excluded.counter",
+            values![self.org, change.0, dot.replica.0, dot.counter, record.0],
+        )?;
+        Ok(())
     }
 
     fn chain(&mut self, replica: ReplicaId) -> Result<Option<ChainHead>, DbError> {
@@ -149,19 +228,25 @@ impl HubLedger for Txn<'_> {
             return Ok(chain.head);
         }
         let row = self.sql.row(
-            "SELECT counter, hash, scope FROM chains WHERE org = ?1 AND replica = ?2",
+            "SELECT counter, hash, scope, epoch, common, stable FROM chains WHERE org = ?1 AND replica = ?2",
             values![self.org, replica.0],
         )?;
-        let head = match row {
-            Some(row) => Some(ChainHead {
-                counter: row.get(0)?,
-                hash: Hash(row.get(1)?),
-                scope: ScopeId(row.get(2)?),
-            }),
-            None => None,
+        let (head, stable) = match row {
+            Some(row) => {
+                let head = ChainHead {
+                    counter: row.get(0)?,
+                    hash: Hash(row.get(1)?),
+                    scope: ScopeId(row.get(2)?),
+                    epoch: EpochId(row.get(3)?),
+                    common: row.get(4)?,
+                };
+                (Some(head), row.get(5)?)
+            }
+            None => (None, 0),
         };
         let chain = KeptChain {
             head,
+            stable,
             is_written: false,
         };
         self.pending.chains.insert(replica, chain);
@@ -169,8 +254,10 @@ impl HubLedger for Txn<'_> {
     }
 
     fn set_chain(&mut self, replica: ReplicaId, head: &ChainHead) -> Result<(), DbError> {
+        let stable = self.pending.chains.get(&replica).map_or(0, |chain| chain.stable);
         let chain = KeptChain {
             head: Some(*head),
+            stable,
             is_written: true,
         };
         self.pending.chains.insert(replica, chain);
@@ -232,13 +319,24 @@ impl HubLedger for Txn<'_> {
         Ok(self.pending.states.get(&record).and_then(|kept| kept.state.clone()))
     }
 
-    fn put_state(&mut self, state: &RecordState) -> Result<(), DbError> {
+    fn put_state(&mut self, state: &RecordState, signature: &Signature) -> Result<(), DbError> {
         self.fetch_states(&BTreeSet::from([state.record]))?;
         if let Some(kept) = self.pending.states.get_mut(&state.record) {
             kept.state = Some(state.clone());
+            kept.signature = Some(*signature);
             kept.is_written = true;
         }
         Ok(())
+    }
+
+    fn signature(&mut self, record: RecordId) -> Result<Option<Signature>, DbError> {
+        self.flush_records()?;
+        let row = self.sql.row(
+            "SELECT signature FROM states WHERE org = ?1 AND record = ?2",
+            values![self.org, record.0],
+        )?;
+        let Some(row) = row else { return Ok(None) };
+        Ok(row.get::<Option<[u8; SIGNATURE_BYTES]>>(0)?.map(Signature))
     }
 
     fn rows_of(&mut self, record: RecordId) -> Result<Vec<(ScopeId, RowStanding)>, DbError> {
@@ -313,6 +411,7 @@ impl HubLedger for Txn<'_> {
                     sequence: row.sequence,
                     told: told(row.state, row.standing),
                     bytes: row.bytes,
+                    signature: Some(row.signature),
                 });
             }
             if is_last {
@@ -351,7 +450,7 @@ impl Txn<'_> {
     /// Some rows of a lane after a sequence.
     fn rows_of_feed(&mut self, scope: ScopeId, lane: Lane, after: u64) -> Result<Vec<FeedRow>, DbError> {
         let found = self.sql.rows(
-            "SELECT feed.sequence, states.record, states.state, feed.standing FROM feed \
+            "SELECT feed.sequence, states.record, states.state, feed.standing, states.signature FROM feed \
              JOIN states ON states.org = feed.org AND states.record = feed.record \
              WHERE feed.org = ?1 AND feed.scope = ?2 AND feed.lane = ?3 AND feed.sequence > ?4 \
              ORDER BY feed.sequence LIMIT ?5",
@@ -359,7 +458,13 @@ impl Txn<'_> {
         )?;
         let row = |row: &Row| {
             let (state, bytes) = unseal_state(self.keys, RecordId(row.get(1)?), &row.get::<Vec<u8>>(2)?)?;
+            let signature = match row.get::<Option<[u8; SIGNATURE_BYTES]>>(4)? {
+                Some(signature) => signature,
+                // Written by a version that did not sign.
+                None => self.keys.sign(&state_said(&state.to_bytes())),
+            };
             Ok(FeedRow {
+                signature: Signature(signature),
                 sequence: row.get(0)?,
                 state,
                 bytes,

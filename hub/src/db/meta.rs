@@ -13,8 +13,9 @@ use super::{DbError, Txn, now_ms, random};
 #[derive(Clone)]
 pub struct Organisation {
     pub org: [u8; 16],
+    /// The epoch when the store was opened; [`Db::epoch`](super::Db::epoch) tells the present one.
     pub epoch: EpochId,
-    /// The replica that the hub writes as in this epoch.
+    /// The replica that the hub wrote as then.
     pub hub_replica: ReplicaId,
     pub proof_key_bytes: [u8; 32],
     pub proof_key: ProofKey,
@@ -50,6 +51,7 @@ impl Organisation {
                 now_ms()
             ],
         )?;
+        organisation.begin_first_epoch(sql)?;
         Ok(organisation)
     }
 

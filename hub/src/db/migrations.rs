@@ -27,6 +27,7 @@ const STEPS: &[&[Part]] = &[
     &[Part::Tables(include_str!("schema_5.sql"))],
     &[Part::Tables(include_str!("schema_6.sql"))],
     &[Part::Tables(include_str!("schema_7.sql"))],
+    &[Part::Tables(include_str!("schema_8.sql"))],
     &[Part::Tables(include_str!("schema_9.sql"))],
     &[Part::Tables(include_str!("schema_10.sql"))],
 ];

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use sync_protocol::hub::{ChainHead, KeptChange, RowStanding};
 use sync_protocol::proof::Sum;
-use sync_protocol::{HybridTime, KindId, Lane, RecordState};
+use sync_protocol::{HybridTime, KindId, Lane, RecordState, Signature};
 
 use super::ledger::{row_standing, standing_columns};
 use super::sealing::{seal_change, seal_state, unseal_state};
@@ -44,6 +44,8 @@ pub(super) type StoredRows = BTreeMap<(ScopeId, u8), (u64, RowStanding)>;
 #[derive(Clone)]
 pub(super) struct KeptState {
     pub(super) state: Option<RecordState>,
+    /// Of a state that is to be written.
+    pub(super) signature: Option<Signature>,
     /// There is a row of it.
     pub(super) is_stored: bool,
     pub(super) is_written: bool,
@@ -51,6 +53,8 @@ pub(super) struct KeptState {
 
 pub(super) struct KeptChain {
     pub(super) head: Option<ChainHead>,
+    /// How far it is held for good.
+    pub(super) stable: u64,
     pub(super) is_written: bool,
 }
 
@@ -139,6 +143,7 @@ impl Txn<'_> {
                 KeptState {
                     is_stored: state.is_some(),
                     state,
+                    signature: None,
                     is_written: false,
                 },
             );
@@ -203,9 +208,10 @@ impl Txn<'_> {
     pub(super) fn flush_records(&mut self) -> Result<(), DbError> {
         self.flush_changes()?;
         self.flush_chains()?;
-        let mut states = Vec::new();
+        let (mut states, mut signatures) = (Vec::new(), Vec::new());
         for (record, kept) in &mut self.pending.states {
             if let (true, Some(state)) = (kept.is_written, &kept.state) {
+                signatures.push(kept.signature.take());
                 states.push((*record, state.clone(), kept.is_stored));
                 (kept.is_written, kept.is_stored) = (false, true);
             }
@@ -215,14 +221,17 @@ impl Txn<'_> {
         }
         self.pending.links.clear();
         let mut rows = Vec::with_capacity(states.len());
-        for (record, state, _) in &states {
+        for ((record, state, _), signature) in states.iter().zip(signatures) {
             let sealed = seal_state(self.keys, *record, &state.to_bytes())?;
-            rows.push(values![self.org, record.0, state.kind.0, sealed].to_vec());
+            let signature = signature.map(|signature| signature.0);
+            rows.push(values![self.org, record.0, state.kind.0, sealed, signature].to_vec());
         }
+        self.wrote = true;
         self.sql.put_all(
-            "INSERT INTO states (org, record, kind, state)",
+            "INSERT INTO states (org, record, kind, state, signature)",
             &rows,
-            "ON CONFLICT (org, record) DO UPDATE SET kind = excluded.kind, state = excluded.state",
+            "ON CONFLICT (org, record) DO UPDATE SET kind = excluded.kind, state = excluded.state, \
+             signature = excluded.signature",
         )?;
         self.put_index(&states)
     }
@@ -249,6 +258,7 @@ impl Txn<'_> {
                 ]
                 .to_vec(),
             );
+            self.wrote = true;
             if let (true, Some(header)) = (is_first, &kept.header) {
                 self.pending.found.insert(header.change, Some(kept));
             }
@@ -263,6 +273,7 @@ impl Txn<'_> {
     }
 
     fn flush_chains(&mut self) -> Result<(), DbError> {
+        let (_, hub_replica) = self.present()?;
         let mut rows = Vec::new();
         for (replica, chain) in &mut self.pending.chains {
             let (true, Some(head)) = (chain.is_written, chain.head) else {
@@ -270,7 +281,7 @@ impl Txn<'_> {
             };
             chain.is_written = false;
             // Only the hub's own replica goes on after the time that it wrote last.
-            let at = if *replica == self.organisation.hub_replica {
+            let at = if *replica == hub_replica {
                 self.clock.last
             } else {
                 HybridTime::default()
@@ -283,13 +294,15 @@ impl Txn<'_> {
                     head.hash.0,
                     head.scope.0,
                     at.wall_ms,
-                    at.logical
+                    at.logical,
+                    head.epoch.0,
+                    head.common
                 ]
                 .to_vec(),
             );
         }
         self.sql.put_all(
-            "INSERT INTO chains (org, replica, counter, hash, scope, at_ms, at_logical)",
+            "INSERT INTO chains (org, replica, counter, hash, scope, at_ms, at_logical, epoch, common)",
             &rows,
             "ON CONFLICT (org, replica) DO UPDATE SET counter = excluded.counter, hash = excluded.hash, \
              at_ms = excluded.at_ms, at_logical = excluded.at_logical",
@@ -311,6 +324,7 @@ impl Txn<'_> {
         if counts.is_empty() {
             return Ok(());
         }
+        self.wrote = true;
         let ends = self.take_sequences(&counts)?;
         let mut rows = Vec::new();
         for ((scope, lane), moves) in &moves {

@@ -247,6 +247,7 @@ impl Author {
             previous: run.first().map_or(self.hash, |(_, before, _)| *before),
             changes: run.into_iter().map(|(_, _, change)| change.clone()).collect(),
             last: self.hash,
+            acks: Vec::new(),
         }
     }
 }

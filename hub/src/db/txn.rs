@@ -3,9 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sync_protocol::{ChangeId, HybridClock, HybridTime, RecordId, ScopeId, Stamp};
+use sync_protocol::{ChangeId, EpochId, HybridClock, HybridTime, RecordId, ReplicaId, ScopeId, Stamp};
 use vault::RowKeys;
 
+use super::lives::Mark;
 use super::pending::Pending;
 use super::sql::{Sql, values};
 use super::{Boot, DbError, Organisation, Policy, random};
@@ -27,6 +28,14 @@ pub struct Txn<'c> {
     pub(super) pending: Pending,
     pub(super) locks: Locks,
     pub(super) writes: bool,
+    pub(super) present: Option<(EpochId, ReplicaId)>,
+    /// Whether anything is known from returned states alone.
+    pub(super) any_adopted: Option<bool>,
+    /// Clinical content was written.
+    pub(super) wrote: bool,
+    pub(super) mark: Option<&'c Mark>,
+    /// The epoch and number of this commit, if it has clinical content.
+    pub(super) committed: Option<(EpochId, u64)>,
 }
 
 /// What a transaction holds against others.
@@ -104,8 +113,9 @@ impl Txn<'_> {
         if !self.writes || self.locks.hub {
             return Ok(());
         }
+        let (_, hub_replica) = self.present()?;
         if let Sql::Postgres(session) = &mut self.sql {
-            let replica = BTreeSet::from([self.organisation.hub_replica.0]);
+            let replica = BTreeSet::from([hub_replica.0]);
             self.locks.asked.hub = true;
             session.lock(self.org, &replica)?;
             self.pending.forget_read(&replica);
@@ -118,9 +128,10 @@ impl Txn<'_> {
 
     /// The time of the hub's own last change, after which its next one comes.
     fn last_time(&mut self) -> Result<HybridTime, DbError> {
+        let (_, hub_replica) = self.present()?;
         let row = self.sql.row(
             "SELECT at_ms, at_logical FROM chains WHERE org = ?1 AND replica = ?2",
-            values![self.org, self.organisation.hub_replica.0],
+            values![self.org, hub_replica.0],
         )?;
         let Some(row) = row else {
             return Ok(HybridTime::default());

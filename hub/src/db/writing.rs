@@ -2,10 +2,10 @@
 
 use clinic::catalogue::Home;
 use clinic::index::Index;
-use sync_protocol::hub::{self, HubError, Pushed, Rulebook};
+use sync_protocol::hub::{self, Found, HubError, Pushed, Rulebook, TakenBack};
 use sync_protocol::replica::Written;
-use sync_protocol::wire::{Page, PullRequest, PushRequest};
-use sync_protocol::{Draft, Header, KindId, Lane, Payload, RecordState};
+use sync_protocol::wire::{EpochRequest, Page, PullRequest, PushRequest, ReturnRequest};
+use sync_protocol::{Draft, Header, KindId, Lane, Payload, RecordState, Seal, Signature};
 
 use super::*;
 
@@ -40,19 +40,28 @@ type Outcome<T> = Result<T, HubError<DbError>>;
 
 impl Txn<'_> {
     fn with_rules<T>(&mut self, steps: impl FnOnce(&mut Self, &Rulebook<'_>) -> T) -> T {
-        let (organisation, policy) = (self.organisation, self.policy);
+        let (organisation, policy, keys) = (self.organisation, self.policy, self.keys);
+        let seal = Seal {
+            sign: &|said| Signature(keys.sign(said)),
+            verify: &|said, signature| keys.has_signed(said, &signature.0),
+        };
         let rulebook = Rulebook {
             admit: &policy.admit,
             lane: &policy.lane,
             enters_site: &enters_site,
             key: &organisation.proof_key,
+            seal,
         };
         steps(self, &rulebook)
     }
 
     /// As [`Txn::with_rules`], for what a site has written: what the hub owns is not a site's to write.
     fn with_rules_for_sites<T>(&mut self, steps: impl FnOnce(&mut Self, &Rulebook<'_>) -> T) -> T {
-        let (organisation, policy) = (self.organisation, self.policy);
+        let (organisation, policy, keys) = (self.organisation, self.policy, self.keys);
+        let seal = Seal {
+            sign: &|said| Signature(keys.sign(said)),
+            verify: &|said, signature| keys.has_signed(said, &signature.0),
+        };
         let admit = |header: &Header, payload: &Payload| {
             (policy.admit)(header, payload)?;
             clinic::catalogue::admit_of_site(header, payload)
@@ -62,6 +71,7 @@ impl Txn<'_> {
             lane: &policy.lane,
             enters_site: &enters_site,
             key: &organisation.proof_key,
+            seal,
         };
         steps(self, &rulebook)
     }
@@ -80,7 +90,22 @@ impl Txn<'_> {
     /// Answers a pull from this transaction's snapshot.
     pub fn pull(&mut self, site: ScopeId, request: &PullRequest) -> Outcome<Vec<Page>> {
         let shared = [self.organisation.scope()];
-        hub::handle_pull(self, site, &shared, request)
+        self.with_rules(|txn, rules| hub::handle_pull(txn, &rules.seal, site, &shared, request))
+    }
+
+    /// Answers which epoch it is. What the replica shows may prove that this store has gone back: then a new one begins.
+    pub fn epoch_asked(&mut self, site: ScopeId, request: &EpochRequest) -> Outcome<Found> {
+        let next = (EpochId(random()?), ReplicaId(random()?));
+        self.with_rules(|txn, rules| hub::handle_epoch(txn, rules, site, request, next))
+    }
+
+    /// Takes back states that a replica was given in an earlier life of this store.
+    pub fn take_back(&mut self, site: ScopeId, request: &ReturnRequest) -> Outcome<TakenBack> {
+        self.make_ready_for_return(request)?;
+        let shared = [self.organisation.scope()];
+        let taken = self.with_rules_for_sites(|txn, rules| hub::handle_return(txn, rules, site, &shared, request))?;
+        self.settle_scopes(&taken.touched, None)?;
+        Ok(taken)
     }
 
     /// Lets go what a replica of the site is willing to forget. Answers how many records left its scope.

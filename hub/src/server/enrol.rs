@@ -149,6 +149,7 @@ fn enrol_in(txn: &mut Txn<'_>, authorities: &Authorities, asked: &Asked) -> Resu
     }
     txn.note_seen(site.scope)?;
 
+    let (epoch, _) = txn.present()?;
     let organisation = txn.organisation();
     Ok(Reply {
         agent: data_encoding::HEXLOWER.encode(&agent),
@@ -156,7 +157,7 @@ fn enrol_in(txn: &mut Txn<'_>, authorities: &Authorities, asked: &Asked) -> Resu
         scope: site.scope.to_string(),
         name: site.name,
         zone: site.zone,
-        epoch: organisation.epoch.to_string(),
+        epoch: epoch.to_string(),
         proof_key: data_encoding::HEXLOWER.encode(&organisation.proof_key_bytes),
         certificate: certificate_to_pem(&certificate),
         authority: authorities.serving(now_secs).certificate_pem(),

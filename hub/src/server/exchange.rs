@@ -8,7 +8,8 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use sync_protocol::ScopeId;
-use sync_protocol::wire::{BODY_MAX_BYTES, Page, PullReply, PullRequest, PushRequest};
+use sync_protocol::hub::{Found, TakenBack};
+use sync_protocol::wire::{BODY_MAX_BYTES, EpochRequest, Page, PullReply, PullRequest, PushRequest, ReturnRequest};
 use tokio::time::Instant;
 
 use super::App;
@@ -24,19 +25,16 @@ pub(super) fn cbor(body: Vec<u8>) -> Response {
 pub(super) async fn push(State(app): State<App>, caller: Caller, body: Body) -> Result<Response, Refusal> {
     let request = PushRequest::decode(&app.wire_body(body).await?)?;
     let db = app.db_of(caller).await?;
-    let epoch = db.organisation().epoch;
     let matcher = app.0.matcher.clone();
-    let pushed = db
-        .write(move |txn| {
-            let site = caller.site(txn)?;
-            caller.count(txn)?;
-            txn.note_seen(site)?;
-            let pushed = txn.push(site, &request)?;
-            matcher.consider(txn, &pushed.touched)?;
-            Ok(pushed)
-        })
-        .await
-        .map_err(|refusal: Refusal| refusal.of_epoch(epoch))?;
+    let pushed = db.write(move |txn| {
+        let site = caller.site(txn)?;
+        caller.count(txn)?;
+        txn.note_seen(site)?;
+        let pushed = txn.push(site, &request)?;
+        matcher.consider(txn, &pushed.touched)?;
+        Ok(pushed)
+    });
+    let pushed = of_this_epoch(&db, pushed.await).await?;
     if !pushed.reply.quarantined.is_empty() {
         tracing::warn!(
             agent = %caller.agent, count = pushed.reply.quarantined.len(), "changes were set aside"
@@ -126,6 +124,7 @@ impl App {
         let series = db
             .write(move |txn| Ok::<_, Refusal>(txn.allot_series(replica, site)?))
             .await?;
+        tracing::info!(agent = %caller.agent, incarnation = %replica, series, "an agent goes on as a new incarnation");
         Ok((site, series))
     }
 
@@ -144,24 +143,68 @@ async fn forget(db: &Db, caller: Caller, request: &PullRequest) -> Result<(), Re
     if request.willing.is_empty() {
         return Ok(());
     }
-    let (epoch, request) = (db.organisation().epoch, request.clone());
-    let gone = db
-        .write(move |txn| {
-            let site = caller.site(txn)?;
-            Ok(txn.forget(site, &request)?)
-        })
-        .await
-        .map_err(|refusal: Refusal| refusal.of_epoch(epoch))?;
+    let request = request.clone();
+    let gone = db.write(move |txn| {
+        let site = caller.site(txn)?;
+        Ok(txn.forget(site, &request)?)
+    });
+    let gone = of_this_epoch(db, gone.await).await?;
     tracing::info!(agent = %caller.agent, gone, "records left a site's scope");
     Ok(())
 }
 
 async fn pages(db: &Db, caller: Caller, request: PullRequest) -> Result<Vec<Page>, Refusal> {
-    let epoch = db.organisation().epoch;
-    db.read(move |txn| {
+    let pages = db.read(move |txn| {
         let site = caller.site(txn)?;
         Ok(txn.pull(site, &request)?)
-    })
-    .await
-    .map_err(|refusal: Refusal| refusal.of_epoch(epoch))
+    });
+    of_this_epoch(db, pages.await).await
+}
+
+/// Names the hub's epoch to whoever is of another, or shows that the store has gone back: the next question is which it is.
+async fn of_this_epoch<T>(db: &Db, outcome: Result<T, Refusal>) -> Result<T, Refusal> {
+    match outcome {
+        Err(refusal @ Refusal::OtherEpoch(_)) => Err(refusal.of_epoch(db.epoch().await?)),
+        other => other,
+    }
+}
+
+/// Which epoch it is; the agent shows what it was told, which may prove that the store has gone back.
+pub(super) async fn epoch(State(app): State<App>, caller: Caller, body: Body) -> Result<Response, Refusal> {
+    let request = EpochRequest::decode(&app.wire_body(body).await?)?;
+    let db = app.db_of(caller).await?;
+    let found: Found = db
+        .write(move |txn| {
+            let site = caller.site(txn)?;
+            caller.count(txn)?;
+            txn.note_seen(site)?;
+            Ok::<_, Refusal>(txn.epoch_asked(site, &request)?)
+        })
+        .await?;
+    if found.begun {
+        tracing::warn!(
+            agent = %caller.agent, epoch = %found.reply.epoch,
+            "an agent shows what this store held and holds no more: it was put back to an older copy; a new epoch begins, \
+             and every site returns what it has"
+        );
+    }
+    Ok(cbor(found.reply.encode()))
+}
+
+/// Takes back the states that an agent was given in an earlier life of the store.
+pub(super) async fn give_back(State(app): State<App>, caller: Caller, body: Body) -> Result<Response, Refusal> {
+    let request = ReturnRequest::decode(&app.wire_body(body).await?)?;
+    let db = app.db_of(caller).await?;
+    let (matcher, states) = (app.0.matcher.clone(), request.states.len());
+    let taken = db.write(move |txn| {
+        let site = caller.site(txn)?;
+        caller.count(txn)?;
+        txn.note_seen(site)?;
+        let taken = txn.take_back(site, &request)?;
+        matcher.consider(txn, &taken.touched)?;
+        Ok(taken)
+    });
+    let taken: TakenBack = of_this_epoch(&db, taken.await).await?;
+    tracing::info!(agent = %caller.agent, states, refused = taken.reply.refused, "states were returned");
+    Ok(cbor(taken.reply.encode()))
 }

@@ -136,7 +136,7 @@ impl Refusal {
             Refusal::OtherEpoch(_) => fixed(
                 StatusCode::CONFLICT,
                 "other_epoch",
-                "the hub's store began a new life since: this request belongs to the old one",
+                "the hub's store began a new life since, or should: ask for its epoch",
             ),
             Refusal::TooSlow => fixed(StatusCode::REQUEST_TIMEOUT, "too_slow", "the body did not come in time"),
             Refusal::TooLarge { max_bytes } => (
@@ -262,6 +262,8 @@ impl From<DbError> for Refusal {
             DbError::Open(_)
             | DbError::Settings(_)
             | DbError::OtherKey
+            | DbError::GoneBack
+            | DbError::Mark(_)
             | DbError::Empty
             | DbError::Refused { .. }
             | DbError::Newer { .. }
@@ -284,7 +286,7 @@ impl From<HubError<DbError>> for Refusal {
             HubError::ForeignReplica => Refusal::ForeignReplica,
             HubError::ForeignScope => Refusal::ForeignScope,
             // The caller knows the epoch and puts it in.
-            HubError::OtherEpoch => Refusal::OtherEpoch(EpochId::NIL),
+            HubError::OtherEpoch | HubError::GoneBack => Refusal::OtherEpoch(EpochId::NIL),
             HubError::Refused(_) | HubError::TooLarge { .. } | HubError::Damaged(_) => {
                 tracing::error!(%error, "a request failed");
                 Refusal::Failed

@@ -159,6 +159,7 @@ impl Agent {
             previous,
             changes: vec![change],
             last,
+            acks: Vec::new(),
         };
         (record, request)
     }

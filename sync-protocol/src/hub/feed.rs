@@ -3,6 +3,7 @@
 use super::{HubError, HubLedger, RowStanding, Rulebook, chain_of};
 use crate::ids::{RecordId, ScopeId};
 use crate::proof::{self, Sum};
+use crate::signed::state_said;
 use crate::state::RecordState;
 use crate::wire::{PullRequest, Willing};
 
@@ -14,7 +15,8 @@ pub(super) fn publish<L: HubLedger>(
     state: &RecordState,
     enter: Option<ScopeId>,
 ) -> Result<(), HubError<L::Error>> {
-    ledger.put_state(state)?;
+    let signature = (rulebook.seal.sign)(&state_said(&state.to_bytes()));
+    ledger.put_state(state, &signature)?;
     let lane = (rulebook.lane)(state.kind);
     let bucket = proof::bucket_of(state.record);
     let plus = rulebook.key.leaf(state);

@@ -1,8 +1,9 @@
 //! Answering pulls: pages of states after the puller's cursors, with the hub's view of its chain from the same snapshot.
 
-use super::{ChainHead, HubError, HubLedger, chain_of};
-use crate::ids::{EpochId, ReplicaId, ScopeId};
+use super::{HubError, HubLedger, acknowledge, chain_of};
+use crate::ids::ScopeId;
 use crate::proof;
+use crate::signed::{Ack, Seal};
 use crate::wire::{Cursor, Page, PullRequest};
 
 /// Answers a pull from one snapshot: a page for every lane that has something, higher lanes first, within the asked
@@ -10,6 +11,7 @@ use crate::wire::{Cursor, Page, PullRequest};
 /// scopes that a replica of the site may pull beside the site's own.
 pub fn handle_pull<L: HubLedger>(
     ledger: &mut L,
+    seal: &Seal<'_>,
     site: ScopeId,
     shared: &[ScopeId],
     request: &PullRequest,
@@ -19,6 +21,7 @@ pub fn handle_pull<L: HubLedger>(
         return Err(HubError::OtherEpoch);
     }
     let head = chain_of(ledger, request.replica, site)?;
+    let ack = acknowledge(ledger, seal, request.replica, &head)?;
     let mut cursors = request.cursors.clone();
     cursors.sort_by_key(|cursor| (cursor.lane, cursor.scope));
     let mut left = request.bytes_max;
@@ -30,7 +33,7 @@ pub fn handle_pull<L: HubLedger>(
         if left == 0 {
             break;
         }
-        let page = page_after(ledger, epoch, request.replica, &head, &cursor, left)?;
+        let page = page_after(ledger, &ack, &cursor, left)?;
         left = left.saturating_sub(page.rows.iter().map(|row| row.bytes).sum());
         pages.push(page);
     }
@@ -39,13 +42,15 @@ pub fn handle_pull<L: HubLedger>(
 
 fn page_after<L: HubLedger>(
     ledger: &mut L,
-    epoch: EpochId,
-    replica: ReplicaId,
-    head: &ChainHead,
+    ack: &Ack,
     cursor: &Cursor,
     bytes_max: u64,
 ) -> Result<Page, HubError<L::Error>> {
     let (last, generation) = ledger.feed_head(cursor.scope, cursor.lane)?;
+    // A feed that was never begun has no generation either.
+    if (generation == cursor.generation || generation == 0) && cursor.sequence > last {
+        return Err(HubError::GoneBack);
+    }
     let from = if generation == cursor.generation {
         cursor.sequence
     } else {
@@ -63,10 +68,10 @@ fn page_after<L: HubLedger>(
         None
     };
     Ok(Page {
-        epoch,
-        replica,
-        accepted: head.counter,
-        hash: head.hash,
+        epoch: ack.epoch,
+        replica: ack.replica,
+        accepted: ack.counter,
+        hash: ack.hash,
         scope: cursor.scope,
         lane: cursor.lane,
         generation,
@@ -75,5 +80,6 @@ fn page_after<L: HubLedger>(
         head: last,
         rows,
         root,
+        sealed: Some(ack.sealed()),
     })
 }

@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 
 use super::feed::publish;
-use super::{HubError, HubLedger, KeptChange, Rulebook, Standing, chain_of, hash_at, reason};
+use super::returns;
+use super::{ChainHead, HubError, HubLedger, KeptChange, Rulebook, Standing, acknowledge, chain_of, hash_at, reason};
 use crate::cbor::CborError;
 use crate::change::{Change, Header, Payload};
-use crate::ids::{ChangeId, Dot, Hash, RecordId, ScopeId};
+use crate::ids::{ChangeId, Dot, Hash, RecordId, ReplicaId, ScopeId};
+use crate::signed::Ack;
 use crate::state::RecordState;
 use crate::wire::{PushReply, PushRequest};
 
@@ -30,7 +32,15 @@ pub fn handle_push<L: HubLedger>(
     if request.epoch != epoch {
         return Err(HubError::OtherEpoch);
     }
+    let shown = shown_acks(ledger, rulebook, &request.acks)?;
     let mut head = chain_of(ledger, request.replica, site)?;
+    let own_ack = shown.iter().find(|ack| ack.replica == request.replica);
+    if head.counter == 0
+        && let Some(ack) = own_ack
+    {
+        head.epoch = ack.epoch;
+    }
+    let acks = renewed(ledger, rulebook, site, &shown, request.replica)?;
     let mut pushed = Pushed {
         reply: PushReply {
             epoch,
@@ -38,22 +48,98 @@ pub fn handle_push<L: HubLedger>(
             accepted: head.counter,
             hash: head.hash,
             quarantined: Vec::new(),
+            sealed: None,
+            acks,
         },
         touched: Vec::new(),
     };
-    if request.after > head.counter || !chain_adds_up(request) {
-        return Ok(pushed);
+    let may_go_on = head.epoch == epoch || own_ack.is_some_and(|ack| is_within(request, ack));
+    if may_go_on && request.after <= head.counter && chain_adds_up(request) {
+        take_run(ledger, rulebook, site, request, &mut head, &mut pushed)?;
     }
+    if let Some(ack) = own_ack.filter(|ack| head.epoch != epoch && ack.counter < head.counter) {
+        // A copy of the replica may have gone on further; what was asked about ends here.
+        head.counter = ack.counter;
+        head.hash = hash_at(ledger, request.replica, ack.counter)?.unwrap_or(head.hash);
+    }
+    let ack = acknowledge(ledger, &rulebook.seal, request.replica, &head)?;
+    pushed.reply.accepted = ack.counter;
+    pushed.reply.hash = ack.hash;
+    pushed.reply.sealed = Some(ack.sealed());
+    pushed.touched.sort();
+    pushed.touched.dedup();
+    Ok(pushed)
+}
+
+/// Whether a run stays within what was acknowledged under the hub's signature.
+fn is_within(request: &PushRequest, ack: &Ack) -> bool {
+    let end = request.after.saturating_add(request.changes.len() as u64);
+    end < ack.counter || end == ack.counter && request.last == ack.hash
+}
+
+/// The acknowledgements that are this hub's own. One that says more than the hub holds proves that it has gone back.
+pub(super) fn shown_acks<L: HubLedger>(
+    ledger: &mut L,
+    rulebook: &Rulebook<'_>,
+    acks: &[Ack],
+) -> Result<Vec<Ack>, HubError<L::Error>> {
+    let mut shown = Vec::new();
+    for ack in acks.iter().filter(|ack| ack.is_signed_by(&rulebook.seal)) {
+        if shows_gone_back(ledger, ack)? {
+            return Err(HubError::GoneBack);
+        }
+        shown.push(*ack);
+    }
+    Ok(shown)
+}
+
+/// What was acknowledged in an earlier epoch may be missing, and that is known; of this epoch nothing may be.
+pub(super) fn shows_gone_back<L: HubLedger>(ledger: &mut L, ack: &Ack) -> Result<bool, HubError<L::Error>> {
+    if ack.epoch == ledger.epoch()? {
+        return Ok(hash_at(ledger, ack.replica, ack.counter)? != Some(ack.hash));
+    }
+    Ok(ledger.epochs()?.iter().all(|epoch| epoch.epoch != ack.epoch))
+}
+
+/// The word, as it is now, for the site's other incarnations of which it was shown an older one.
+fn renewed<L: HubLedger>(
+    ledger: &mut L,
+    rulebook: &Rulebook<'_>,
+    site: ScopeId,
+    shown: &[Ack],
+    but: ReplicaId,
+) -> Result<Vec<Ack>, HubError<L::Error>> {
+    let mut acks = Vec::new();
+    for ack in shown.iter().filter(|ack| ack.replica != but) {
+        if let Some(head) = ledger.chain(ack.replica)?.filter(|head| head.scope == site)
+            && hash_at(ledger, ack.replica, ack.counter)? == Some(ack.hash)
+        {
+            acks.push(acknowledge(ledger, &rulebook.seal, ack.replica, &head)?);
+        }
+    }
+    Ok(acks)
+}
+
+fn take_run<L: HubLedger>(
+    ledger: &mut L,
+    rulebook: &Rulebook<'_>,
+    site: ScopeId,
+    request: &PushRequest,
+    head: &mut ChainHead,
+    pushed: &mut Pushed,
+) -> Result<(), HubError<L::Error>> {
     if hash_at(ledger, request.replica, request.after)? != Some(request.previous) {
-        return Ok(pushed);
+        return Ok(());
     }
 
+    // Only what was numbered in an earlier epoch can be in a returned state.
+    let is_old = head.epoch != ledger.epoch()?;
     let mut hash = request.previous;
     for (counter, change) in (request.after + 1..).zip(&request.changes) {
         hash = change.link(hash);
         if counter <= head.counter {
             if hash_at(ledger, request.replica, counter)? != Some(hash) {
-                return Ok(pushed);
+                return Ok(());
             }
             // The reply that told of it may have been lost.
             let reason = set_apart(ledger, change)?;
@@ -64,6 +150,9 @@ pub fn handle_push<L: HubLedger>(
             replica: request.replica,
             counter,
         };
+        if is_old {
+            returns::give_way(ledger, rulebook, dot, change)?;
+        }
         let standing = accept(ledger, rulebook, site, dot, change, hash, &mut pushed.touched)?;
         let reason = match standing {
             Standing::Quarantined(reason) => Some(reason),
@@ -74,12 +163,8 @@ pub fn handle_push<L: HubLedger>(
         head.counter = counter;
         head.hash = hash;
     }
-    ledger.set_chain(request.replica, &head)?;
-    pushed.reply.accepted = head.counter;
-    pushed.reply.hash = head.hash;
-    pushed.touched.sort();
-    pushed.touched.dedup();
-    Ok(pushed)
+    ledger.set_chain(request.replica, head)?;
+    Ok(())
 }
 
 /// Why a change that the hub holds could not be used, if it could not.
@@ -153,12 +238,22 @@ fn accept<L: HubLedger>(
         None if state.kind != header.kind => Standing::Quarantined(reason::OTHER_KIND),
         None => match change.parse_payload() {
             Err(_) => Standing::Quarantined(reason::UNREADABLE),
-            Ok(payload) => match (rulebook.admit)(&header, &payload) {
-                Err(reason) => Standing::Quarantined(reason),
-                Ok(()) => {
-                    apply(ledger, &mut state, &header, &payload)?;
+            Ok(payload) => match ledger.adopted(header.change)? {
+                Some((known, _)) => {
+                    apply_names(ledger, &mut state, &header, &payload)?;
+                    match known == dot {
+                        true => state.vector.add(dot),
+                        false => state.vector.add_alias(dot, header.change, false),
+                    }
                     Standing::Applied
                 }
+                None => match (rulebook.admit)(&header, &payload) {
+                    Err(reason) => Standing::Quarantined(reason),
+                    Ok(()) => {
+                        apply(ledger, &mut state, &header, &payload)?;
+                        Standing::Applied
+                    }
+                },
             },
         },
     };
@@ -184,14 +279,38 @@ fn same_content(first: &KeptChange, header: &Header, change: &Change) -> bool {
         })
 }
 
-/// Named ids that are not live in the state have either been applied and gone, or have yet to come. Where one is a change of
-/// the writer's own that could not be used, the writer saw it in place of what it named: that is named as well.
+/// Gives a change its effect on the record.
 pub(super) fn apply<L: HubLedger>(
     ledger: &mut L,
     state: &mut RecordState,
     header: &Header,
     payload: &Payload,
 ) -> Result<(), HubError<L::Error>> {
+    let (header, applied) = with_followed(ledger, header, payload)?;
+    state.apply(&header, payload, |id| applied.contains(id));
+    Ok(())
+}
+
+/// What a change wrote is known from a returned state: what it named is done away with here too, and nothing is added.
+fn apply_names<L: HubLedger>(
+    ledger: &mut L,
+    state: &mut RecordState,
+    header: &Header,
+    payload: &Payload,
+) -> Result<(), HubError<L::Error>> {
+    let (header, applied) = with_followed(ledger, header, payload)?;
+    state.apply_names(&header, payload, |id| applied.contains(id));
+    Ok(())
+}
+
+/// Named ids that are not live in the state have either been applied and gone, or have yet to come. Where one is a change of
+/// the writer's own that could not be used, the writer saw it in place of what it named: that is named as well. Answers the
+/// header with all names, and which of them were applied.
+fn with_followed<L: HubLedger>(
+    ledger: &mut L,
+    header: &Header,
+    payload: &Payload,
+) -> Result<(Header, BTreeSet<ChangeId>), HubError<L::Error>> {
     let mut header = header.clone();
     let mut applied = BTreeSet::new();
     for names in &mut header.names {
@@ -199,7 +318,12 @@ pub(super) fn apply<L: HubLedger>(
         let mut next = 0;
         while let Some(id) = names.ids.get(next).copied() {
             next += 1;
-            let Some(kept) = ledger.find(id)? else { continue };
+            let Some(kept) = ledger.find(id)? else {
+                if ledger.adopted(id)?.is_some() {
+                    applied.insert(id);
+                }
+                continue;
+            };
             match (kept.standing, kept.header) {
                 (Standing::Applied, _) => {
                     applied.insert(id);
@@ -213,6 +337,5 @@ pub(super) fn apply<L: HubLedger>(
             }
         }
     }
-    state.apply(&header, payload, |id| applied.contains(id));
-    Ok(())
+    Ok((header, applied))
 }

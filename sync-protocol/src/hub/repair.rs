@@ -58,6 +58,7 @@ pub fn handle_repair<L: HubLeaves>(
                 head: last,
                 rows: Vec::new(),
                 root: at_head,
+                sealed: None,
             },
             parts: Vec::new(),
             more: false,
@@ -145,15 +146,18 @@ fn row_for<L: HubLedger>(ledger: &mut L, cursor: &Cursor, record: RecordId) -> R
         return Ok(None);
     }
     let state = ledger.state(record)?;
+    let signature = ledger.signature(record)?;
     let gone = |vector: VersionVector, sequence: u64| Row {
         sequence,
         told: Told::Gone { record, vector },
         bytes: 0,
+        signature: None,
     };
     Ok(Some(match (row, state) {
         (Some((sequence, standing @ (RowStanding::Live | RowStanding::Offered))), Some(state)) => Row {
             sequence,
             bytes: state.to_bytes().len() as u64,
+            signature,
             told: Told::State {
                 offered: standing == RowStanding::Offered,
                 state,

@@ -1,10 +1,11 @@
 //! Pulling: pages become bases, and own changes that a base contains are no longer pending. Nothing of a page is applied
 //! before the hub's view of this replica's chain was compared with its own.
 
-use super::{Comparison, Place, ReplicaError, ReplicaHead, ReplicaLedger, compare, show};
+use super::{Comparison, Place, ReplicaError, ReplicaHead, ReplicaLedger, compare, keep_ack, show};
 use crate::HybridTime;
 use crate::ids::{Lane, RecordId, ScopeId};
 use crate::proof::{self, ProofKey, Sum};
+use crate::signed::Signature;
 use crate::state::RecordState;
 use crate::vector::VersionVector;
 use crate::wire::{Cursor, Page, PullRequest, Row, Told, WILLING_MAX, Willing};
@@ -98,6 +99,9 @@ pub fn handle_page<L: ReplicaLedger>(
     page: &Page,
 ) -> Result<PageOutcome, ReplicaError<L::Error>> {
     let mut head = ledger.head()?;
+    if head.returning.is_some() {
+        return Ok(PageOutcome::NotApplied(Comparison::Stale));
+    }
     match compare(ledger, &head, page.epoch, page.replica, page.accepted, page.hash)? {
         Comparison::Same => {}
         other @ (Comparison::Stale | Comparison::Lost(_) | Comparison::HubWentBack { .. }) => {
@@ -116,6 +120,9 @@ pub fn handle_page<L: ReplicaLedger>(
     }
     head.accepted = page.accepted;
     ledger.set_head(&head)?;
+    if let Some(ack) = page.ack() {
+        keep_ack(ledger, &ack)?;
+    }
 
     let mut applied = Applied::default();
     for row in &page.rows {
@@ -145,7 +152,7 @@ fn apply_row<L: ReplicaLedger>(
                 sequence: row.sequence,
                 offered: *offered,
             };
-            applied.settled += take_base(ledger, key, place, state)?;
+            applied.settled += take_base(ledger, key, place, state, row.signature.as_ref())?;
             applied.latest = applied.latest.max(latest_time(state));
         }
         Told::Gone { record, vector } => {
@@ -161,11 +168,12 @@ pub(super) fn take_base<L: ReplicaLedger>(
     key: &ProofKey,
     place: Place,
     base: &RecordState,
+    signature: Option<&Signature>,
 ) -> Result<usize, ReplicaError<L::Error>> {
     uncount(ledger, key, base.record)?;
     let bucket = proof::bucket_of(base.record);
     ledger.add_to_bucket(place.scope, place.lane, bucket, key.leaf(base), Sum::default())?;
-    ledger.put_base(place, base)?;
+    ledger.put_base(place, base, signature)?;
     let settled = settle_contained(ledger, base.record, &base.vector)?;
     show(ledger, base.record)?;
     Ok(settled)

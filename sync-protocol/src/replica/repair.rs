@@ -136,6 +136,9 @@ pub fn handle_repair<L: ReplicaLeaves>(
     page: &Page,
 ) -> Result<RepairOutcome, ReplicaError<L::Error>> {
     let mut head = ledger.head()?;
+    if head.returning.is_some() {
+        return Ok(RepairOutcome::NotApplied(Comparison::Stale));
+    }
     match compare(ledger, &head, page.epoch, page.replica, page.accepted, page.hash)? {
         Comparison::Same => {}
         other @ (Comparison::Stale | Comparison::Lost(_) | Comparison::HubWentBack { .. }) => {
@@ -208,10 +211,10 @@ fn set_right<L: ReplicaLeaves>(
                 offered: *offered,
             };
             if elsewhere {
-                applied.settled += take_base(ledger, key, place, state)?;
+                applied.settled += take_base(ledger, key, place, state, row.signature.as_ref())?;
             } else {
                 // What stood here may be unreadable, so it is not taken out of the sum: its bucket is counted anew.
-                ledger.put_base(place, state)?;
+                ledger.put_base(place, state, row.signature.as_ref())?;
                 applied.settled += settle_contained(ledger, record, &state.vector)?;
                 show(ledger, record)?;
             }

@@ -4,6 +4,7 @@ use super::{missing, read_lane};
 use crate::cbor::{CborError, MapWriter, Reader, Unknown, Writer};
 use crate::change::{put_bytes, put_u64, put_vector, read_vector};
 use crate::ids::{EpochId, Hash, Lane, RecordId, ReplicaId, ScopeId};
+use crate::signed::{Ack, Sealed, Signature, put_sealed, read_sealed};
 use crate::state::RecordState;
 use crate::vector::VersionVector;
 
@@ -15,6 +16,8 @@ pub struct Row {
     pub told: Told,
     /// The size of the record's canonical bytes; not sent.
     pub bytes: u64,
+    /// The hub's signature of the state, which goes with it for good.
+    pub signature: Option<Signature>,
 }
 
 /// What a row of the feed tells of a record.
@@ -60,9 +63,23 @@ pub struct Page {
     pub rows: Vec<Row>,
     /// When `to` is the head: the root over all that the scope has in this lane.
     pub root: Option<Hash>,
+    /// How far the puller's changes are stable, and the signature; absent from a hub that does not sign.
+    pub sealed: Option<Sealed>,
 }
 
 impl Page {
+    /// The acknowledgement by itself, to be kept and shown again.
+    pub fn ack(&self) -> Option<Ack> {
+        self.sealed.map(|sealed| Ack {
+            epoch: self.epoch,
+            replica: self.replica,
+            counter: self.accepted,
+            hash: self.hash,
+            stable: sealed.stable,
+            signature: sealed.signature,
+        })
+    }
+
     /// Sequences that were still to come when the page was made: an upper bound of the records that wait.
     pub fn behind(&self) -> u64 {
         self.head.saturating_sub(self.to)
@@ -112,7 +129,30 @@ fn read_row(r: &mut Reader<'_>) -> Result<Row, CborError> {
         }
         _ => return Err(CborError::Form { what: "row" }),
     };
-    Ok(Row { sequence, told, bytes })
+    Ok(Row {
+        sequence,
+        told,
+        bytes,
+        signature: None,
+    })
+}
+
+/// One for each row, empty where it has none.
+fn put_signatures(w: &mut Writer, rows: &[Row]) {
+    w.array(rows.len() as u64).ok();
+    for row in rows {
+        put_bytes(w, row.signature.as_ref().map_or(&[], |signature| &signature.0));
+    }
+}
+
+fn read_signatures(r: &mut Reader<'_>) -> Result<Vec<Option<Signature>>, CborError> {
+    r.array(ROWS_MAX, "signatures", |r| match r.bytes()? {
+        [] => Ok(None),
+        bytes => {
+            let signature = bytes.try_into().map_err(|_| CborError::Form { what: "signature" })?;
+            Ok(Some(Signature(signature)))
+        }
+    })
 }
 
 impl Page {
@@ -135,12 +175,19 @@ impl Page {
         if let Some(root) = self.root {
             map.put(12, |w| put_bytes(w, &root.0));
         }
+        if let Some(sealed) = &self.sealed {
+            map.put(20, |w| put_sealed(w, sealed));
+        }
+        if self.rows.iter().any(|row| row.signature.is_some()) {
+            map.put(21, |w| put_signatures(w, &self.rows));
+        }
         map.finish(w);
     }
 
     pub(super) fn read(r: &mut Reader<'_>) -> Result<Page, CborError> {
         let (mut epoch, mut replica, mut accepted, mut hash, mut scope, mut lane) = Default::default();
         let (mut generation, mut from, mut to, mut head, mut rows, mut root) = Default::default();
+        let (mut sealed, mut signatures) = (None, Vec::new());
         r.map(|key, r| {
             match key {
                 1 => epoch = Some(EpochId(r.fixed("epoch")?)),
@@ -157,10 +204,16 @@ impl Page {
                     rows = Some(r.array(ROWS_MAX, "rows", read_row)?);
                 }
                 12 => root = Some(Hash(r.fixed("root")?)),
+                20 => sealed = Some(read_sealed(r)?),
+                21 => signatures = read_signatures(r)?,
                 _ => return Ok(false),
             }
             Ok(true)
         })?;
+        let mut rows: Vec<Row> = rows.ok_or(missing("rows"))?;
+        for (row, signature) in rows.iter_mut().zip(signatures) {
+            row.signature = signature;
+        }
         Ok(Page {
             epoch: epoch.ok_or(missing("epoch"))?,
             replica: replica.ok_or(missing("replica"))?,
@@ -172,8 +225,9 @@ impl Page {
             from: from.ok_or(missing("from"))?,
             to: to.ok_or(missing("to"))?,
             head: head.ok_or(missing("head"))?,
-            rows: rows.ok_or(missing("rows"))?,
+            rows,
             root,
+            sealed,
         })
     }
 }

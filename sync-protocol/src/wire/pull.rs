@@ -1,10 +1,11 @@
 //! Pull: what a replica has, and the pages that follow it with what the hub says beside them.
 
 use super::{Page, WireError, frame, missing, open, read_lane};
+use crate::cbor::{CborError, Reader, Writer};
 use crate::change::{put_bytes, put_u64};
 use crate::ids::{EpochId, Lane, RecordId, ReplicaId, ScopeId};
 
-const CURSORS_MAX: usize = 256;
+pub(super) const CURSORS_MAX: usize = 256;
 /// Records that one pull says it is willing to forget; the rest follow with the next.
 pub const WILLING_MAX: usize = 1_024;
 
@@ -38,21 +39,35 @@ pub struct Willing {
     pub sequence: u64,
 }
 
+pub(super) fn put_cursors(w: &mut Writer, cursors: &[Cursor]) {
+    w.array(cursors.len() as u64).ok();
+    for cursor in cursors {
+        w.array(4).ok();
+        put_bytes(w, &cursor.scope.0);
+        put_u64(w, cursor.lane as u64);
+        put_u64(w, cursor.generation);
+        put_u64(w, cursor.sequence);
+    }
+}
+
+pub(super) fn read_cursors(r: &mut Reader<'_>, max: usize) -> Result<Vec<Cursor>, CborError> {
+    r.array(max, "cursors", |r| {
+        r.exact_array(4, "cursor")?;
+        Ok(Cursor {
+            scope: ScopeId(r.fixed("scope")?),
+            lane: read_lane(r)?,
+            generation: r.u64()?,
+            sequence: r.u64()?,
+        })
+    })
+}
+
 impl PullRequest {
     pub fn encode(&self) -> Vec<u8> {
         frame(|map| {
             map.put(1, |w| put_bytes(w, &self.epoch.0));
             map.put(2, |w| put_bytes(w, &self.replica.0));
-            map.put(3, |w| {
-                w.array(self.cursors.len() as u64).ok();
-                for cursor in &self.cursors {
-                    w.array(4).ok();
-                    put_bytes(w, &cursor.scope.0);
-                    put_u64(w, cursor.lane as u64);
-                    put_u64(w, cursor.generation);
-                    put_u64(w, cursor.sequence);
-                }
-            });
+            map.put(3, |w| put_cursors(w, &self.cursors));
             map.put(4, |w| put_u64(w, self.bytes_max));
             map.put(5, |w| put_u64(w, self.wait_ms));
             if !self.willing.is_empty() {
@@ -77,17 +92,7 @@ impl PullRequest {
             match key {
                 1 => epoch = Some(EpochId(r.fixed("epoch")?)),
                 2 => replica = Some(ReplicaId(r.fixed("replica")?)),
-                3 => {
-                    cursors = Some(r.array(CURSORS_MAX, "cursors", |r| {
-                        r.exact_array(4, "cursor")?;
-                        Ok(Cursor {
-                            scope: ScopeId(r.fixed("scope")?),
-                            lane: read_lane(r)?,
-                            generation: r.u64()?,
-                            sequence: r.u64()?,
-                        })
-                    })?);
-                }
+                3 => cursors = Some(read_cursors(r, CURSORS_MAX)?),
                 4 => bytes_max = Some(r.u64()?),
                 5 => wait_ms = r.u64()?,
                 6 => {

@@ -5,6 +5,7 @@ use super::{COMPACT_SINCE, WireError, frame, frame_apart, missing, open};
 use crate::cbor::{self, CborError, MapWriter};
 use crate::change::{Change, put_bytes, put_u64};
 use crate::ids::{EpochId, Hash, ReplicaId};
+use crate::signed::{Ack, Sealed, put_acks, put_sealed, read_acks, read_sealed};
 
 pub(super) const CHANGES_MAX: usize = 4_096;
 /// The key of a compact batch, which stands in place of the changes.
@@ -20,6 +21,9 @@ pub struct PushRequest {
     pub changes: Vec<Change>,
     /// The hash after the last of them.
     pub last: Hash,
+    /// The hub's word for every earlier incarnation whose changes are not yet stable, and for this one where it is of an
+    /// earlier epoch.
+    pub acks: Vec<Ack>,
 }
 
 /// The hub's acknowledgement: how far it holds this replica's chain, and the hash there.
@@ -31,6 +35,24 @@ pub struct PushReply {
     pub hash: Hash,
     /// Counters of this run that were kept but could not be used, with the reason.
     pub quarantined: Vec<(u64, u16)>,
+    /// How far the changes are stable, and the signature; absent from a hub that does not sign.
+    pub sealed: Option<Sealed>,
+    /// The hub's word, as it is now, for the other incarnations that were shown.
+    pub acks: Vec<Ack>,
+}
+
+impl PushReply {
+    /// The acknowledgement by itself, to be kept and shown again.
+    pub fn ack(&self) -> Option<Ack> {
+        self.sealed.map(|sealed| Ack {
+            epoch: self.epoch,
+            replica: self.replica,
+            counter: self.accepted,
+            hash: self.hash,
+            stable: sealed.stable,
+            signature: sealed.signature,
+        })
+    }
 }
 
 impl PushRequest {
@@ -72,11 +94,15 @@ impl PushRequest {
         map.put(3, |w| put_u64(w, self.after));
         map.put(4, |w| put_bytes(w, &self.previous.0));
         map.put(6, |w| put_bytes(w, &self.last.0));
+        if !self.acks.is_empty() {
+            map.put(20, |w| put_acks(w, &self.acks));
+        }
     }
 
     pub fn decode(body: &[u8]) -> Result<PushRequest, WireError> {
         let (mut epoch, mut replica, mut after, mut previous, mut changes, mut last) = Default::default();
         let mut batch = None;
+        let mut acks = Vec::new();
         open(body, |key, r| {
             match key {
                 1 => epoch = Some(EpochId(r.fixed("epoch")?)),
@@ -96,6 +122,7 @@ impl PushRequest {
                 }
                 6 => last = Some(Hash(r.fixed("last hash")?)),
                 COMPACT => batch = Some(Batch::read(r)?),
+                20 => acks = read_acks(r)?,
                 _ => return Ok(false),
             }
             Ok(true)
@@ -115,6 +142,7 @@ impl PushRequest {
             previous: previous.ok_or(missing("previous hash"))?,
             changes: changes.ok_or(missing("changes"))?,
             last: last.ok_or(missing("last hash"))?,
+            acks,
         })
     }
 }
@@ -136,11 +164,18 @@ impl PushReply {
                     }
                 });
             }
+            if let Some(sealed) = &self.sealed {
+                map.put(20, |w| put_sealed(w, sealed));
+            }
+            if !self.acks.is_empty() {
+                map.put(21, |w| put_acks(w, &self.acks));
+            }
         })
     }
 
     pub fn decode(body: &[u8]) -> Result<PushReply, WireError> {
         let (mut epoch, mut replica, mut accepted, mut hash, mut quarantined) = Default::default();
+        let (mut sealed, mut acks) = (None, Vec::new());
         open(body, |key, r| {
             match key {
                 1 => epoch = Some(EpochId(r.fixed("epoch")?)),
@@ -153,6 +188,8 @@ impl PushReply {
                         Ok((r.u64()?, r.u16()?))
                     })?;
                 }
+                20 => sealed = Some(read_sealed(r)?),
+                21 => acks = read_acks(r)?,
                 _ => return Ok(false),
             }
             Ok(true)
@@ -163,6 +200,8 @@ impl PushReply {
             accepted: accepted.ok_or(missing("counter"))?,
             hash: hash.ok_or(missing("hash"))?,
             quarantined,
+            sealed,
+            acks,
         })
     }
 }

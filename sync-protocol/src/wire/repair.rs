@@ -248,6 +248,7 @@ mod tests {
                 head: 8,
                 rows: Vec::new(),
                 root: None,
+                sealed: None,
             },
             parts: vec![(9, [1; PARTS])],
             more: true,

@@ -3,9 +3,13 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use sync_protocol::cbor::Unknown;
-use sync_protocol::wire::{Cursor, Page, PullReply, PullRequest, PushReply, PushRequest, Row, Told, Willing};
+use sync_protocol::wire::{
+    Cursor, EpochReply, EpochRequest, Held, Page, PullReply, PullRequest, PushReply, PushRequest, ReturnReply,
+    ReturnRequest, Returned, Row, Told, Willing,
+};
 use sync_protocol::{
-    Change, Dot, EpochId, FieldId, Hash, Header, Lane, Names, Payload, RecordId, RecordState, ReplicaId, ScopeId,
+    Ack, Change, Dot, EpochId, FieldId, Hash, Header, Lane, Names, Payload, RecordId, RecordState, ReplicaId, ScopeId,
+    Sealed, Signature,
 };
 
 use crate::generate::{build, header, history, id16, payload, unknown};
@@ -22,17 +26,81 @@ fn change() -> impl Strategy<Value = Change> {
     (header(), id16(), payload()).prop_map(|(header, salt, payload)| Change::new(&header, salt, &payload))
 }
 
+fn signature() -> impl Strategy<Value = Signature> {
+    any::<([u8; 32], [u8; 32])>().prop_map(|(one, two)| {
+        let mut bytes = [0; 64];
+        bytes[..32].copy_from_slice(&one);
+        bytes[32..].copy_from_slice(&two);
+        Signature(bytes)
+    })
+}
+
+fn sealed() -> impl Strategy<Value = Sealed> {
+    (any::<u64>(), signature()).prop_map(|(stable, signature)| Sealed { stable, signature })
+}
+
+fn ack() -> impl Strategy<Value = Ack> {
+    (id16(), id16(), any::<u64>(), hash(), sealed()).prop_map(|(epoch, replica, counter, hash, sealed)| Ack {
+        epoch: EpochId(epoch),
+        replica: ReplicaId(replica),
+        counter,
+        hash,
+        stable: sealed.stable,
+        signature: sealed.signature,
+    })
+}
+
+fn epoch_request() -> impl Strategy<Value = EpochRequest> {
+    (pull(), vec(ack(), 0..3)).prop_map(|(pull, acks)| EpochRequest {
+        epoch: pull.epoch,
+        replica: pull.replica,
+        acks,
+        cursors: pull.cursors,
+    })
+}
+
+fn epoch_reply() -> impl Strategy<Value = EpochReply> {
+    let held = (id16(), any::<u64>(), hash()).prop_map(|(replica, counter, hash)| Held {
+        replica: ReplicaId(replica),
+        counter,
+        hash,
+    });
+    (id16(), vec(held, 0..3)).prop_map(|(epoch, held)| EpochReply {
+        epoch: EpochId(epoch),
+        held,
+    })
+}
+
+fn return_request() -> impl Strategy<Value = ReturnRequest> {
+    let scope = proptest::option::of(id16());
+    let returned = (state(), scope, signature()).prop_map(|(state, scope, signature)| Returned {
+        record: state.record,
+        scope: scope.map(ScopeId),
+        state: state.to_bytes(),
+        signature,
+    });
+    (id16(), id16(), vec(ack(), 0..2), vec(returned, 0..3)).prop_map(|(epoch, replica, acks, states)| ReturnRequest {
+        epoch: EpochId(epoch),
+        replica: ReplicaId(replica),
+        acks,
+        states,
+    })
+}
+
 fn push() -> impl Strategy<Value = PushRequest> {
-    (id16(), id16(), any::<u64>(), hash(), vec(change(), 0..4), hash()).prop_map(
-        |(epoch, replica, after, previous, changes, last)| PushRequest {
+    let changes = vec(change(), 0..4);
+    let place = (id16(), id16(), any::<u64>(), hash());
+    (place, changes, hash(), vec(ack(), 0..2)).prop_map(|((epoch, replica, after, previous), changes, last, acks)| {
+        PushRequest {
             epoch: EpochId(epoch),
             replica: ReplicaId(replica),
             after,
             previous,
             changes,
             last,
-        },
-    )
+            acks,
+        }
+    })
 }
 
 /// Changes of one replica that follow each other, as an agent has them, among others that no table of a batch foresees.
@@ -77,13 +145,17 @@ fn run() -> impl Strategy<Value = PushRequest> {
 }
 
 fn push_reply() -> impl Strategy<Value = PushReply> {
-    (id16(), id16(), any::<u64>(), hash(), vec(any::<(u64, u16)>(), 0..4)).prop_map(
-        |(epoch, replica, accepted, hash, quarantined)| PushReply {
+    let place = (id16(), id16(), any::<u64>(), hash());
+    let words = (proptest::option::of(sealed()), vec(ack(), 0..2));
+    (place, vec(any::<(u64, u16)>(), 0..4), words).prop_map(
+        |((epoch, replica, accepted, hash), quarantined, (sealed, acks))| PushReply {
             epoch: EpochId(epoch),
             replica: ReplicaId(replica),
             accepted,
             hash,
             quarantined,
+            sealed,
+            acks,
         },
     )
 }
@@ -122,15 +194,23 @@ fn state() -> impl Strategy<Value = RecordState> {
 }
 
 fn page() -> impl Strategy<Value = Page> {
-    let rows = vec((any::<u64>(), state(), any::<Option<bool>>()), 0..3).prop_map(|rows| {
-        let row = |(sequence, state, told): (u64, RecordState, Option<bool>)| match told {
+    let row = (
+        any::<u64>(),
+        state(),
+        any::<Option<bool>>(),
+        proptest::option::of(signature()),
+    );
+    let rows = vec(row, 0..3).prop_map(|rows| {
+        let row = |(sequence, state, told, signature): (u64, RecordState, Option<bool>, _)| match told {
             Some(offered) => Row {
                 sequence,
+                signature,
                 bytes: state.to_bytes().len() as u64,
                 told: Told::State { state, offered },
             },
             None => Row {
                 sequence,
+                signature: None,
                 bytes: 0,
                 told: Told::Gone {
                     record: state.record,
@@ -142,8 +222,9 @@ fn page() -> impl Strategy<Value = Page> {
     });
     let place = (id16(), id16(), id16(), lane());
     let counts = (any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>());
-    (place, counts, hash(), rows, proptest::option::of(hash())).prop_map(
-        |((epoch, replica, scope, lane), (accepted, generation, from, to, head), hash, rows, root)| Page {
+    let ends = (proptest::option::of(hash()), proptest::option::of(sealed()));
+    (place, counts, hash(), rows, ends).prop_map(
+        |((epoch, replica, scope, lane), (accepted, generation, from, to, head), hash, rows, (root, sealed))| Page {
             epoch: EpochId(epoch),
             replica: ReplicaId(replica),
             accepted,
@@ -156,6 +237,7 @@ fn page() -> impl Strategy<Value = Page> {
             head,
             rows,
             root,
+            sealed,
         },
     )
 }
@@ -264,6 +346,25 @@ proptest! {
         prop_assert!(same(PushReply::decode(&hurt(reply.encode(), at, bit)).ok().map(|read| read == reply)));
         prop_assert!(same(PullRequest::decode(&hurt(pull.encode(), at, bit)).ok().map(|read| read == pull)));
         prop_assert!(same(PullReply::decode(&hurt(pages.encode(), at, bit)).ok().map(|read| read == pages)));
+    }
+
+    #[test]
+    fn what_is_said_of_a_new_epoch_arrives_as_it_was_sent(
+        asked in epoch_request(), answer in epoch_reply(), states in return_request(), (at, bit) in damage()
+    ) {
+        let hurt = [asked.encode(), answer.encode(), states.encode()].map(|body| hurt(body, at, bit));
+        for body in &hurt {
+            let _ = (EpochRequest::decode(body), EpochReply::decode(body));
+            let _ = (ReturnRequest::decode(body), ReturnReply::decode(body));
+        }
+        let reply = ReturnReply {
+            epoch: states.epoch, replica: states.replica, upto: RecordId(states.epoch.0), refused: 3,
+        };
+
+        prop_assert_eq!(EpochRequest::decode(&asked.encode()), Ok(asked));
+        prop_assert_eq!(EpochReply::decode(&answer.encode()), Ok(answer));
+        prop_assert_eq!(ReturnRequest::decode(&states.encode()), Ok(states));
+        prop_assert_eq!(ReturnReply::decode(&reply.encode()), Ok(reply));
     }
 
     #[test]

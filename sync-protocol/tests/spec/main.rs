@@ -20,10 +20,11 @@ use sync_protocol::cbor::CborError;
 use sync_protocol::change::LIST_MAX;
 use sync_protocol::hub::reason;
 use sync_protocol::proof::BUCKETS;
+use sync_protocol::signed::ACKS_MAX;
 use sync_protocol::time::REMOTE_LEAD_MAX_MS;
 use sync_protocol::wire::{
-    BODY_MAX_BYTES, PROTOCOL, PROTOCOL_OLDEST, PullReply, PullRequest, PushReply, PushRequest, UNPACKED_MAX_BYTES,
-    WILLING_MAX, WireError,
+    BODY_MAX_BYTES, PROTOCOL, PROTOCOL_OLDEST, PullReply, PullRequest, PushReply, PushRequest, RETURNS_MAX,
+    UNPACKED_MAX_BYTES, WILLING_MAX, WireError,
 };
 use sync_protocol::{CHANGE_MAX_BYTES, Lane};
 
@@ -95,6 +96,8 @@ fn the_limits_that_the_spec_names_are_those_of_the_engine() {
         ("ROWS_MAX", rows_max()),
         ("CURSORS_MAX", cursors),
         ("WILLING_MAX", WILLING_MAX as u64),
+        ("ACKS_MAX", ACKS_MAX as u64),
+        ("RETURNS_MAX", RETURNS_MAX as u64),
         ("BUCKETS", BUCKETS as u64),
         ("REMOTE_LEAD_MAX_MS", REMOTE_LEAD_MAX_MS),
         ("PROTOCOL", PROTOCOL),

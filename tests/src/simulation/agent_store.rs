@@ -4,9 +4,9 @@
 use std::ops::{Deref, DerefMut};
 
 use sync_protocol::proof::Sum;
-use sync_protocol::replica::{OwnChange, Place, ReplicaHead, ReplicaLedger};
-use sync_protocol::wire::Cursor;
-use sync_protocol::{ChangeId, Hash, Lane, RecordId, RecordState, ScopeId};
+use sync_protocol::replica::{HeldAck, OwnChange, Place, ReplicaHead, ReplicaLedger};
+use sync_protocol::wire::{Cursor, Returned};
+use sync_protocol::{ChangeId, Dot, Hash, Lane, RecordId, RecordState, ReplicaId, ScopeId, Signature};
 
 use super::leaf;
 use super::replica_store::{ReplicaStore, StoreError};
@@ -21,16 +21,22 @@ use super::variant::Variant;
 pub(crate) enum Call {
     Head(ReplicaHead),
     SetHead(ReplicaHead),
-    OwnHash(u64, Option<Hash>),
+    OwnHash(Dot, Option<Hash>),
     Append(Box<OwnChange>),
-    OwnAfter(u64, usize, Vec<OwnChange>),
+    OwnAfter(Dot, usize, Vec<OwnChange>),
     Restamp(Box<OwnChange>),
     Pending(RecordId, Vec<ChangeId>),
     Settle(ChangeId),
-    NoteQuarantined(u64, u16),
+    NoteQuarantined(Dot, u16),
+    Acks(Vec<HeldAck>),
+    PutAck(HeldAck),
+    DropAck(ReplicaId),
+    ForgetStable(Dot),
+    BasesAfter(RecordId, usize, Vec<Returned>),
+    Rewind,
     Base(RecordId, Option<Box<RecordState>>),
     Place(RecordId, Option<Place>),
-    PutBase(Place, Box<RecordState>),
+    PutBase(Place, Box<RecordState>, Option<Signature>),
     LetGo(RecordId),
     Purge(RecordId),
     Offers(usize, Vec<(RecordId, Place)>),
@@ -98,9 +104,9 @@ impl ReplicaLedger for AgentStore {
         Ok(())
     }
 
-    fn own_hash(&mut self, counter: u64) -> Result<Option<Hash>, StoreError> {
-        let hash = self.memory.own_hash(counter)?;
-        self.note(|| Call::OwnHash(counter, hash));
+    fn own_hash(&mut self, dot: Dot) -> Result<Option<Hash>, StoreError> {
+        let hash = self.memory.own_hash(dot)?;
+        self.note(|| Call::OwnHash(dot, hash));
         Ok(hash)
     }
 
@@ -110,9 +116,9 @@ impl ReplicaLedger for AgentStore {
         Ok(())
     }
 
-    fn own_after(&mut self, counter: u64, bytes_max: usize) -> Result<Vec<OwnChange>, StoreError> {
-        let run = self.memory.own_after(counter, bytes_max)?;
-        self.note(|| Call::OwnAfter(counter, bytes_max, run.clone()));
+    fn own_after(&mut self, after: Dot, bytes_max: usize) -> Result<Vec<OwnChange>, StoreError> {
+        let run = self.memory.own_after(after, bytes_max)?;
+        self.note(|| Call::OwnAfter(after, bytes_max, run.clone()));
         Ok(run)
     }
 
@@ -137,9 +143,48 @@ impl ReplicaLedger for AgentStore {
         Ok(())
     }
 
-    fn note_quarantined(&mut self, counter: u64, reason: u16) -> Result<(), StoreError> {
-        self.memory.note_quarantined(counter, reason)?;
-        self.note(|| Call::NoteQuarantined(counter, reason));
+    fn note_quarantined(&mut self, dot: Dot, reason: u16) -> Result<(), StoreError> {
+        self.memory.note_quarantined(dot, reason)?;
+        self.note(|| Call::NoteQuarantined(dot, reason));
+        Ok(())
+    }
+
+    fn acks(&mut self) -> Result<Vec<HeldAck>, StoreError> {
+        let acks = self.memory.acks()?;
+        self.note(|| Call::Acks(acks.clone()));
+        Ok(acks)
+    }
+
+    fn put_ack(&mut self, held: &HeldAck) -> Result<(), StoreError> {
+        self.memory.put_ack(held)?;
+        self.note(|| Call::PutAck(*held));
+        Ok(())
+    }
+
+    fn drop_ack(&mut self, replica: ReplicaId) -> Result<(), StoreError> {
+        self.memory.drop_ack(replica)?;
+        self.note(|| Call::DropAck(replica));
+        Ok(())
+    }
+
+    fn forget_stable(&mut self, upto: Dot) -> Result<(), StoreError> {
+        self.memory.forget_stable(upto)?;
+        self.note(|| Call::ForgetStable(upto));
+        Ok(())
+    }
+
+    fn bases_after(&mut self, record: RecordId, bytes_max: usize) -> Result<Vec<Returned>, StoreError> {
+        if self.variant == Some(Variant::StatesNotReturned) {
+            return Ok(Vec::new());
+        }
+        let bases = self.memory.bases_after(record, bytes_max)?;
+        self.note(|| Call::BasesAfter(record, bytes_max, bases.clone()));
+        Ok(bases)
+    }
+
+    fn rewind(&mut self) -> Result<(), StoreError> {
+        self.memory.rewind()?;
+        self.note(|| Call::Rewind);
         Ok(())
     }
 
@@ -155,10 +200,10 @@ impl ReplicaLedger for AgentStore {
         Ok(place)
     }
 
-    fn put_base(&mut self, place: Place, state: &RecordState) -> Result<(), StoreError> {
+    fn put_base(&mut self, place: Place, state: &RecordState, signature: Option<&Signature>) -> Result<(), StoreError> {
         self.letting_go = None;
-        self.memory.put_base(place, state)?;
-        self.note(|| Call::PutBase(place, Box::new(state.clone())));
+        self.memory.put_base(place, state, signature)?;
+        self.note(|| Call::PutBase(place, Box::new(state.clone()), signature.copied()));
         Ok(())
     }
 

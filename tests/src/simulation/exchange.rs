@@ -4,14 +4,16 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use sync_protocol::hub::{self, Standing};
-use sync_protocol::replica::{self, Comparison, Lost, PageOutcome};
-use sync_protocol::wire::{Page, PullReply, PullRequest, PushReply, PushRequest, Told};
-use sync_protocol::{Dot, RecordId, ReplicaId};
+use sync_protocol::replica::{self, Comparison, Entered, Lost, PageOutcome};
+use sync_protocol::wire::{
+    EpochReply, EpochRequest, Page, PullReply, PullRequest, PushReply, PushRequest, ReturnRequest, Told,
+};
+use sync_protocol::{Dot, EpochId, RecordId, ReplicaId};
 
 use super::lies;
 use super::network::SlowPush;
 use super::network::{Envelope, Message, Opened};
-use super::trace::{Checked, Failure, Invariant, Transition};
+use super::trace::{Checked, Failure, Invariant, Transition, hold};
 use super::variant::Variant;
 use super::world::{Crash, World};
 
@@ -83,6 +85,15 @@ impl World {
                 .pages
                 .iter()
                 .try_for_each(|page| self.agent_takes_page(agent, page, crash)),
+            Opened::Epoch(request) => self.hub_answers_epoch(agent, &request, crash),
+            Opened::EpochReply(reply) => self.agent_takes_epoch(agent, &reply, crash),
+            Opened::Return(request) => self.hub_takes_return(agent, &request, crash),
+            Opened::ReturnReply(reply) => self
+                .agent_commits(agent, crash, |disk| {
+                    replica::handle_return_reply(&mut disk.store, &reply)
+                })
+                .map(|_| ()),
+            Opened::Refusal(_) => self.send_epoch(agent),
         }
     }
 
@@ -113,8 +124,10 @@ impl World {
             }
             lies::after_push(&mut disk.store);
             Ok(pushed)
-        })?;
-        let Some(pushed) = pushed else { return Ok(()) };
+        });
+        let Some(pushed) = self.or_refused(agent, pushed)? else {
+            return Ok(());
+        };
         for record in &pushed.touched {
             self.check_at_hub(*record)?;
         }
@@ -154,10 +167,11 @@ impl World {
         let request = self.as_remembered(request);
         let pages = self.hub_commits(crash, |disk, rulebook| {
             hub::handle_willing(&mut disk.store, rulebook, site, &request)?;
-            let mut pages = hub::handle_pull(&mut disk.store, site, &[], &request)?;
+            let mut pages = hub::handle_pull(&mut disk.store, &rulebook.seal, site, &[], &request)?;
             lies::root_of_all_lanes(&mut disk.store, &mut pages)?;
             Ok(pages)
-        })?;
+        });
+        let pages = self.or_refused(agent, pages)?;
         let Some(pages) = pages.filter(|_| crash != Crash::After) else {
             return Ok(());
         };
@@ -171,6 +185,107 @@ impl World {
         };
         self.send(agent, Message::PullReply, reply.encode());
         Ok(())
+    }
+
+    /// Asks which epoch the hub is of, and shows what it said before.
+    pub(crate) fn send_epoch(&mut self, agent: usize) -> Checked<()> {
+        let request = self.agent_commits(agent, Crash::Never, |disk| replica::epoch_request(&mut disk.store))?;
+        if let Some(request) = request {
+            self.trace.line(format!("agent {agent} asks for the epoch"));
+            self.send(agent, Message::Epoch, request.encode());
+        }
+        Ok(())
+    }
+
+    fn hub_answers_epoch(&mut self, agent: usize, request: &EpochRequest, crash: Crash) -> Checked<()> {
+        let site = self.agents[agent].site;
+        let next = (EpochId(self.rng.id()), ReplicaId(self.rng.id()));
+        let found = self.hub_commits(crash, |disk, rulebook| {
+            hub::handle_epoch(&mut disk.store, rulebook, site, request, next)
+        })?;
+        let Some(found) = found else { return Ok(()) };
+        if found.begun {
+            self.tally.event("epochs begun on an agent's word");
+            self.trace
+                .line(format!("agent {agent} shows that the hub has gone back"));
+        }
+        if crash != Crash::After {
+            self.send(agent, Message::EpochReply, found.reply.encode());
+        }
+        Ok(())
+    }
+
+    fn agent_takes_epoch(&mut self, agent: usize, reply: &EpochReply, crash: Crash) -> Checked<()> {
+        let to = ReplicaId(self.rng.id());
+        let entered = self.agent_commits(agent, crash, |disk| {
+            replica::handle_epoch_reply(&mut disk.store, reply, to)
+        })?;
+        if let Some(Entered::New(reborn)) = entered {
+            self.tally.event("new epochs entered");
+            self.trace.line(format!(
+                "agent {agent} enters the new epoch as {:?} with {} changes",
+                reborn.to, reborn.changes
+            ));
+        }
+        Ok(())
+    }
+
+    /// Puts the agent's next return on the line; false when it has nothing to return.
+    pub(crate) fn send_return(&mut self, agent: usize, bytes_max: usize) -> Checked<bool> {
+        let request = self.agent_commits(agent, Crash::Never, |disk| {
+            replica::next_return(&mut disk.store, bytes_max)
+        })?;
+        let Some(request) = request.flatten() else {
+            return Ok(false);
+        };
+        self.trace
+            .line(format!("agent {agent} returns {} states", request.states.len()));
+        self.send(agent, Message::Return, request.encode());
+        Ok(true)
+    }
+
+    fn hub_takes_return(&mut self, agent: usize, request: &ReturnRequest, crash: Crash) -> Checked<()> {
+        let (site, sites) = (self.agents[agent].site, self.sites.clone());
+        let taken = self.hub_commits(crash, |disk, rulebook| {
+            let taken = hub::handle_return(&mut disk.store, rulebook, site, &[], request)?;
+            for record in &taken.touched {
+                disk.left.remove(&(site, *record));
+                World::share(&sites, disk, rulebook, *record)?;
+            }
+            Ok(taken)
+        });
+        let Some(taken) = self.or_refused(agent, taken)? else {
+            return Ok(());
+        };
+        hold(Invariant::NothingLost, taken.reply.refused == 0, || {
+            format!("{} states of agent {agent} were refused", taken.reply.refused)
+        })?;
+        self.tally.event("states returned");
+        for record in &taken.touched {
+            self.check_at_hub(*record)?;
+        }
+        if crash != Crash::After {
+            self.send(agent, Message::ReturnReply, taken.reply.encode());
+        }
+        Ok(())
+    }
+
+    /// A request of another epoch is answered with the hub's.
+    fn or_refused<T>(&mut self, agent: usize, outcome: Checked<Option<T>>) -> Checked<Option<T>> {
+        match outcome {
+            Err(failure) if failure.invariant == Invariant::OldEpochRefused => {
+                self.tally.checked(Invariant::OldEpochRefused);
+                self.trace
+                    .line(format!("a request of agent {agent} is refused: {}", failure.detail));
+                let refusal = EpochReply {
+                    epoch: self.hub.store.epoch_now(),
+                    held: Vec::new(),
+                };
+                self.send(agent, Message::Refusal, refusal.encode());
+                Ok(None)
+            }
+            other => other,
+        }
     }
 
     fn agent_takes_reply(&mut self, agent: usize, reply: &PushReply, crash: Crash) -> Checked<()> {
@@ -253,7 +368,11 @@ impl World {
     fn after_comparison(&mut self, agent: usize, comparison: Comparison, crash: Crash) -> Checked<()> {
         match comparison {
             Comparison::Same => Ok(()),
-            Comparison::Stale | Comparison::HubWentBack { .. } => {
+            Comparison::HubWentBack { .. } => {
+                self.tally.event("answers that say less than before");
+                self.send_epoch(agent)
+            }
+            Comparison::Stale => {
                 self.tally.event("answers to an older question");
                 self.trace.line(format!("agent {agent} drops an older answer"));
                 Ok(())

@@ -36,6 +36,7 @@ faults! {
     Slow, "slow" => "a second hub process takes long over a push while others commit";
     Clone, "clone" => "an agent is cloned, or a clone of it, and all run on";
     Restore, "restore" => "an agent is restored from its copy, once or twice";
+    HubRestore, "hub-restore" => "the hub's store is put back to an older copy, and begins a new epoch";
     Clock, "clock" => "an agent's clock jumps, by seconds to years";
     Scope, "scope" => "records leave a site's scope and come back while somebody edits them";
     Stale, "stale" => "forms are submitted long after they were opened, some twice";
@@ -55,6 +56,7 @@ impl Fault {
             What::SlowPush | What::SlowCommit => Some(Fault::Slow),
             What::Clone => Some(Fault::Clone),
             What::Copy | What::Restore => Some(Fault::Restore),
+            What::HubCopy | What::HubRestore => Some(Fault::HubRestore),
             What::ClockStep => Some(Fault::Clock),
             What::Leave | What::Return => Some(Fault::Scope),
             What::SubmitForm => Some(Fault::Stale),
@@ -70,6 +72,7 @@ impl Fault {
             | What::Deliver
             | What::Exchange
             | What::Release
+            | What::HubConfirm
             | What::Task
             | What::Withdraw => None,
         }

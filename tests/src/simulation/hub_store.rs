@@ -1,13 +1,15 @@
 //! The hub's ledger in memory, transactional like the agent's. Beside what the engine asks for it keeps, for the checks,
-//! which changes each state in the feed is made of.
+//! which changes each state is made of.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use sync_protocol::hub::{ChainHead, HubLedger, KeptChange, RowStanding, Standing};
+use sync_protocol::hub::{Cause, ChainHead, Epoch, HubLedger, KeptChange, RowStanding, Standing};
 use sync_protocol::proof::{ProofKey, Sum, bucket_of};
 use sync_protocol::wire::{Row, Told};
-use sync_protocol::{ChangeId, Dot, EpochId, Hash, Lane, RecordId, RecordState, ReplicaId, ScopeId, VersionVector};
+use sync_protocol::{
+    ChangeId, Dot, EpochId, Hash, Lane, RecordId, RecordState, ReplicaId, ScopeId, Signature, VersionVector,
+};
 
 use super::leaf;
 use super::records;
@@ -15,14 +17,15 @@ use super::replica_store::{Fuse, StoreError, broken};
 use super::trace::Invariant;
 use super::variant::Variant;
 
+/// The changes that each signed state is made of, in the order of their effect.
+pub(crate) type MadeOf = BTreeMap<[u8; 64], Arc<Vec<ChangeId>>>;
+
 #[derive(Clone, Default)]
 pub(crate) struct Feed {
     head: u64,
     pub(crate) rows: BTreeMap<u64, RecordId>,
     pub(crate) place: BTreeMap<RecordId, (u64, RowStanding)>,
     sums: BTreeMap<u8, Sum>,
-    /// For every sequence ever given: of which record, and how many of its applied changes the state there has.
-    versions: BTreeMap<u64, (RecordId, usize)>,
 }
 
 impl Feed {
@@ -35,12 +38,18 @@ impl Feed {
 
 #[derive(Clone)]
 pub(crate) struct HubStore {
-    epoch: EpochId,
-    replica: ReplicaId,
+    epochs: Vec<Epoch>,
+    present: Epoch,
     chains: BTreeMap<ReplicaId, ChainHead>,
+    /// Up to here a backup was confirmed, of each chain.
+    stable: BTreeMap<ReplicaId, u64>,
+    /// Known from returned states alone: where, and under which dot.
+    pub(crate) adopted: BTreeMap<ChangeId, (Dot, RecordId)>,
     pub(crate) kept: BTreeMap<Dot, Arc<KeptChange>>,
     first: BTreeMap<ChangeId, Dot>,
     pub(crate) states: BTreeMap<RecordId, Arc<RecordState>>,
+    signatures: BTreeMap<RecordId, Signature>,
+    pub(crate) made_of: MadeOf,
     pub(crate) feeds: BTreeMap<(ScopeId, Lane), Feed>,
     /// Applied changes of each record, in the order of their effect.
     pub(crate) applied: BTreeMap<RecordId, Arc<Vec<ChangeId>>>,
@@ -69,13 +78,22 @@ struct Lie {
 
 impl HubStore {
     pub(crate) fn new(epoch: EpochId, replica: ReplicaId, key: ProofKey, variant: Option<Variant>) -> HubStore {
-        HubStore {
+        let founded = Epoch {
             epoch,
-            replica,
+            hub_replica: replica,
+            cause: Cause::Founded,
+        };
+        HubStore {
+            epochs: vec![founded],
+            present: founded,
             chains: BTreeMap::new(),
+            stable: BTreeMap::new(),
+            adopted: BTreeMap::new(),
             kept: BTreeMap::new(),
             first: BTreeMap::new(),
             states: BTreeMap::new(),
+            signatures: BTreeMap::new(),
+            made_of: MadeOf::default(),
             feeds: BTreeMap::new(),
             applied: BTreeMap::new(),
             arrivals: Arc::default(),
@@ -109,10 +127,26 @@ impl HubStore {
         }
     }
 
-    /// The changes that the state at a place of the feed is made of.
-    pub(crate) fn version(&self, scope: ScopeId, lane: Lane, sequence: u64) -> Option<&[ChangeId]> {
-        let (record, length) = self.feeds.get(&(scope, lane))?.versions.get(&sequence)?;
-        self.applied_to(*record).get(..*length)
+    /// The changes that a signed state is made of, whichever life of this store it is from.
+    pub(crate) fn made_of(&self, signature: &Signature) -> Option<&[ChangeId]> {
+        self.made_of.get(&signature.0).map(|changes| changes.as_slice())
+    }
+
+    pub(crate) fn epoch_now(&self) -> EpochId {
+        self.present.epoch
+    }
+
+    /// The epochs that this store went through after it was founded.
+    pub(crate) fn restored(&self) -> bool {
+        self.epochs.len() > 1
+    }
+
+    /// What a copy of this store holds is safe.
+    pub(crate) fn confirm(&mut self, copy: &HubStore) {
+        for (replica, head) in &copy.chains {
+            let stable = self.stable.entry(*replica).or_insert(0);
+            *stable = head.counter.max(*stable);
+        }
     }
 
     pub(crate) fn applied_to(&self, record: RecordId) -> &[ChangeId] {
@@ -157,6 +191,10 @@ impl HubStore {
     fn note_applied(&mut self, kept: &KeptChange) -> Result<(), StoreError> {
         let Some(header) = &kept.header else { return Ok(()) };
         let applied = Arc::make_mut(self.applied.entry(header.record).or_default());
+        if self.adopted.contains_key(&header.change) {
+            // It took effect with the state that it was found in.
+            return Ok(());
+        }
         if applied.contains(&header.change) {
             return broken(
                 Invariant::EffectOnce,
@@ -198,12 +236,69 @@ impl HubLedger for HubStore {
 
     fn epoch(&mut self) -> Result<EpochId, StoreError> {
         self.fuse.burn()?;
-        Ok(self.epoch)
+        Ok(self.present.epoch)
     }
 
     fn hub_replica(&mut self) -> Result<ReplicaId, StoreError> {
         self.fuse.burn()?;
-        Ok(self.replica)
+        Ok(self.present.hub_replica)
+    }
+
+    fn epochs(&mut self) -> Result<Vec<Epoch>, StoreError> {
+        self.fuse.burn()?;
+        Ok(self.epochs.clone())
+    }
+
+    fn set_epoch(&mut self, epoch: EpochId, hub_replica: ReplicaId, cause: Cause) -> Result<(), StoreError> {
+        self.fuse.burn()?;
+        for head in self.chains.values_mut() {
+            head.common = if cause == Cause::Mark { head.counter } else { 0 };
+        }
+        self.present = Epoch {
+            epoch,
+            hub_replica,
+            cause,
+        };
+        self.epochs.push(self.present);
+        Ok(())
+    }
+
+    fn hear_of_epoch(&mut self, epoch: EpochId) -> Result<(), StoreError> {
+        self.fuse.burn()?;
+        self.epochs.push(Epoch {
+            epoch,
+            hub_replica: ReplicaId::NIL,
+            cause: Cause::Heard,
+        });
+        Ok(())
+    }
+
+    fn stable(&mut self, replica: ReplicaId) -> Result<u64, StoreError> {
+        self.fuse.burn()?;
+        Ok(self.stable.get(&replica).copied().unwrap_or(0))
+    }
+
+    fn id_at(&mut self, dot: Dot) -> Result<Option<ChangeId>, StoreError> {
+        self.fuse.burn()?;
+        let kept = self.kept.get(&dot).and_then(|kept| kept.header.as_ref());
+        let adopted = || self.adopted.iter().find(|(_, (at, _))| *at == dot).map(|(id, _)| *id);
+        Ok(kept.map(|header| header.change).or_else(adopted))
+    }
+
+    fn adopted(&mut self, change: ChangeId) -> Result<Option<(Dot, RecordId)>, StoreError> {
+        self.fuse.burn()?;
+        Ok(self.adopted.get(&change).copied())
+    }
+
+    fn adopt(&mut self, change: ChangeId, dot: Dot, record: RecordId) -> Result<(), StoreError> {
+        self.fuse.burn()?;
+        if self.adopted.insert(change, (dot, record)).is_none() {
+            let applied = Arc::make_mut(self.applied.entry(record).or_default());
+            if !applied.contains(&change) {
+                applied.push(change);
+            }
+        }
+        Ok(())
     }
 
     fn chain(&mut self, replica: ReplicaId) -> Result<Option<ChainHead>, StoreError> {
@@ -273,14 +368,22 @@ impl HubLedger for HubStore {
         Ok(self.states.get(&record).map(|state| (**state).clone()))
     }
 
-    fn put_state(&mut self, state: &RecordState) -> Result<(), StoreError> {
+    fn put_state(&mut self, state: &RecordState, signature: &Signature) -> Result<(), StoreError> {
         self.fuse.burn()?;
         if self.muted == Some(state.record) {
             return Ok(());
         }
+        self.signatures.insert(state.record, *signature);
+        let changes = self.applied.get(&state.record).cloned().unwrap_or_default();
+        self.made_of.insert(signature.0, changes);
         let stored = self.without_covered(state);
         self.states.insert(state.record, Arc::new(stored));
         Ok(())
+    }
+
+    fn signature(&mut self, record: RecordId) -> Result<Option<Signature>, StoreError> {
+        self.fuse.burn()?;
+        Ok(self.signatures.get(&record).copied())
     }
 
     fn rows_of(&mut self, record: RecordId) -> Result<Vec<(ScopeId, RowStanding)>, StoreError> {
@@ -309,7 +412,6 @@ impl HubLedger for HubStore {
         if self.muted == Some(record) {
             return Ok(());
         }
-        let length = self.applied_to(record).len();
         let drawn = self.drawn.get_mut(&(scope, lane)).and_then(Vec::pop);
         let feed = self.feeds.entry((scope, lane)).or_default();
         feed.head += u64::from(drawn.is_none());
@@ -318,7 +420,6 @@ impl HubLedger for HubStore {
             feed.rows.remove(&before);
         }
         feed.rows.insert(sequence, record);
-        feed.versions.insert(sequence, (record, length));
         Ok(())
     }
 
@@ -374,6 +475,7 @@ impl HubLedger for HubStore {
                 sequence: *sequence,
                 told,
                 bytes,
+                signature: self.signatures.get(record).copied(),
             });
         }
         Ok(rows)

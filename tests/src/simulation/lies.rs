@@ -51,6 +51,8 @@ pub(super) fn known_by_counter(store: &HubStore, request: &PushRequest) -> Optio
         accepted: kept.dot.counter,
         hash: request.last,
         quarantined: Vec::new(),
+        sealed: None,
+        acks: Vec::new(),
     })
 }
 

@@ -1,8 +1,9 @@
 //! What befalls agents, the hub, and the line between them.
 
 use sync_protocol::cbor::Raw;
+use sync_protocol::hub::{self, Cause};
 use sync_protocol::replica::{self, ReplicaError};
-use sync_protocol::{RecordId, ReplicaId, ScopeId, hub};
+use sync_protocol::{EpochId, RecordId, ReplicaId, ScopeId};
 
 use super::network::{Envelope, Line, Message, Opened, SlowPush};
 use super::plan::Rates;
@@ -64,6 +65,46 @@ impl World {
         self.tally.fault("agent restored from a copy");
         self.agents[agent].disk = copy;
         Ok(())
+    }
+
+    pub(crate) fn copy_hub(&mut self) {
+        self.hub_copy = Some(self.hub.clone());
+        self.trace.line("the hub's store is copied".to_owned());
+    }
+
+    /// Whoever runs the hub says that the copy is safe.
+    pub(crate) fn confirm_hub_copy(&mut self) {
+        if let Some(copy) = &self.hub_copy {
+            self.hub.store.confirm(&copy.store);
+            self.tally.event("backups confirmed");
+            self.trace.line("the hub's copy is confirmed".to_owned());
+        }
+    }
+
+    /// The hub's store is put back to its copy. The mark beside it is ahead, so the hub begins a new epoch before it writes.
+    pub(crate) fn restore_hub(&mut self) -> Checked<()> {
+        if self.put_hub_back().is_none() {
+            return Ok(());
+        }
+        let (epoch, replica) = (EpochId(self.rng.id()), ReplicaId(self.rng.id()));
+        self.hub_commits(Crash::Never, |disk, _| {
+            hub::begin_epoch(&mut disk.store, epoch, replica, Cause::Mark)
+        })
+        .map(|_| ())
+    }
+
+    /// The hub's store is put back to its copy, and the mark beside it with it: the hub knows nothing of it.
+    pub(crate) fn put_hub_back(&mut self) -> Option<()> {
+        let mut copy = self.hub_copy.clone()?;
+        self.tally.fault("hub restored from a copy");
+        self.trace.line("the hub is restored from its copy".to_owned());
+        copy.store.made_of = self.hub.store.made_of.clone();
+        // What the partner did for a task is not undone; delivery has checks of its own.
+        copy.tasks = self.hub.tasks.clone();
+        self.hub = copy;
+        // Another process that had taken something up has lost its store as well.
+        self.slow.clear();
+        Some(())
     }
 
     pub(super) fn leave(&mut self, rng: &mut Rng) -> Checked<()> {

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use sync_protocol::wire::{PullReply, PullRequest, PushReply, PushRequest, WireError};
+use sync_protocol::wire::{
+    EpochReply, EpochRequest, PullReply, PullRequest, PushReply, PushRequest, ReturnReply, ReturnRequest, WireError,
+};
 use sync_protocol::{Lane, ScopeId};
 
 use super::rng::Rng;
@@ -15,13 +17,21 @@ pub(crate) enum Message {
     Pull,
     PushReply,
     PullReply,
+    Epoch,
+    EpochReply,
+    Return,
+    ReturnReply,
+    /// The hub does not serve a request of another epoch, and names its own.
+    Refusal,
 }
 
 impl Message {
     pub(crate) fn to_hub(self) -> bool {
         match self {
-            Message::Push | Message::Pull => true,
-            Message::PushReply | Message::PullReply => false,
+            Message::Push | Message::Pull | Message::Epoch | Message::Return => true,
+            Message::PushReply | Message::PullReply | Message::EpochReply | Message::ReturnReply | Message::Refusal => {
+                false
+            }
         }
     }
 }
@@ -69,6 +79,11 @@ pub(crate) enum Opened {
     Pull(PullRequest),
     PushReply(PushReply),
     PullReply(PullReply),
+    Epoch(EpochRequest),
+    EpochReply(EpochReply),
+    Return(ReturnRequest),
+    ReturnReply(ReturnReply),
+    Refusal(EpochReply),
 }
 
 impl Envelope {
@@ -128,5 +143,10 @@ fn open(message: Message, bytes: &[u8]) -> Result<Opened, WireError> {
         Message::Pull => Opened::Pull(PullRequest::decode(bytes)?),
         Message::PushReply => Opened::PushReply(PushReply::decode(bytes)?),
         Message::PullReply => Opened::PullReply(PullReply::decode(bytes)?),
+        Message::Epoch => Opened::Epoch(EpochRequest::decode(bytes)?),
+        Message::EpochReply => Opened::EpochReply(EpochReply::decode(bytes)?),
+        Message::Return => Opened::Return(ReturnRequest::decode(bytes)?),
+        Message::ReturnReply => Opened::ReturnReply(ReturnReply::decode(bytes)?),
+        Message::Refusal => Opened::Refusal(EpochReply::decode(bytes)?),
     })
 }

@@ -130,6 +130,33 @@ impl Log {
         effect
     }
 
+    /// Of each field what changes among these name, directly or by way of changes that a restore of the hub has lost.
+    pub(crate) fn named_by(
+        &self,
+        record: RecordId,
+        changes: &BTreeSet<ChangeId>,
+    ) -> BTreeMap<FieldId, BTreeSet<ChangeId>> {
+        let mut named: BTreeMap<FieldId, BTreeSet<ChangeId>> = BTreeMap::new();
+        let mut next: Vec<ChangeId> = changes.iter().copied().collect();
+        let mut seen: BTreeSet<ChangeId> = changes.clone();
+        while let Some(id) = next.pop() {
+            let Some(meant) = self.0.get(&id).filter(|meant| meant.record == record) else {
+                continue;
+            };
+            for field in meant.fields.keys() {
+                let followed = meant.followed.as_ref().and_then(|followed| followed.get(field));
+                let ids = meant.names.get(field).into_iter().chain(followed).flatten();
+                for id in ids {
+                    named.entry(*field).or_default().insert(*id);
+                    if seen.insert(*id) {
+                        next.push(*id);
+                    }
+                }
+            }
+        }
+        named
+    }
+
     /// The value that these changes agree on: a writer who reads them is said to have seen it.
     pub(crate) fn agreed(&self, record: RecordId, field: FieldId, changes: &BTreeSet<ChangeId>) -> Option<Raw> {
         let effect = self.effect(record, changes, &BTreeSet::new());
@@ -186,6 +213,34 @@ impl Effect {
         effect.values.retain(|_, values| !values.is_empty());
         effect.awaited.retain(|_, awaited| !awaited.is_empty());
         effect
+    }
+
+    /// After the hub was restored what had been replaced may be back as a sibling, and what replaced it may itself be lost.
+    /// Takes out what came back, puts back what may be gone, and answers how many came back.
+    pub(crate) fn allow_for_restore(
+        &mut self,
+        expected: &mut Effect,
+        changes: &BTreeSet<ChangeId>,
+        named: &BTreeMap<FieldId, BTreeSet<ChangeId>>,
+    ) -> usize {
+        let mut returned = 0;
+        for (field, values) in &mut self.values {
+            let meant = expected.values.get(field);
+            let before = values.len();
+            values.retain(|id, _| !changes.contains(id) || meant.is_some_and(|meant| meant.contains_key(id)));
+            returned += before - values.len();
+        }
+        self.values.retain(|_, values| !values.is_empty());
+        for (field, values) in &mut expected.values {
+            let shown = self.values.get(field);
+            let named = named.get(field);
+            values.retain(|id, _| {
+                shown.is_some_and(|shown| shown.contains_key(id)) || !named.is_some_and(|named| named.contains(id))
+            });
+        }
+        expected.values.retain(|_, values| !values.is_empty());
+        self.awaited.clone_from(&expected.awaited);
+        returned
     }
 
     /// Where two effects differ, by field and change: the values themselves stay unsaid.

@@ -97,6 +97,9 @@ pub enum What {
     Task,
     Withdraw,
     Rot,
+    HubCopy,
+    HubConfirm,
+    HubRestore,
 }
 
 /// Each step, its weight, and what it does.
@@ -156,6 +159,9 @@ pub const STEPS: &[(What, u64, &str)] = &[
         1,
         "a base or a sum changes behind the engine's back, and is repaired",
     ),
+    (What::HubCopy, 2, "the hub's store is copied"),
+    (What::HubConfirm, 2, "the hub's copy is confirmed as a backup"),
+    (What::HubRestore, 1, "the hub is restored from its copy"),
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -201,6 +207,7 @@ impl Plan {
             What::NewerHub,
             What::Task,
             What::Rot,
+            What::HubRestore,
         ];
         let without: Vec<What> = optional.into_iter().filter(|_| rng.per_mille(350)).collect();
         let wanted = |what: What| !without.contains(&what) && Fault::of(what).is_none_or(|fault| faults.has(fault));

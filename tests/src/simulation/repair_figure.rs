@@ -17,6 +17,7 @@ use sync_protocol::{ChangeId, EpochId, HybridTime, Lane, Phi, RecordId, ReplicaI
 use super::hub_store::HubStore;
 use super::replica_store::ReplicaStore;
 use super::rng::Rng;
+use super::world::SEAL;
 
 /// What was sent and how long it took.
 #[derive(Clone, Copy, Debug, Default)]
@@ -46,6 +47,7 @@ pub fn repair_figure(records: usize, differing: usize) -> Result<RepairFigure, S
         lane: &|_| LANE,
         enters_site: &|_| true,
         key: &key,
+        seal: SEAL,
     };
     let mut ids = Vec::with_capacity(records);
     for number in 0..records {
@@ -101,7 +103,7 @@ fn a_patient(record: RecordId, number: usize) -> sync_protocol::Draft {
 fn fill(agent: &mut ReplicaStore, hub: &mut HubStore, key: &ProofKey) -> Result<(), String> {
     loop {
         let request: PullRequest = replica::next_pull(agent, BYTES_MAX, 0, |_, _| Ok(false)).map_err(said)?;
-        let pages = hub::handle_pull(hub, SITE, &[], &request).map_err(said)?;
+        let pages = hub::handle_pull(hub, &SEAL, SITE, &[], &request).map_err(said)?;
         let mut is_filled = true;
         for page in &pages {
             is_filled &= page.behind() == 0;

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use sync_protocol::change::genesis;
 use sync_protocol::proof::Sum;
-use sync_protocol::replica::{OwnChange, Place, ReplicaHead, ReplicaLedger};
-use sync_protocol::wire::Cursor;
-use sync_protocol::{ChangeId, EpochId, Hash, Lane, RecordId, RecordState, ReplicaId, ScopeId};
+use sync_protocol::replica::{HeldAck, OwnChange, Place, ReplicaHead, ReplicaLedger};
+use sync_protocol::wire::{Cursor, Returned};
+use sync_protocol::{ChangeId, Dot, EpochId, Hash, Lane, RecordId, RecordState, ReplicaId, ScopeId, Signature};
 
 use super::trace::{Failure, Invariant};
 
@@ -51,15 +51,19 @@ pub(crate) struct Own {
 #[derive(Clone)]
 pub(crate) struct ReplicaStore {
     pub(crate) head: ReplicaHead,
-    /// Of the current incarnation: counter to hash and to place in `own`.
-    chain: BTreeMap<u64, (Hash, u64)>,
+    /// Of every incarnation: counter to hash and to place in `own`.
+    chains: BTreeMap<ReplicaId, BTreeMap<u64, (Hash, u64)>>,
+    acks: Vec<HeldAck>,
+    pub(crate) signatures: BTreeMap<RecordId, Signature>,
     own: BTreeMap<u64, Arc<Own>>,
     pub(crate) quarantined: BTreeMap<ChangeId, u16>,
     pub(crate) bases: BTreeMap<RecordId, (Place, Arc<RecordState>)>,
     /// Bases that their scope has let go of, kept for an own change that is still to be pushed.
     pub(crate) let_go: BTreeSet<RecordId>,
-    /// Own changes whose content was purged.
+    /// Own changes on records that were purged: no longer shown here.
     pub(crate) forgotten: BTreeSet<ChangeId>,
+    /// Those of them that the hub holds for good: their content is gone.
+    pub(crate) erased: BTreeSet<ChangeId>,
     pub(crate) views: BTreeMap<RecordId, Arc<RecordState>>,
     cursors: Vec<Cursor>,
     sums: BTreeMap<(ScopeId, Lane, u8), Sum>,
@@ -81,12 +85,15 @@ impl ReplicaStore {
     pub(crate) fn with_cursors(replica: ReplicaId, epoch: EpochId, cursors: Vec<Cursor>) -> ReplicaStore {
         ReplicaStore {
             head: ReplicaHead::born(replica, epoch),
-            chain: BTreeMap::new(),
+            chains: BTreeMap::new(),
+            acks: Vec::new(),
+            signatures: BTreeMap::new(),
             own: BTreeMap::new(),
             quarantined: BTreeMap::new(),
             bases: BTreeMap::new(),
             let_go: BTreeSet::new(),
             forgotten: BTreeSet::new(),
+            erased: BTreeSet::new(),
             views: BTreeMap::new(),
             cursors,
             sums: BTreeMap::new(),
@@ -97,6 +104,7 @@ impl ReplicaStore {
     /// Knows nothing of the feed any more; its own chain stays.
     pub(crate) fn forget_feed(&mut self) {
         self.bases.clear();
+        self.signatures.clear();
         self.let_go.clear();
         self.views.clear();
         self.sums.clear();
@@ -115,12 +123,13 @@ impl ReplicaStore {
 
     /// The hash of the current incarnation's chain.
     pub(crate) fn hash_at(&self, counter: u64) -> Option<Hash> {
-        self.chain.get(&counter).map(|(hash, _)| *hash)
+        let chain = self.chains.get(&self.head.replica)?;
+        chain.get(&counter).map(|(hash, _)| *hash)
     }
 
     /// How many changes the current incarnation's chain has.
     pub(crate) fn length(&self) -> usize {
-        self.chain.len()
+        self.chains.get(&self.head.replica).map_or(0, BTreeMap::len)
     }
 
     /// Whether this store has the change, be it pushed or not.
@@ -138,25 +147,27 @@ impl ReplicaStore {
         if replica != self.head.replica || counter == 0 {
             return;
         }
+        let chain = self.chains.entry(replica).or_default();
         let mut last = hash;
-        if let Some(place) = self.chain.get(&counter).map(|(_, place)| *place) {
-            self.chain.insert(counter, (hash, place));
+        if let Some(place) = chain.get(&counter).map(|(_, place)| *place) {
+            chain.insert(counter, (hash, place));
         }
-        let later: Vec<(u64, u64)> = self
-            .chain
-            .range(counter + 1..)
-            .map(|(n, (_, place))| (*n, *place))
-            .collect();
+        let later: Vec<(u64, u64)> = chain.range(counter + 1..).map(|(n, (_, place))| (*n, *place)).collect();
         for (n, place) in later {
             if let Some(own) = self.own.get(&place) {
                 last = own.own.change.link(last);
-                self.chain.insert(n, (last, place));
+                chain.insert(n, (last, place));
             }
         }
         self.head.counter = self.head.counter.max(counter);
         self.head.accepted = self.head.accepted.min(counter);
         self.head.hash = last;
-        self.chain.entry(counter).or_insert((hash, u64::MAX));
+        chain.entry(counter).or_insert((hash, u64::MAX));
+    }
+
+    fn stable_of(&self, replica: ReplicaId) -> u64 {
+        let held = self.acks.iter().find(|held| held.ack.replica == replica);
+        held.map_or(0, |held| held.ack.stable)
     }
 }
 
@@ -170,16 +181,14 @@ impl ReplicaLedger for ReplicaStore {
 
     fn set_head(&mut self, head: &ReplicaHead) -> Result<(), StoreError> {
         self.fuse.burn()?;
-        if head.replica != self.head.replica {
-            self.chain.clear();
-        }
         self.head = *head;
         Ok(())
     }
 
-    fn own_hash(&mut self, counter: u64) -> Result<Option<Hash>, StoreError> {
+    fn own_hash(&mut self, dot: Dot) -> Result<Option<Hash>, StoreError> {
         self.fuse.burn()?;
-        Ok(self.chain.get(&counter).map(|(hash, _)| *hash))
+        let chain = self.chains.get(&dot.replica);
+        Ok(chain.and_then(|chain| chain.get(&dot.counter)).map(|(hash, _)| *hash))
     }
 
     fn append(&mut self, own: &OwnChange) -> Result<(), StoreError> {
@@ -196,11 +205,18 @@ impl ReplicaLedger for ReplicaStore {
         Ok(())
     }
 
-    fn own_after(&mut self, counter: u64, bytes_max: usize) -> Result<Vec<OwnChange>, StoreError> {
+    fn own_after(&mut self, after: Dot, bytes_max: usize) -> Result<Vec<OwnChange>, StoreError> {
         self.fuse.burn()?;
         let (mut run, mut bytes) = (Vec::new(), 0);
-        for (hash, place) in self.chain.range(counter + 1..).map(|(_, entry)| *entry) {
+        let chain = self.chains.get(&after.replica).into_iter();
+        for (hash, place) in chain
+            .flat_map(|chain| chain.range(after.counter + 1..))
+            .map(|(_, entry)| *entry)
+        {
             let Some(own) = self.own.get(&place) else { continue };
+            if self.erased.contains(&own.own.header.change) {
+                continue;
+            }
             bytes += own.own.change.bytes();
             if !run.is_empty() && bytes > bytes_max {
                 break;
@@ -219,20 +235,24 @@ impl ReplicaLedger for ReplicaStore {
             .own
             .iter()
             .find(|(_, kept)| kept.own.header.change == own.header.change);
-        let Some((place, settled)) = found.map(|(place, kept)| (*place, kept.settled)) else {
+        let Some((place, before)) = found.map(|(place, kept)| (*place, kept.own.header.dot)) else {
             return broken(
                 Invariant::EngineSound,
                 "a change was restamped that this store never wrote".to_owned(),
             );
         };
+        if let Some(chain) = self.chains.get_mut(&before.replica) {
+            chain.remove(&before.counter);
+        }
         self.hang(own, place)?;
         self.own.insert(
             place,
             Arc::new(Own {
                 own: own.clone(),
-                settled,
+                settled: false,
             }),
         );
+        self.forgotten.remove(&own.header.change);
         Ok(())
     }
 
@@ -257,12 +277,47 @@ impl ReplicaLedger for ReplicaStore {
         Ok(())
     }
 
-    fn note_quarantined(&mut self, counter: u64, reason: u16) -> Result<(), StoreError> {
+    fn note_quarantined(&mut self, dot: Dot, reason: u16) -> Result<(), StoreError> {
         self.fuse.burn()?;
-        let own = self.chain.get(&counter).and_then(|(_, place)| self.own.get(place));
+        let entry = self.chains.get(&dot.replica).and_then(|chain| chain.get(&dot.counter));
+        let own = entry.and_then(|(_, place)| self.own.get(place));
         if let Some(own) = own.filter(|own| !own.settled) {
             self.quarantined.insert(own.own.header.change, reason);
         }
+        Ok(())
+    }
+
+    fn acks(&mut self) -> Result<Vec<HeldAck>, StoreError> {
+        self.fuse.burn()?;
+        Ok(self.acks.clone())
+    }
+
+    fn put_ack(&mut self, held: &HeldAck) -> Result<(), StoreError> {
+        self.fuse.burn()?;
+        match self.acks.iter_mut().find(|other| other.ack.replica == held.ack.replica) {
+            Some(other) => *other = *held,
+            None => self.acks.push(*held),
+        }
+        Ok(())
+    }
+
+    fn drop_ack(&mut self, replica: ReplicaId) -> Result<(), StoreError> {
+        self.fuse.burn()?;
+        self.acks.retain(|held| held.ack.replica != replica);
+        Ok(())
+    }
+
+    fn forget_stable(&mut self, upto: Dot) -> Result<(), StoreError> {
+        self.fuse.burn()?;
+        let stable = self.own.values().filter(|own| {
+            let dot = own.own.header.dot;
+            own.settled && dot.replica == upto.replica && dot.counter <= upto.counter
+        });
+        let forgotten = stable
+            .map(|own| own.own.header.change)
+            .filter(|id| self.forgotten.contains(id));
+        let erased: Vec<ChangeId> = forgotten.collect();
+        self.erased.extend(erased);
         Ok(())
     }
 
@@ -277,8 +332,11 @@ impl ReplicaLedger for ReplicaStore {
         Ok(counted.map(|(place, _)| *place))
     }
 
-    fn put_base(&mut self, place: Place, state: &RecordState) -> Result<(), StoreError> {
+    fn put_base(&mut self, place: Place, state: &RecordState, signature: Option<&Signature>) -> Result<(), StoreError> {
         self.fuse.burn()?;
+        self.signatures.remove(&state.record);
+        self.signatures
+            .extend(signature.map(|signature| (state.record, *signature)));
         self.bases.insert(state.record, (place, Arc::new(state.clone())));
         self.let_go.remove(&state.record);
         Ok(())
@@ -287,6 +345,36 @@ impl ReplicaLedger for ReplicaStore {
     fn let_go(&mut self, record: RecordId) -> Result<(), StoreError> {
         self.fuse.burn()?;
         self.let_go.insert(record);
+        Ok(())
+    }
+
+    fn bases_after(&mut self, record: RecordId, bytes_max: usize) -> Result<Vec<Returned>, StoreError> {
+        self.fuse.burn()?;
+        let (mut states, mut bytes) = (Vec::new(), 0);
+        let above = self.bases.iter().filter(|(id, _)| **id > record);
+        for (record, (place, state)) in above {
+            let Some(signature) = self.signatures.get(record) else {
+                continue;
+            };
+            let state = state.to_bytes();
+            bytes += state.len();
+            if !states.is_empty() && bytes > bytes_max {
+                break;
+            }
+            let counted = !self.let_go.contains(record);
+            states.push(Returned {
+                record: *record,
+                scope: counted.then_some(place.scope),
+                state,
+                signature: *signature,
+            });
+        }
+        Ok(states)
+    }
+
+    fn rewind(&mut self) -> Result<(), StoreError> {
+        self.fuse.burn()?;
+        self.cursors.iter_mut().for_each(|cursor| cursor.sequence = 0);
         Ok(())
     }
 
@@ -299,10 +387,16 @@ impl ReplicaLedger for ReplicaStore {
             );
         }
         self.bases.remove(&record);
+        self.signatures.remove(&record);
         self.let_go.remove(&record);
         self.views.remove(&record);
         let own = self.own.values().filter(|own| own.own.header.record == record);
-        self.forgotten.extend(own.map(|own| own.own.header.change));
+        for header in own.map(|own| &own.own.header) {
+            self.forgotten.insert(header.change);
+            if header.dot.counter <= self.stable_of(header.dot.replica) {
+                self.erased.insert(header.change);
+            }
+        }
         Ok(())
     }
 
@@ -375,7 +469,8 @@ impl ReplicaStore {
     /// Hangs a change on the end of the chain, or says which invariant that would break.
     fn hang(&mut self, own: &OwnChange, place: u64) -> Result<(), StoreError> {
         let dot = own.header.dot;
-        let last = self.chain.last_key_value();
+        let chain = self.chains.entry(dot.replica).or_default();
+        let last = chain.last_key_value();
         let (counter, previous) = last.map_or((0, genesis(dot.replica)), |(n, (hash, _))| (*n, *hash));
         if dot.replica != self.head.replica || dot.counter != counter + 1 {
             return broken(
@@ -389,7 +484,7 @@ impl ReplicaStore {
                 format!("{dot:?} does not hang on the change before it"),
             );
         }
-        self.chain.insert(dot.counter, (own.hash, place));
+        chain.insert(dot.counter, (own.hash, place));
         Ok(())
     }
 }

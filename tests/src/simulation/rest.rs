@@ -1,6 +1,6 @@
 //! How this world comes to rest when nothing disturbs it any more, and one undisturbed exchange.
 
-use sync_protocol::ReplicaId;
+use sync_protocol::{EpochId, ReplicaId};
 
 use super::network::Line;
 use super::trace::{Checked, Failure, Invariant};
@@ -47,6 +47,11 @@ impl World {
             let pushing = self.send_push(agent, 4_000)?.is_some();
             self.settle_line(agent)?;
             let place = self.place_of(agent);
+            let returning = self.send_return(agent, 2_000)?;
+            self.settle_line(agent)?;
+            if returning {
+                continue;
+            }
             self.send_pull(agent, 2_000, false)?;
             self.settle_line(agent)?;
             if !pushing && place == self.place_of(agent) {
@@ -68,9 +73,10 @@ impl World {
         Ok(())
     }
 
-    fn place_of(&self, agent: usize) -> (ReplicaId, u64, Vec<u64>) {
+    fn place_of(&self, agent: usize) -> (EpochId, ReplicaId, u64, Vec<u64>) {
         let store = &self.agents[agent].disk.store;
         (
+            store.head.epoch,
             store.head.replica,
             store.head.accepted,
             store.cursor_list().iter().map(|c| c.sequence).collect(),

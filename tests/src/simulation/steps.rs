@@ -59,6 +59,15 @@ impl World {
             What::Restore => self.restore_agent(agent),
             What::Release => self.release(self.hub.schema + 1),
             What::ClockStep => self.step_clock(&mut rng, agent),
+            What::HubCopy => {
+                self.copy_hub();
+                Ok(())
+            }
+            What::HubConfirm => {
+                self.confirm_hub_copy();
+                Ok(())
+            }
+            What::HubRestore => self.restore_hub(),
             What::Leave => self.leave(&mut rng),
             What::Return => self.come_back(&mut rng),
             What::CutLine => self.cut_line(&mut rng, agent),

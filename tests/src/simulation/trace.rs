@@ -42,6 +42,7 @@ invariants! {
     ReplayNothing => "a push that is sent again changes nothing",
     TaskOnce => "a task takes effect once at the partner, or a person is asked",
     RotRepaired => "what rotted at rest is found and set right, and the roots are equal again",
+    OldEpochRefused => "a request of another epoch, or from beyond what the hub holds, is refused",
     DamageRefused => "a damaged body is refused or reads as it was sent, and a tampered push changes nothing",
     ComesToRest => "a healed network comes to rest within bounded rounds",
     EngineSound => "the engine reports no damage of its own stores",

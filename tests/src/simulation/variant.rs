@@ -67,6 +67,8 @@ variants! {
         => "an agent purges what it is asked to forget when it agrees, before the hub has settled it";
     DropAtAccepted, "drop-at-accepted", Net::Seeds
         => "an own change is dropped as soon as the hub has acknowledged it, before a base holds it";
+    StatesNotReturned, "states-not-returned", Net::Seeds
+        => "after the hub was put back to a copy an agent does not return its bases";
     RootAcrossLanes, "root-across-lanes", Net::Seeds
         => "one root covers all lanes, and is compared while another lane is behind";
     RootOverIds, "root-over-structured-ids", Net::Story(105)

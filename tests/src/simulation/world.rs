@@ -7,7 +7,9 @@ use sync_protocol::cbor::Raw;
 use sync_protocol::hub::{self, HubError, HubLedger as _, Rulebook};
 use sync_protocol::proof::ProofKey;
 use sync_protocol::replica::ReplicaError;
-use sync_protocol::{ChangeId, EpochId, FieldId, HybridClock, KindId, Lane, RecordId, ReplicaId, ScopeId};
+use sync_protocol::{
+    ChangeId, EpochId, FieldId, HybridClock, KindId, Lane, RecordId, ReplicaId, ScopeId, Seal, Signature,
+};
 
 use super::agent_store::AgentStore;
 use super::delivery::{self, Partner, Standing, Task, Tasks};
@@ -108,6 +110,7 @@ pub(crate) struct World {
     pub(crate) now_ms: u64,
     pub(crate) agents: Vec<Agent>,
     pub(crate) hub: HubDisk,
+    pub(crate) hub_copy: Option<HubDisk>,
     pub(crate) network: Vec<Envelope>,
     /// Pushes that other hub processes have taken up and not committed.
     pub(crate) slow: Vec<SlowPush>,
@@ -151,6 +154,7 @@ impl World {
                 left: BTreeSet::new(),
                 tasks: Tasks::new(),
             },
+            hub_copy: None,
             network: Vec::new(),
             slow: Vec::new(),
             recorded: Vec::new(),
@@ -248,6 +252,7 @@ impl World {
             lane: &records::lane,
             enters_site: &|_| true,
             key: &self.key,
+            seal: SEAL,
         };
         match work(&mut disk, &rulebook) {
             Ok(done) => {
@@ -262,6 +267,9 @@ impl World {
                 Ok(None)
             }
             Err(HubError::Ledger(StoreError::Broken(failure))) => Err(failure),
+            Err(error @ (HubError::OtherEpoch | HubError::GoneBack)) => {
+                Err(Failure::new(Invariant::OldEpochRefused, error.to_string()))
+            }
             Err(error) => Err(Failure::new(Invariant::EngineSound, format!("hub: {error}"))),
         }
     }
@@ -286,4 +294,17 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// How the hub signs here: as long as an Ed25519 signature, and as deterministic.
+pub(crate) const SEAL: Seal<'static> = Seal {
+    sign: &sign,
+    verify: &|said, signature| sign(said) == *signature,
+};
+
+fn sign(said: &[u8]) -> Signature {
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA512, b"the hub's signing key");
+    let mut signature = [0; 64];
+    signature.copy_from_slice(ring::hmac::sign(&key, said).as_ref());
+    Signature(signature)
 }

@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
-use sync_protocol::hub::{self, ChainHead, HubLeaves, HubLedger, KeptChange, RowStanding, Rulebook, Standing};
+use sync_protocol::hub::{
+    self, Cause, ChainHead, Epoch, HubLeaves, HubLedger, KeptChange, RowStanding, Rulebook, Standing,
+};
 use sync_protocol::proof::{ProofKey, Sum};
 use sync_protocol::repair::Leaf;
 use sync_protocol::state::RecordState;
 use sync_protocol::wire::{Page, PullRequest, PushReply, PushRequest, RepairReply, RepairRequest, Row, Told};
-use sync_protocol::{ChangeId, Dot, Draft, EpochId, Hash, HybridTime, Lane, RecordId, ReplicaId, ScopeId, Stamp};
+use sync_protocol::{
+    ChangeId, Dot, Draft, EpochId, Hash, HybridTime, Lane, RecordId, ReplicaId, ScopeId, Seal, Signature, Stamp,
+};
 
 pub(super) const EPOCH: EpochId = EpochId([0xee; 16]);
 pub(super) const SCOPE: ScopeId = ScopeId([0x51; 16]);
@@ -24,6 +28,8 @@ pub(super) struct Hub {
 #[derive(Default)]
 struct Shelves {
     chains: BTreeMap<ReplicaId, ChainHead>,
+    /// Up to here every chain is held for good.
+    stable: u64,
     kept: BTreeMap<Dot, KeptChange>,
     states: BTreeMap<RecordId, RecordState>,
     rows: BTreeMap<Lane, BTreeMap<u64, (RecordId, RowStanding)>>,
@@ -59,6 +65,7 @@ impl Hub {
             lane: &clinic::catalogue::lane,
             enters_site: &|_| true,
             key: &key,
+            seal: SEAL,
         };
         hub::handle_push(&mut self.shelves, &rulebook, SCOPE, request)
             .unwrap()
@@ -68,7 +75,12 @@ impl Hub {
     pub(super) fn pull(&mut self, request: &PullRequest) -> Vec<Page> {
         self.with_rules(|shelves, rules| hub::handle_willing(shelves, rules, SCOPE, request))
             .unwrap();
-        hub::handle_pull(&mut self.shelves, SCOPE, &[], request).unwrap()
+        hub::handle_pull(&mut self.shelves, &SEAL, SCOPE, &[], request).unwrap()
+    }
+
+    /// Everything up to this number of every chain is in a backup that was confirmed.
+    pub(super) fn confirm_backup(&mut self, upto: u64) {
+        self.shelves.stable = upto;
     }
 
     pub(super) fn offer(&mut self, record: RecordId) {
@@ -88,6 +100,7 @@ impl Hub {
             lane: &clinic::catalogue::lane,
             enters_site: &|_| true,
             key: &key,
+            seal: SEAL,
         };
         steps(&mut self.shelves, &rulebook)
     }
@@ -110,6 +123,7 @@ impl Hub {
             lane: &clinic::catalogue::lane,
             enters_site: &|_| true,
             key: &key,
+            seal: SEAL,
         };
         hub::author_at_hub(&mut self.shelves, &rulebook, draft, &stamp, Some(SCOPE))
             .unwrap()
@@ -168,6 +182,11 @@ impl HubLeaves for Shelves {
         Ok(leaf.collect())
     }
 }
+/// A stand-in for the hub's key: what is signed is not what is tested here.
+const SEAL: Seal<'static> = Seal {
+    sign: &|_| Signature([7; 64]),
+    verify: &|_, signature| signature.0 == [7; 64],
+};
 
 impl HubLedger for Shelves {
     type Error = Infallible;
@@ -178,6 +197,39 @@ impl HubLedger for Shelves {
 
     fn hub_replica(&mut self) -> Result<ReplicaId, Infallible> {
         Ok(ReplicaId([0xff; 16]))
+    }
+
+    fn epochs(&mut self) -> Result<Vec<Epoch>, Infallible> {
+        Ok(vec![Epoch {
+            epoch: EPOCH,
+            hub_replica: ReplicaId([0xff; 16]),
+            cause: Cause::Founded,
+        }])
+    }
+
+    fn set_epoch(&mut self, _: EpochId, _: ReplicaId, _: Cause) -> Result<(), Infallible> {
+        unreachable!("this hub is never put back to a copy")
+    }
+
+    fn hear_of_epoch(&mut self, _: EpochId) -> Result<(), Infallible> {
+        unreachable!("this hub is never put back to a copy")
+    }
+
+    fn stable(&mut self, _: ReplicaId) -> Result<u64, Infallible> {
+        Ok(self.stable)
+    }
+
+    fn id_at(&mut self, dot: Dot) -> Result<Option<ChangeId>, Infallible> {
+        let kept = self.kept.get(&dot).and_then(|kept| kept.header.as_ref());
+        Ok(kept.map(|header| header.change))
+    }
+
+    fn adopted(&mut self, _: ChangeId) -> Result<Option<(Dot, RecordId)>, Infallible> {
+        Ok(None)
+    }
+
+    fn adopt(&mut self, _: ChangeId, _: Dot, _: RecordId) -> Result<(), Infallible> {
+        unreachable!("this hub is never put back to a copy")
     }
 
     fn chain(&mut self, replica: ReplicaId) -> Result<Option<ChainHead>, Infallible> {
@@ -214,9 +266,13 @@ impl HubLedger for Shelves {
         Ok(self.states.get(&record).cloned())
     }
 
-    fn put_state(&mut self, state: &RecordState) -> Result<(), Infallible> {
+    fn put_state(&mut self, state: &RecordState, _: &Signature) -> Result<(), Infallible> {
         self.states.insert(state.record, state.clone());
         Ok(())
+    }
+
+    fn signature(&mut self, _: RecordId) -> Result<Option<Signature>, Infallible> {
+        Ok(Some(Signature([7; 64])))
     }
 
     fn rows_of(&mut self, record: RecordId) -> Result<Vec<(ScopeId, RowStanding)>, Infallible> {
@@ -276,6 +332,7 @@ impl HubLedger for Shelves {
                     sequence: *sequence,
                     told,
                     bytes: 1,
+                    signature: Some(Signature([7; 64])),
                 }
             })
             .collect())

@@ -244,6 +244,7 @@ fn a_record_that_leaves_the_scope_is_purged_and_comes_back_whole() {
     enrol(&store);
     save(&store, new_patient(record(1), "Featherstonehaugh"));
     save(&store, new_patient(record(2), "Byron"));
+    hub.confirm_backup(2);
     push(&store, &mut hub);
     pull(&store, &mut hub);
     hub.offer(record(1));
@@ -265,6 +266,34 @@ fn a_record_that_leaves_the_scope_is_purged_and_comes_back_whole() {
     let back = store.read_blocking(|tx| tx.state(record(1))).unwrap().unwrap();
     assert_eq!(back, *hub.state(record(1)));
     assert_eq!(patient::NAME.value(&back).unwrap().expose().family, "Featherstonehaugh");
+}
+
+#[test]
+fn what_no_backup_of_the_hub_covers_is_kept_after_the_record_has_left() {
+    let (site, mut hub) = (Site::new(), Hub::new());
+    let store = site.create();
+    enrol(&store);
+    save(&store, new_patient(record(1), "Featherstonehaugh"));
+    save(&store, new_patient(record(2), "Byron"));
+    push(&store, &mut hub);
+    pull(&store, &mut hub);
+    hub.offer(record(1));
+    pull(&store, &mut hub);
+    pull(&store, &mut hub);
+    assert!(store.read_blocking(|tx| tx.record(record(1))).unwrap().is_none());
+    let written = |store: &Store| {
+        save(store, new_phone(record(2), "602-555-0101"));
+        let clear = raw_pages::in_clear(&site.file(), &sqlite::page_key(&site.key)).unwrap();
+        raw_pages::holds(&clear, "Featherstonehaugh")
+    };
+    assert!(written(&store));
+
+    hub.confirm_backup(2);
+    pull(&store, &mut hub);
+
+    save(&store, new_phone(record(2), "602-555-0102"));
+    assert!(!written(&store));
+    assert_eq!(chain(&store), ChainCheck::Sound { changes: 5 });
 }
 
 #[test]

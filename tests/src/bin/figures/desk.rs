@@ -246,6 +246,7 @@ impl Desk {
             previous,
             changes: std::mem::take(&mut self.run),
             last: self.hash,
+            acks: Vec::new(),
         }
     }
 }
