@@ -100,7 +100,7 @@ pub enum Reply {
     Match(MatchReply),
     Authority(AuthorityReply),
     Backup(BackupReply),
-    Status(Status),
+    Status(Box<Status>),
 }
 
 /// Carries out commands.
@@ -180,7 +180,7 @@ impl Admin {
             Command::Match(command) => Reply::Match(self.about_matches(by, command).await?),
             Command::Authority(command) => Reply::Authority(self.about_authorities(by, command)?),
             Command::Backup(command) => Reply::Backup(self.about_backups(by, command).await?),
-            Command::Status => Reply::Status(self.status().await?),
+            Command::Status => Reply::Status(Box::new(self.status().await?)),
         })
     }
 }
