@@ -53,14 +53,14 @@ async fn mainstay(wanted: &Wanted, report: &mut Report) -> Result<f64> {
     )
     .await?;
     let socket = region.hubs[0].socket()?;
-    bring_in(&region, wanted.records, "0100").await?;
+    bring_in(&region, wanted.records, 602).await?;
     region.clinics[0].until_agreed().await?;
     let patients = patients(&region, &socket, wanted.records).await?;
 
     region.clinics[0].line.cut().await?;
-    bring_in(&region, wanted.records, "0111").await?;
+    bring_in(&region, wanted.records, 480).await?;
     for (place, patient) in patients.iter().enumerate() {
-        let phone = format!("312-555-{:04}", place % 10_000);
+        let phone = format!("(623) {:03}-{:04}", 200 + place / 10_000, place % 10_000);
         let edit = json!({ "about": "patient", "command": "edit", "patient": patient.to_string(), "phone": phone });
         socket.ask(&edit).await?;
     }
@@ -108,16 +108,20 @@ async fn patients(region: &Region, socket: &HubSocket, count: usize) -> Result<V
     Ok(patients)
 }
 
-/// Everybody, with a telephone number that ends so, by ADT A08.
-async fn bring_in(region: &Region, count: usize, phone: &str) -> Result<()> {
+/// Everybody, each with a birth date and a telephone number of this area, by ADT A08. Nobody looks like anybody else: whom the
+/// hub would take for one person is another figure.
+async fn bring_in(region: &Region, count: usize, area: usize) -> Result<()> {
     let mut peer = RawMllp::connect(region.clinics[0].mllp()?).await?;
     for number in 0..count {
+        let (year, month, day) = (1930 + number % 90, 1 + number % 12, 1 + number % 28);
         let message = format!(
-            "MSH|^~\\&|FIGURES|RIVERSIDE|MAINSTAY|RIVERSIDE|20260414080000||ADT^A08^ADT_A01|C{phone}{number}|P|2.5.1\r\
+            "MSH|^~\\&|FIGURES|RIVERSIDE|MAINSTAY|RIVERSIDE|20260414080000||ADT^A08^ADT_A01|C{area}{number}|P|2.5.1\r\
              EVN||20260414080000\r\
-             PID|1||{number:07}^^^RIVERSIDE^MR||{}^{}||19610302|F|||||312-555-{phone}\r",
+             PID|1||{number:07}^^^RIVERSIDE^MR||{}^{}||{year}{month:02}{day:02}|F|||||({area}) {:03}-{:04}\r",
             crate::agent::syllables(number),
             crate::agent::syllables(number / 7 + 3),
+            200 + number / 10_000,
+            number % 10_000,
         );
         let (ack, _) = peer.send(message.as_bytes(), Duration::from_secs(60)).await?;
         ensure!(ack.code() == "AA", "message {number} was answered {}", ack.code());
