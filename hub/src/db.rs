@@ -41,6 +41,7 @@ mod messages;
 mod meta;
 mod migrations;
 mod pending;
+mod planner;
 mod postgres;
 mod scoping;
 mod sealing;

@@ -132,6 +132,7 @@ fn open_embedded(
     let connection = embedded::open(&place.file, key, mode, &place.config)?;
     let mut sql = Sql::Embedded(&connection);
     migrations::bring_forward(&mut sql, root)?;
+    planner::tell(&connection)?;
     let mut organisations = Organisation::all(&mut sql, root)?;
     if organisations.is_empty() {
         // A new store, or one whose first start was cut off between making the file and its first row.
