@@ -125,15 +125,19 @@ async fn bring_in(to: SocketAddr, wanted: &Wanted) -> Result<()> {
     Ok(())
 }
 
+/// Somebody of a town of twenty thousand: names and birth dates repeat as they do among people, nobody is somebody else.
 fn visit(number: usize) -> String {
-    let (year, month, day) = (1930 + number % 90, 1 + number % 12, 1 + number % 28);
+    let mixed = number.wrapping_mul(2_654_435_761) % 20_731;
+    let (year, month, day) = (1930 + mixed % 90, 1 + mixed / 90 % 12, 1 + mixed / 1_080 % 28);
     format!(
         "MSH|^~\\&|FIGURES|RIVERSIDE|MAINSTAY|RIVERSIDE|20260414080000||ADT^A04^ADT_A01|V{number}|P|2.5.1\r\
          EVN|A04|20260414080000\r\
-         PID|1||{number:07}^^^RIVERSIDE^MR||{}^{}||{year}{month:02}{day:02}|F|||1 Main St^^Mesa^AZ^85201||(602) 555-{:04}\r\
+         PID|1||{number:07}^^^RIVERSIDE^MR||{}^{}||{year}{month:02}{day:02}|F|||{} Main St^^Mesa^AZ^85201||(602) {:03}-{:04}\r\
          PV1|1|O|||||||||||||||||V{number}\rPV2|||^Cough for 3 days, worse at night\r",
-        crate::agent::syllables(number),
-        crate::agent::syllables(number / 7 + 3),
+        crate::agent::syllables(mixed),
+        crate::agent::syllables(mixed.wrapping_mul(7_919) % 20_731),
+        1 + mixed / 7,
+        200 + number / 10_000,
         number % 10_000
     )
 }
