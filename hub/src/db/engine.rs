@@ -209,6 +209,9 @@ impl Db {
                     if result.is_ok() {
                         of.after(&store, done);
                     }
+                    // Whoever gets the answer may end the program next: nothing may hold the store open from this thread then, or
+                    // the writer would close its connection after the cipher's library has gone.
+                    drop((steps, store));
                     let _ = answer.send(result);
                 });
                 engine.writes()?.send(job).await.map_err(|_| DbError::Closed)?;
