@@ -1,4 +1,5 @@
-//! A clock that is off by a day: the agent starts, serves, syncs, and says how wrong it is.
+//! A clock that is off by a day, or by ten years, when no certificate fits it: the agent starts, serves, syncs, and says how
+//! wrong it is.
 
 use std::time::Duration;
 
@@ -39,4 +40,14 @@ async fn with_a_clock_a_day_ahead_the_agent_works_and_says_so() -> Result<()> {
 #[tokio::test]
 async fn with_a_clock_a_day_behind_the_agent_works_and_says_so() -> Result<()> {
     works_with_clock_off_by("-1d", -DAY_MILLIS).await
+}
+
+#[tokio::test]
+async fn with_a_clock_ten_years_ahead_the_agent_takes_the_hubs_word_for_the_line_and_says_so() -> Result<()> {
+    works_with_clock_off_by("+3650d", 3650 * DAY_MILLIS).await
+}
+
+#[tokio::test]
+async fn with_a_clock_ten_years_behind_the_agent_takes_the_hubs_word_for_the_line_and_says_so() -> Result<()> {
+    works_with_clock_off_by("-3650d", -3650 * DAY_MILLIS).await
 }

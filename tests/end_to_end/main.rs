@@ -3,6 +3,7 @@
 //! Nothing here calls into the agent or the hub: what is asserted is what a person, a peer or an operator can see.
 
 mod bad_input;
+mod certificates;
 mod chaos;
 mod clock;
 mod conflict;
@@ -20,6 +21,7 @@ mod organisations;
 mod phi_at_rest;
 mod postgres_gone;
 mod put_back;
+mod proxies;
 mod reference;
 mod schedule;
 mod several;

@@ -12,6 +12,7 @@ pub mod page;
 pub mod people;
 pub mod postgres;
 pub mod process;
+pub mod proxy;
 pub mod raw_pages;
 pub mod region;
 pub mod simulation;
