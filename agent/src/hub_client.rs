@@ -2,16 +2,17 @@
 
 use std::error::Error as StdError;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
 use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 use sync_protocol::Hash;
-use sync_protocol::handshake::{Hello, Welcome};
+use sync_protocol::handshake::{Hello, Welcome, feature};
 use sync_protocol::request_signature::Channel;
 use sync_protocol::wire::{
-    BODY_MAX_BYTES, EpochReply, EpochRequest, PullReply, PullRequest, PushReply, PushRequest, RepairReply,
+    BODY_MAX_BYTES, COMPACT_SINCE, EpochReply, EpochRequest, PullReply, PullRequest, PushReply, PushRequest, RepairReply,
     RepairRequest, ReturnReply, ReturnRequest, WireError,
 };
 use vault::RequestKey;
@@ -162,6 +163,8 @@ const ANSWER_MAX_BYTES: usize = 4 * BODY_MAX_BYTES;
 #[derive(Clone)]
 pub struct HubClient {
     contact: Arc<Contact>,
+    /// The hub has said that it reads compact batches.
+    compact: Arc<AtomicBool>,
 }
 
 impl HubClient {
@@ -174,6 +177,7 @@ impl HubClient {
     ) -> Result<HubClient, HubError> {
         Ok(HubClient {
             contact: Arc::new(Contact::new(url, proxy, credentials, first_number)?),
+            compact: Arc::default(),
         })
     }
 
@@ -207,8 +211,15 @@ impl HubClient {
 
     /// Begins a session. `None` from a hub of a version before there were handshakes.
     pub async fn hello(&self, hello: &Hello, timeout: Duration) -> Result<Option<Welcome>, HubError> {
+        self.compact.store(false, Ordering::Relaxed);
         match self.post("/v1/hello", hello.encode(), timeout).await {
-            Ok(body) => Welcome::decode(&body).map(Some).map_err(|_| HubError::Unreadable),
+            Ok(body) => {
+                let welcome = Welcome::decode(&body).map_err(|_| HubError::Unreadable)?;
+                let both = welcome.about.has(feature::COMPACT) && hello.about.has(feature::COMPACT);
+                let compact = both && welcome.protocol >= COMPACT_SINCE;
+                self.compact.store(compact, Ordering::Relaxed);
+                Ok(Some(welcome))
+            }
             Err(HubError::Refused { code, .. }) if code == "no_such_route" => Ok(None),
             Err(HubError::Refused { code, message }) if code == "no_common_protocol" => {
                 Err(HubError::Versions { message })
@@ -235,7 +246,12 @@ impl HubClient {
     }
 
     pub async fn push(&self, request: &PushRequest, timeout: Duration) -> Result<PushReply, HubError> {
-        let body = self.post("/v1/push", request.encode(), timeout).await?;
+        let body = if self.compact.load(Ordering::Relaxed) {
+            request.encode_compact()
+        } else {
+            request.encode()
+        };
+        let body = self.post("/v1/push", body, timeout).await?;
         Ok(PushReply::decode(&body)?)
     }
 

@@ -18,7 +18,12 @@ use crate::store::{Priority, ReadError, Store, TxError, WriteError};
 use crate::{clock, policies};
 
 /// What this version has and an older one might not. Each is named where both ends must have it.
-const FEATURES: &[&str] = &[feature::SIGNED_REQUESTS, feature::SEALED_BODY, feature::REPAIR];
+const FEATURES: &[&str] = &[
+    feature::SIGNED_REQUESTS,
+    feature::SEALED_BODY,
+    feature::REPAIR,
+    feature::COMPACT,
+];
 
 const DAY_SECS: i64 = 24 * 60 * 60;
 /// Certificates are valid 90 days and renewed at 30, so that 60 are left when a line is cut.

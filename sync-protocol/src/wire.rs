@@ -24,7 +24,7 @@ pub use repair::{Listed, RepairAsk, RepairReply, RepairRequest};
 pub const PROTOCOL: u64 = 2;
 pub const PROTOCOL_OLDEST: u64 = 1;
 /// The protocol that brought the compact batch.
-const COMPACT_SINCE: u64 = 2;
+pub const COMPACT_SINCE: u64 = 2;
 
 /// The largest body, compressed and unpacked, that either end takes.
 pub const BODY_MAX_BYTES: usize = 256 * 1024;

@@ -20,7 +20,12 @@ use super::refusal::Refusal;
 use crate::db;
 
 /// What this version has and an older one might not. Each is named where both ends must have it.
-const FEATURES: &[&str] = &[feature::SIGNED_REQUESTS, feature::SEALED_BODY, feature::REPAIR];
+const FEATURES: &[&str] = &[
+    feature::SIGNED_REQUESTS,
+    feature::SEALED_BODY,
+    feature::REPAIR,
+    feature::COMPACT,
+];
 
 fn about() -> About {
     About {
