@@ -6,6 +6,7 @@
 use clinic::policy::{Permission, allows};
 use clinic::value::Role;
 use clinic::write::Channel;
+use sync_protocol::author::FieldDraft;
 use sync_protocol::replica::ReplicaError;
 use sync_protocol::{Actor, Draft, KindId, RecordId, RecordState};
 
@@ -79,7 +80,35 @@ pub enum ActError {
 
 /// Writes a draft; `None` when it says nothing new.
 fn write(tx: &mut WriteTx<'_>, draft: &Draft) -> Result<Option<sync_protocol::ChangeId>, ActError> {
+    refuse_newer(tx, draft)?;
     Ok(tx.author(draft)?.map(|written| written.change))
+}
+
+/// A value that a newer version wrote, in a form that this one cannot read, is kept and not edited here: nobody who could
+/// not see it can have meant to replace it.
+fn refuse_newer(tx: &ReadTx<'_>, draft: &Draft) -> Result<(), ActError> {
+    let names_something = draft.fields.iter().any(|write| !write.shown.is_empty());
+    let (true, Some(kind)) = (names_something, clinic::catalogue::kind(draft.kind)) else {
+        return Ok(());
+    };
+    let Some(state) = tx.state(draft.record)? else {
+        return Ok(());
+    };
+    let is_newer = |write: &FieldDraft| {
+        let entry = kind.fields.iter().find(|entry| entry.id == write.field);
+        let (Some(entry), Some(register)) = (entry, state.register(write.field)) else {
+            return false;
+        };
+        let mut named = write.shown.iter().filter_map(|id| register.values.get(id));
+        named.any(|live| !(entry.fits)(&live.value))
+    };
+    if draft.fields.iter().any(is_newer) {
+        return Err(ActError::Conflict(
+            "this was written by a newer version than this one, which cannot read it; bring this program up to date, then \
+             change it",
+        ));
+    }
+    Ok(())
 }
 
 /// The record as it is shown, which must be of the kind.

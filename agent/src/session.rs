@@ -31,6 +31,8 @@ const RENEW_AT_DAYS: i64 = 30;
 const LOOK_EVERY: Duration = Duration::from_secs(60 * 60);
 /// After trouble that a renewal may end, it is tried no more often than this.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(30);
+/// What a refusal is left time for, so that a hub that goes on refusing is not pressed.
+const AFTER_REFUSAL: Duration = Duration::from_secs(3);
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Why the hub and this agent could not settle something.
@@ -137,7 +139,7 @@ pub async fn keep_certified(store: Store, hub: HubClient, line: LineWatch, stop:
             () = refused_for_age(&mut changes) => {
                 tokio::select! {
                     () = stop.cancelled() => return,
-                    () = tokio::time::sleep(Duration::from_secs(1)) => {}
+                    () = tokio::time::sleep(AFTER_REFUSAL) => {}
                 }
             }
         }
@@ -154,17 +156,16 @@ async fn greet_again(store: &Store, hub: &HubClient, line: &LineWatch) -> Result
 
 /// Ends when the hub has come to refuse this agent for the age of its certificate.
 async fn refused_for_age(changes: &mut tokio::sync::watch::Receiver<Line>) {
-    let has_expired = |line: &Line| line.trouble == Some(Trouble::Refused("certificate_expired".to_owned()));
-    let was = has_expired(&changes.borrow_and_update());
-    loop {
+    while !has_expired(&changes.borrow_and_update()) {
         if changes.changed().await.is_err() {
             // Nobody is left to tell; the clock alone decides.
             return std::future::pending().await;
         }
-        if has_expired(&changes.borrow_and_update()) && !was {
-            return;
-        }
     }
+}
+
+fn has_expired(line: &Line) -> bool {
+    line.trouble == Some(Trouble::Refused("certificate_expired".to_owned()))
 }
 
 async fn renew_if_due(store: &Store, hub: &HubClient, line: &LineWatch) -> Result<(), SessionError> {
@@ -175,8 +176,9 @@ async fn renew_if_due(store: &Store, hub: &HubClient, line: &LineWatch) -> Resul
         })
         .await?;
     let now_secs = clock::now_ms() / 1_000 + hub.clock_correction_secs();
-    let is_held = line.now().state == LineState::Held;
-    if is_held || (signs && !is_due(&certificate, now_secs)) {
+    let line = line.now();
+    let is_due = !signs || is_due(&certificate, now_secs) || has_expired(&line);
+    if line.state == LineState::Held || !is_due {
         return Ok(());
     }
     renew(store, hub).await

@@ -61,6 +61,7 @@ pub async fn run(
         .address(listens)
         .unwrap_or_else(|| format!("https://{listens}"));
     let admin = Admin::new(db.clone(), Keeping::new(authorities.clone(), home), &config, listens);
+    admin.sign_again().await?;
     let matcher = config
         .matching
         .matcher()

@@ -21,8 +21,8 @@ async fn hub_after(world: &mut World, days: &str) -> Result<()> {
 
 /// The one agent of the site, as the hub lists it.
 async fn agent_at_hub(world: &World) -> Result<Value> {
-    let status = world.hub.answer(&["status", "--json"]).await?;
-    let agent = status["sites"][0]["agents"][0].clone();
+    let site = world.hub.answer(&["site", "show", &world.site, "--json"]).await?;
+    let agent = site["agents"][0].clone();
     agent.is_object().then_some(agent).context("the hub lists no agent")
 }
 

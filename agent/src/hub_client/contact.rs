@@ -171,17 +171,23 @@ impl Contact {
                     return Err(HubError::WrongAuthority { issuer });
                 };
                 self.set_sealed(Some(sealed));
-                let answered = self.ask_numbered(question).await;
-                if let Ok(answer) = &answered
-                    && refusal_code(answer).as_deref() == Some("inspection_not_allowed")
-                {
-                    self.set_sealed(None);
-                    return Err(HubError::Inspected { issuer });
-                }
-                answered
+                self.unless_refused(self.ask_numbered(question).await)
             }
-            answered => answered,
+            answered => self.unless_refused(answered),
         }
+    }
+
+    /// A sealed line that the hub does not allow, or no longer, is given up.
+    fn unless_refused(&self, answered: Result<Answer, HubError>) -> Result<Answer, HubError> {
+        if let Ok(answer) = &answered
+            && refusal_code(answer).as_deref() == Some("inspection_not_allowed")
+        {
+            self.set_sealed(None);
+            return Err(HubError::Inspected {
+                issuer: self.observed.foreign_issuer(),
+            });
+        }
+        answered
     }
 
     async fn ask_numbered(&self, question: &Question) -> Result<Answer, HubError> {

@@ -4,9 +4,11 @@
 use clinic::policies::{self, ReferencePolicy, ScopePolicy};
 use clinic::value::{REPORT_MAX_BYTES, ReportText, Signature};
 use clinic::{Action, Writing, policy_record as policy};
+use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 use sync_protocol::hub::HubLedger;
 use sync_protocol::{RecordId, RecordState};
+use vault::authority::is_signed_by;
 
 use super::{Admin, By, iso};
 use crate::db::{PolicyInForce, Txn};
@@ -67,6 +69,19 @@ impl Admin {
         }
     }
 
+    /// Signs anew what no authority that is trusted any more had signed: agents that never knew it could not obey otherwise.
+    pub async fn sign_again(&self) -> Result<(), Failure> {
+        let trusted = self.keeping.authorities.trusted(jiff::Timestamp::now().as_second());
+        for name in policies::NAMES {
+            let signers = trusted.clone();
+            let stale = self.db.read(move |txn| stale(txn, name, &signers)).await?;
+            if let Some(body) = stale {
+                self.set_policy(By::CommandLine, name.to_owned(), body).await?;
+            }
+        }
+        Ok(())
+    }
+
     async fn set_policy(&self, by: By, name: String, body: String) -> Result<PolicyReply, Failure> {
         if body.len() > REPORT_MAX_BYTES {
             return Err(Failure::new(
@@ -108,6 +123,25 @@ impl Admin {
         tracing::info!(policy = told, version, "a policy was set");
         Ok(PolicyReply::Set { name: told, version })
     }
+}
+
+/// The body of a policy whose signature is of none of these authorities.
+fn stale(txn: &mut Txn<'_>, name: &str, signers: &[CertificateDer<'static>]) -> Result<Option<String>, Failure> {
+    let organisation = RecordId(txn.organisation().org);
+    let Some(state) = txn.state(policies::policy_id(organisation, name))? else {
+        return Ok(None);
+    };
+    let (Some(version), Some(signed_ms), Some(body), Some(signature)) = (
+        policy::VERSION.value(&state),
+        policy::SIGNED_MS.value(&state),
+        policy::BODY.value(&state),
+        policy::SIGNATURE.value(&state),
+    ) else {
+        return Ok(None);
+    };
+    let bytes = policies::signed_bytes(organisation, name, version, signed_ms, &body.0);
+    let stands = signers.iter().any(|der| is_signed_by(der, &bytes, &signature.0));
+    Ok((!stands).then_some(body.0))
 }
 
 /// What the hub itself does differently from now on.

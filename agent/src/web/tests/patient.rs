@@ -3,6 +3,7 @@
 use super::*;
 use clinic::value::{AllergyStatement, BirthDate, LinkStanding, ReportText};
 use clinic::{allergy, link, linking, patient};
+use sync_protocol::cbor::Raw;
 use sync_protocol::{ChangeId, Phi};
 
 async fn shown_ids(clinic: &Clinic, id: RecordId, field: sync_protocol::FieldId) -> Vec<ChangeId> {
@@ -344,4 +345,48 @@ async fn what_may_be_one_person_is_asked_and_then_shown_with_the_allergies_of_bo
     assert!(joined.shows("Penicillin") && !joined.shows("Possibly the same person"));
     let standing = clinic.read(move |tx| Ok(tx.state(id)?.unwrap())).await;
     assert_eq!(linking::joined(&standing), Some((left, right)));
+}
+
+#[tokio::test]
+async fn a_value_in_a_newer_versions_form_is_kept_byte_for_byte_and_not_edited_here() {
+    let clinic = Clinic::open().await;
+    let mut desk = clinic.desk(Role::FrontDesk).await;
+    let (_, id) = desk.arrive("Ames, Ada", "1990-01-02").await;
+    let newer = Raw::build(|w| {
+        w.array(2).unwrap().str("503 555 0101").unwrap().u8(7).unwrap();
+    });
+    let shown = shown_ids(&clinic, id, patient::PHONE.id).await;
+    let mut draft = Writing::new(patient::KIND, id, Action::Edit, Channel::Cli.program(), 1_000)
+        .clear(patient::PHONE, &shown)
+        .set(patient::EMAIL, &Phi::new("old@example.org".to_owned()))
+        .done();
+    draft.fields[0].value = newer.clone();
+    let written = clinic.app.store.write(Priority::Sync, move |tx| tx.author(&draft));
+    written.await.unwrap();
+    let phones = clinic
+        .read(move |tx| {
+            let state = tx.state(id)?.unwrap();
+            Ok(state.register(patient::PHONE.id).unwrap().values.clone())
+        })
+        .await;
+    let path = format!("/patients/{id}");
+    let page = desk.get(&path).await;
+
+    let refused = desk
+        .submit(&page, &format!("{path}/edit"), &[("phone", "503 555 0199")])
+        .await;
+    let saved = desk
+        .submit(&page, &format!("{path}/edit"), &[("email", "ada@example.org")])
+        .await;
+
+    assert!(refused.shows("newer version"), "{}", refused.html);
+    assert_eq!(saved.location.as_deref(), Some(path.as_str()));
+    let after = clinic
+        .read(move |tx| {
+            let state = tx.state(id)?.unwrap();
+            Ok(state.register(patient::PHONE.id).unwrap().values.clone())
+        })
+        .await;
+    assert_eq!(after, phones);
+    assert!(after.values().all(|live| live.value == newer));
 }
