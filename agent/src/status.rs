@@ -217,7 +217,9 @@ fn channel(tx: &ReadTx<'_>, line: &Line, proxy: Option<String>) -> Result<Channe
     // The newest certificate, which may be another than at the start.
     let certificate = Enrolment::read(tx)?.map(|enrolment| enrolment.certificate);
     let dates = certificate.and_then(|certificate| vault::identity::validity(&certificate));
-    let left_secs = dates.map_or(0, |dates| dates.not_after - clock::now_ms() / 1_000);
+    let left_secs = dates.map_or(0, |dates| {
+        dates.not_after - (clock::now_ms() - line.clock_ahead_ms.unwrap_or(0)) / 1_000
+    });
     Ok(ChannelStatus {
         certificate_days: left_secs.div_euclid(24 * 60 * 60),
         signs: enrolment::signs(tx)?,

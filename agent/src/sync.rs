@@ -352,6 +352,7 @@ impl Exchange {
         let now = clock::now_ms();
         let hub_ms = i64::try_from(reply.hub_ms).unwrap_or(i64::MAX);
         self.line.update(|line| {
+            line.inspected_by = self.hub.inspected_by();
             line.ehr_reached = reply.ehr_reached;
             line.ehr_polled_ms = reply.ehr_polled_ms.and_then(|ms| i64::try_from(ms).ok());
             // A question that was held says nothing of the round trip, and too little of the clock.

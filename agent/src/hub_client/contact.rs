@@ -229,6 +229,24 @@ impl Contact {
         }
     }
 
+    /// Straight, showing no certificate; who asks, the signature says. The renewal route alone answers to that.
+    pub(super) async fn ask_without_certificate(&self, question: &Question) -> Result<Answer, HubError> {
+        let straight = self.straight();
+        let tls =
+            client_config_of(&straight.authorities, None, Arc::clone(&self.observed)).map_err(|_| HubError::Setup)?;
+        let number = self.next_number.fetch_add(1, Ordering::Relaxed);
+        let mut request = build(tls, self.proxy.as_ref())?
+            .request(question.method.clone(), format!("{}{}", self.url, question.target))
+            .timeout(question.timeout)
+            .body(question.body.clone());
+        let (name, key) = straight.signer.as_ref().ok_or(HubError::Setup)?;
+        let signed = signature_headers(question, *name, key, number);
+        for (name, value) in question.headers.iter().chain(&signed) {
+            request = request.header(*name, value);
+        }
+        received(request.send().await?).await
+    }
+
     async fn ask_sealed(
         &self,
         sealed: &Sealed,
