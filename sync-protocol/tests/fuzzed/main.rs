@@ -77,7 +77,7 @@ fn no_state_near_a_test_vector_makes_a_reader_fall_over() {
 fn no_message_near_a_test_vector_makes_a_reader_fall_over() {
     for seed in seeds() {
         // The kind of message is in the first byte; a body, which may also be read as it is, needs no variations.
-        for choice in [0x00, 0x01, 0x02, 0x03, 0x80, 0x81, 0x82, 0x83] {
+        for choice in [0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x80, 0x81, 0x82, 0x83] {
             messages::run(&[&[choice], seed.as_slice()].concat());
         }
         if seed.len() > 100 && seed.len() < 700 {
@@ -86,5 +86,18 @@ fn no_message_near_a_test_vector_makes_a_reader_fall_over() {
                 messages::run(&[&[choice], input.as_slice()].concat());
             }
         }
+    }
+}
+
+/// The headers of a signed request, and each of them cut off or altered at every place.
+#[test]
+fn headers_of_a_signed_request_have_one_spelling() {
+    let headers = "sha-256=:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=:\n1.41\n\
+        mainstay=(\"@method\" \"@request-target\" \"content-digest\" \"mainstay-request\");\
+        keyid=\"abababababababababababababababab.01010101010101010101010101010101\";alg=\"ed25519\"\n\
+        mainstay=:CQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQ==:";
+
+    for input in variations(headers.as_bytes()) {
+        messages::run(&[&[0x07], input.as_slice()].concat());
     }
 }

@@ -1,6 +1,10 @@
 //! Any bytes as a message. The first byte chooses which and whether the rest is compressed first; what is read must be
 //! written and read again as the same, and the first format must not be understood otherwise than it was.
 
+use sync_protocol::cbor::CborError;
+use sync_protocol::enclosed::{EnclosedReply, EnclosedRequest};
+use sync_protocol::handshake::{Hello, Welcome};
+use sync_protocol::request_signature::{Claimed, signature_value};
 use sync_protocol::wire::{PullReply, PullRequest, PushReply, PushRequest, WireError};
 
 use crate::first::messages::{self as first, Message};
@@ -12,6 +16,16 @@ pub(crate) fn run(input: &[u8]) {
     let Some((choice, rest)) = input.split_first() else {
         return;
     };
+    match choice & 0x07 {
+        4 => return plain(rest, Hello::decode, Hello::encode),
+        5 => return plain(rest, Welcome::decode, Welcome::encode),
+        6 => {
+            plain(rest, EnclosedRequest::decode, EnclosedRequest::encode);
+            return plain(rest, EnclosedReply::decode, EnclosedReply::encode);
+        }
+        7 => return claimed(rest),
+        _ => {}
+    }
     let body = if choice & COMPRESSED_ALREADY == 0 {
         first::compress(rest)
     } else {
@@ -25,6 +39,41 @@ pub(crate) fn run(input: &[u8]) {
         1 => both(&body, PushReply::decode, PushReply::encode, today::push_reply),
         2 => both(&body, PullRequest::decode, PullRequest::encode, today::pull_request),
         _ => both(&body, PullReply::decode, PullReply::encode, today::pull_reply),
+    }
+}
+
+/// What travels without a frame.
+fn plain<E: PartialEq + std::fmt::Debug>(
+    bytes: &[u8],
+    read: fn(&[u8]) -> Result<E, CborError>,
+    write: fn(&E) -> Vec<u8>,
+) {
+    if let Ok(message) = read(bytes) {
+        assert_eq!(
+            read(&write(&message)).as_ref(),
+            Ok(&message),
+            "read, written and read again"
+        );
+    }
+}
+
+/// Four headers, a line each: what they claim has one spelling.
+fn claimed(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let mut lines = text.splitn(4, '\n');
+    let mut line = || lines.next().unwrap_or_default();
+    let (digest, number, input, signature) = (line(), line(), line(), line());
+    if let Some(claimed) = Claimed::parse(digest, number, input, signature) {
+        let signed = claimed.signed("POST", "/");
+        assert_eq!(
+            (digest, number, input, signature),
+            (
+                signed.digest_value().as_str(),
+                signed.number_value().as_str(),
+                signed.input_value().as_str(),
+                signature_value(&claimed.signature).as_str()
+            )
+        );
     }
 }
 

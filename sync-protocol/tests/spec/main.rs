@@ -18,8 +18,11 @@ use first::model::Hex;
 use serde_json::Value;
 use sync_protocol::cbor::CborError;
 use sync_protocol::change::LIST_MAX;
+use sync_protocol::enclosed::{EnclosedReply, EnclosedRequest};
+use sync_protocol::handshake::{About, HANDSHAKE_MAX_BYTES, Hello, Range, Welcome};
 use sync_protocol::hub::reason;
 use sync_protocol::proof::BUCKETS;
+use sync_protocol::request_signature::{Channel, KeyName, Signed};
 use sync_protocol::signed::ACKS_MAX;
 use sync_protocol::time::REMOTE_LEAD_MAX_MS;
 use sync_protocol::wire::{
@@ -102,6 +105,7 @@ fn the_limits_that_the_spec_names_are_those_of_the_engine() {
         ("REMOTE_LEAD_MAX_MS", REMOTE_LEAD_MAX_MS),
         ("PROTOCOL", PROTOCOL),
         ("PROTOCOL_OLDEST", PROTOCOL_OLDEST),
+        ("HANDSHAKE_MAX_BYTES", HANDSHAKE_MAX_BYTES as u64),
     ];
     let engine: BTreeMap<String, u64> = engine
         .iter()
@@ -243,4 +247,70 @@ fn the_cddl_refuses_what_lacks_a_part_or_has_another_form() {
         }
     }
     assert!(refused > 10, "only {refused} were tried");
+}
+
+#[test]
+fn the_cddl_takes_a_handshake_and_an_enclosed_request() {
+    let context = cddl();
+    let about = About {
+        range: Range::OWN,
+        features: ["repair".to_owned()].into(),
+        schema: 3,
+        version: "0.1.0".to_owned(),
+    };
+    let hello = Hello {
+        about: about.clone(),
+        policies: vec![("scope".to_owned(), 4)],
+        agent_ms: 1,
+    };
+    let welcome = Welcome {
+        about,
+        protocol: 2,
+        hub_ms: 2,
+        reconnect_window_ms: 3,
+        authorities: vec![vec![1]],
+        expects_signature: true,
+        allows_inspection: false,
+    };
+    let headers = vec![("content-type".to_owned(), "application/cbor".to_owned())];
+    let request = EnclosedRequest {
+        method: "POST".to_owned(),
+        target: "/v1/push".to_owned(),
+        headers: headers.clone(),
+        body: vec![1],
+    };
+    let reply = EnclosedReply {
+        status: 200,
+        headers,
+        body: Vec::new(),
+    };
+
+    assert_eq!(accepts(&context, "hello", &hello.encode()), Ok(()));
+    assert_eq!(accepts(&context, "welcome", &welcome.encode()), Ok(()));
+    assert_eq!(accepts(&context, "enclosed-request", &request.encode()), Ok(()));
+    assert_eq!(accepts(&context, "enclosed-reply", &reply.encode()), Ok(()));
+    assert!(accepts(&context, "welcome", &hello.encode()).is_err());
+}
+
+/// The page shows what is signed; filled in, it is what the engine signs.
+#[test]
+fn what_is_signed_of_a_request_is_what_the_spec_shows() {
+    let signed = Signed {
+        method: "POST",
+        target: "/v1/push",
+        digest: [7; 32],
+        channel: Channel::Probe,
+        number: 41,
+        key: KeyName {
+            organisation: [0xab; 16],
+            agent: [1; 16],
+        },
+    };
+    let shown = section("14. Security").split("```\n").nth(1).unwrap();
+    let filled = shown
+        .replace("sha-256=:BASE64:", &signed.digest_value())
+        .replace("CHANNEL.NUMBER", &signed.number_value())
+        .replace("ORGANISATION.AGENT", &signed.key.to_string());
+
+    assert_eq!(filled.trim_end(), signed.base());
 }
