@@ -22,6 +22,7 @@ use sync_protocol::enclosed::{EnclosedReply, EnclosedRequest};
 use sync_protocol::handshake::{About, HANDSHAKE_MAX_BYTES, Hello, Range, Welcome};
 use sync_protocol::hub::reason;
 use sync_protocol::proof::BUCKETS;
+use sync_protocol::repair::{LISTED_MAX, PARTS};
 use sync_protocol::request_signature::{Channel, KeyName, Signed};
 use sync_protocol::signed::ACKS_MAX;
 use sync_protocol::time::REMOTE_LEAD_MAX_MS;
@@ -106,6 +107,8 @@ fn the_limits_that_the_spec_names_are_those_of_the_engine() {
         ("PROTOCOL", PROTOCOL),
         ("PROTOCOL_OLDEST", PROTOCOL_OLDEST),
         ("HANDSHAKE_MAX_BYTES", HANDSHAKE_MAX_BYTES as u64),
+        ("LISTED_MAX", LISTED_MAX as u64),
+        ("PARTS", PARTS as u64),
     ];
     let engine: BTreeMap<String, u64> = engine
         .iter()
