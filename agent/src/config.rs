@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use sync_protocol::replica::FreezeLimits;
 
 use crate::hub_client::ProxyWay;
 
@@ -87,6 +88,10 @@ pub struct SyncConfig {
     pub push_max_bytes: usize,
     /// Largest answer to one pull, in bytes before compression.
     pub pull_max_bytes: u64,
+    /// A lane is held back when what waits would remove or alter more than this share of the records that it holds here.
+    pub freeze_share_percent: u64,
+    /// Fewer records than this never hold a lane back.
+    pub freeze_records_min: u64,
     /// Tries are repeated after a random time up to this.
     pub backoff_max_secs: u64,
     /// The CONNECT proxy through which the hub is reached, such as "http://proxy.clinic.example:3128". Empty: none.
@@ -106,6 +111,8 @@ impl Default for SyncConfig {
             long_poll_secs: 25,
             push_max_bytes: 128 * 1024,
             pull_max_bytes: 128 * 1024,
+            freeze_share_percent: 30,
+            freeze_records_min: 50,
             backoff_max_secs: 15,
             proxy: String::new(),
             proxy_credentials_file: PathBuf::new(),
@@ -114,6 +121,13 @@ impl Default for SyncConfig {
 }
 
 impl SyncConfig {
+    pub fn freeze_limits(&self) -> FreezeLimits {
+        FreezeLimits {
+            share_percent: self.freeze_share_percent,
+            records_min: self.freeze_records_min,
+        }
+    }
+
     pub fn long_poll(&self) -> Duration {
         Duration::from_secs(self.long_poll_secs)
     }
@@ -308,6 +322,8 @@ impl Config {
             ("sync.probe_timeout_ms", self.sync.probe_timeout_ms),
             ("sync.request_timeout_secs", self.sync.request_timeout_secs),
             ("sync.pull_max_bytes", self.sync.pull_max_bytes),
+            ("sync.freeze_share_percent", self.sync.freeze_share_percent),
+            ("sync.freeze_records_min", self.sync.freeze_records_min),
             ("sync.backoff_max_secs", self.sync.backoff_max_secs),
             ("log.keep_files", self.log.keep_files as u64),
         ];

@@ -21,7 +21,7 @@ use crate::access::arrivals::temp_number_of;
 use crate::app::App;
 use crate::home::Home;
 use crate::status;
-use crate::store::{ReadError, ReadTx, TxError};
+use crate::store::{Priority, ReadError, ReadTx, TxError};
 
 #[derive(Debug, thiserror::Error)]
 pub enum LocalError {
@@ -86,6 +86,12 @@ pub struct PatientQuery {
     pub query: String,
 }
 
+/// A lane by its word, as `status` names it.
+#[derive(Serialize, Deserialize)]
+pub struct LaneNamed {
+    pub lane: String,
+}
+
 const LINES_MAX: u32 = 500;
 
 fn router(app: App) -> Router {
@@ -94,6 +100,7 @@ fn router(app: App) -> Router {
         .route("/board", get(get_board))
         .route("/queue", get(get_queue))
         .route("/patient", post(find_patient))
+        .route("/accept-lane", post(accept_lane))
         .with_state(app)
 }
 
@@ -121,6 +128,28 @@ async fn find_patient(State(app): State<App>, Json(asked): Json<PatientQuery>) -
         .await
         .map(Json)
         .map_err(failed)
+}
+
+async fn accept_lane(State(app): State<App>, Json(named): Json<LaneNamed>) -> Answer<LaneNamed> {
+    let (own, word) = (app.enrolment.scope, named.lane.clone());
+    let accepted = app
+        .store
+        .write(Priority::Desk, move |tx| status::accept_lane(tx, own, &word));
+    let accepted = accepted
+        .await
+        .map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    if accepted {
+        tracing::warn!(
+            lane = named.lane,
+            "a lane that was held back was accepted by a person at this machine"
+        );
+        return Ok(Json(named));
+    }
+    let text = format!(
+        "no lane \"{}\" is held back; `mainstay-agent status` names those that are",
+        named.lane
+    );
+    Err((StatusCode::CONFLICT, text))
 }
 
 fn board(tx: &ReadTx<'_>) -> Result<Vec<BoardLine>, TxError> {
@@ -253,8 +282,17 @@ pub async fn serve(home: &Home, listener: UnixListener, app: App, stop: Cancella
     served
 }
 
-/// Asks the running service. `body` makes it a POST.
-pub async fn ask(home: &Home, path: &str, body: Option<&PatientQuery>) -> Result<serde_json::Value, LocalError> {
+/// Asks the running service.
+pub async fn ask(home: &Home, path: &str) -> Result<serde_json::Value, LocalError> {
+    send(home, path, None::<&LaneNamed>).await
+}
+
+/// Tells the running service something, or asks what must not stand in an address.
+pub async fn tell(home: &Home, path: &str, body: &impl Serialize) -> Result<serde_json::Value, LocalError> {
+    send(home, path, Some(body)).await
+}
+
+async fn send(home: &Home, path: &str, body: Option<&impl Serialize>) -> Result<serde_json::Value, LocalError> {
     let socket = home.socket();
     let not_running = || LocalError::NotRunning {
         home: home.path().to_owned(),

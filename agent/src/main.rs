@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use mainstay_agent::fault::Fault;
 use mainstay_agent::home::{DEFAULT_HOME, Home};
-use mainstay_agent::local::{self, PatientQuery};
+use mainstay_agent::local::{self, LaneNamed, PatientQuery};
 use mainstay_agent::{config, enrol, service};
 use tokio_util::sync::CancellationToken;
 
@@ -59,6 +59,11 @@ enum Verb {
     },
     /// List the tasks that are not done with.
     Queue,
+    /// Accept what waits in a lane that is held back because it would alter or remove too much at once.
+    AcceptLane {
+        /// The lane, as `status` names it: safety, flow, schedule, reference or organisation.
+        lane: String,
+    },
     /// Tell whether the settings are right.
     CheckConfig {
         /// Print the JSON schema of the settings instead.
@@ -103,11 +108,14 @@ async fn run(cli: Cli) -> Result<(), Fault> {
             stop_on_signal(stop.clone())?;
             service::run(&home, stop, |ready| print::ready(ready, cli.json)).await
         }
-        Verb::Status => print::status(&local::ask(&home, "/status", None).await?, cli.json),
-        Verb::Board => print::board(local::ask(&home, "/board", None).await?, cli.json),
-        Verb::Queue => print::queue(local::ask(&home, "/queue", None).await?, cli.json),
-        Verb::Patient { query } => print::patients(
-            local::ask(&home, "/patient", Some(&PatientQuery { query })).await?,
+        Verb::Status => print::status(&local::ask(&home, "/status").await?, cli.json),
+        Verb::Board => print::board(local::ask(&home, "/board").await?, cli.json),
+        Verb::Queue => print::queue(local::ask(&home, "/queue").await?, cli.json),
+        Verb::Patient { query } => {
+            print::patients(local::tell(&home, "/patient", &PatientQuery { query }).await?, cli.json)
+        }
+        Verb::AcceptLane { lane } => print::accepted(
+            &local::tell(&home, "/accept-lane", &LaneNamed { lane }).await?,
             cli.json,
         ),
         Verb::CheckConfig { schema } => {

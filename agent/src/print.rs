@@ -190,6 +190,15 @@ pub(crate) fn patients(answer: Value, as_json: bool) -> Result<(), Fault> {
     Ok(())
 }
 
+pub(crate) fn accepted(answer: &Value, as_json: bool) -> Result<(), Fault> {
+    if as_json {
+        return json(answer);
+    }
+    let lane = answer["lane"].as_str().unwrap_or_default();
+    println!("Accepted: the {lane} lane goes on, and what waited is applied with the next exchange.");
+    Ok(())
+}
+
 fn read<T: DeserializeOwned>(answer: Value) -> Result<T, Fault> {
     serde_json::from_value(answer).map_err(|error| Fault::Other(format!("the agent's answer cannot be read: {error}")))
 }

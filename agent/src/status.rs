@@ -6,6 +6,9 @@ use std::collections::BTreeMap;
 use clinic::index::Facet;
 use clinic::task::TaskState;
 use serde::Serialize;
+use sync_protocol::replica::{self, ReplicaError};
+use sync_protocol::wire::Cursor;
+use sync_protocol::{Lane, ScopeId};
 use vault::Custody;
 
 use crate::access::site::Site;
@@ -15,7 +18,7 @@ use crate::enrolment::{self, Enrolment};
 use crate::line::{HubAbout, Line, LineState};
 use crate::policies::{self, Policy};
 use crate::reference::{self, SetStanding};
-use crate::store::{Outcome, ReadError, ReadTx, TxError};
+use crate::store::{Outcome, ReadError, ReadTx, TxError, WriteTx};
 use crate::verified::{self, lane_word};
 
 #[derive(Debug, Serialize)]
@@ -51,6 +54,8 @@ pub struct Status {
     pub queue: BTreeMap<&'static str, u64>,
     pub roots: BTreeMap<&'static str, Root>,
     pub rebirths: Vec<Rebirth>,
+    /// Lanes that are held back until a person accepts what waits.
+    pub frozen: Vec<Frozen>,
     /// What was found to differ from the hub, and set right.
     pub repairs: Vec<RepairDone>,
     /// The organisation's policies that hold here, with their versions.
@@ -87,6 +92,15 @@ pub struct Root {
 pub struct Rebirth {
     pub at_ms: i64,
     pub cause: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Frozen {
+    pub lane: &'static str,
+    pub altered: u64,
+    pub removed: u64,
+    /// Records that the lane held when it was weighed.
+    pub held: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -168,6 +182,8 @@ fn read(
     let channel = channel(tx, line, proxy)?;
     warnings.extend(channel_warnings(tx, &channel)?);
     warnings.extend(of_repairs(&repairs, &roots));
+    let frozen = frozen(tx, scope)?;
+    warnings.extend(frozen.iter().map(Warning::of_frozen));
     Ok(Status {
         version: env!("CARGO_PKG_VERSION"),
         site: site.id.to_string(),
@@ -202,6 +218,7 @@ fn read(
         queue: queue(tx)?,
         roots,
         rebirths,
+        frozen,
         repairs,
         policies: policies
             .iter()
@@ -335,6 +352,57 @@ fn warnings(
         warn("notice", format!("took a new identity: {}", last.cause));
     }
     warnings
+}
+
+/// The word by which a person names a lane of the site's, or of the organisation's.
+fn word_of(own: ScopeId, scope: ScopeId, lane: Lane) -> &'static str {
+    if scope == own { lane_word(lane) } else { ORGANISATION }
+}
+
+fn frozen(tx: &ReadTx<'_>, own: ScopeId) -> Result<Vec<Frozen>, TxError> {
+    let mut frozen = Vec::new();
+    for Cursor { scope, lane, .. } in tx.cursors()? {
+        let weighing = tx.lane_watch(scope, lane)?.and_then(|watch| watch.weighing);
+        if let Some(weighing) = weighing.filter(|weighing| weighing.is_frozen) {
+            frozen.push(Frozen {
+                lane: word_of(own, scope, lane),
+                altered: weighing.altered,
+                removed: weighing.removed,
+                held: weighing.held,
+            });
+        }
+    }
+    Ok(frozen)
+}
+
+/// A person accepts what waits in a lane, by its word. False when no such lane is held back.
+pub fn accept_lane(tx: &mut WriteTx<'_>, own: ScopeId, word: &str) -> Result<bool, ReplicaError<TxError>> {
+    let mut accepted = false;
+    for Cursor { scope, lane, .. } in ReadTx::cursors(tx)? {
+        if word_of(own, scope, lane) == word {
+            accepted |= replica::thaw(tx, scope, lane)?;
+        }
+    }
+    Ok(accepted)
+}
+
+impl Warning {
+    fn of_frozen(frozen: &Frozen) -> Warning {
+        let Frozen {
+            lane,
+            altered,
+            removed,
+            held,
+        } = frozen;
+        Warning {
+            severity: "critical",
+            text: format!(
+                "the {lane} lane is held back: what waits at the hub would alter {altered} and remove {removed} of the {held} \
+                 records that it holds here; new allergies still come in. Ask who runs the hub whether that is meant; if it \
+                 is: mainstay-agent accept-lane {lane}"
+            ),
+        }
+    }
 }
 
 /// The last repair of each lane, and what no later proof has answered.

@@ -13,6 +13,7 @@ mod contents;
 mod fault;
 mod feed;
 mod identity;
+mod lanes;
 mod leaves;
 mod ledger;
 mod lock;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sync_protocol::proof::ProofKey;
-use sync_protocol::replica::{self, Comparison, Entered, PageOutcome, ReplicaError};
+use sync_protocol::replica::{self, Comparison, Entered, PageOutcome, ReplicaError, Taken, Weighing};
 use sync_protocol::wire::{Page, PullReply};
 use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::{Instant, sleep, timeout};
@@ -148,7 +148,7 @@ impl Exchange {
                 news = committed.recv() => match news {
                     // Dropping the question is what keeps an answer from before the next push from being taken for a hub
                     // that went back.
-                    Ok(news) if news.own => return Ok(()),
+                    Ok(news) if news.own || news.lanes => return Ok(()),
                     Ok(_) => {}
                     Err(_) => return Ok(()),
                 },
@@ -267,7 +267,9 @@ impl Exchange {
         let request = self
             .store
             .write(Priority::Sync, move |tx| {
-                replica::next_pull(tx, bytes_max, wait_ms, |tx, record| tx.is_worked_with(record))
+                let mut request = replica::next_pull(tx, bytes_max, wait_ms, |tx, record| tx.is_worked_with(record))?;
+                replica::ask_on(tx, &mut request)?;
+                Ok::<_, ReplicaError<TxError>>(request)
             })
             .await?;
         let asked = request.replica;
@@ -308,22 +310,42 @@ impl Exchange {
 
     /// Applies a page; answers whether the roots are equal, where it reached the head.
     async fn take(&self, page: Page) -> Result<Option<bool>, Broken> {
-        let key = self.key.clone();
-        let outcome = self.store.write(Priority::Sync, move |tx| {
-            let outcome = replica::handle_page(tx, &key, &page)?;
-            if let PageOutcome::Applied(applied) = &outcome {
-                tx.observe(applied.latest)?;
-                if let (Some(equal), Some(root)) = (applied.verified, page.root) {
-                    verified::note(tx, (page.scope, page.lane), root, equal, clock::now_ms())?;
+        let (key, limits) = (self.key.clone(), self.sync_config().freeze_limits());
+        let (lane, has_rows) = (page.lane, !page.rows.is_empty());
+        let taken = self.store.write(Priority::Sync, move |tx| {
+            let taken = replica::take_page(tx, &key, &limits, &page)?;
+            match &taken {
+                Taken::Page(PageOutcome::Applied(applied)) => {
+                    tx.observe(applied.latest)?;
+                    if let (Some(equal), Some(root)) = (applied.verified, page.root) {
+                        verified::note(tx, (page.scope, page.lane), root, equal, clock::now_ms())?;
+                    }
                 }
+                Taken::Weighed { added, .. } => tx.observe(added.latest)?,
+                Taken::Page(PageOutcome::OtherCursor | PageOutcome::NotApplied(_)) => {}
             }
-            Ok::<_, ReplicaError<TxError>>(outcome)
+            Ok::<_, ReplicaError<TxError>>(taken)
         });
-        match outcome.await? {
-            PageOutcome::Applied(applied) => Ok(applied.verified),
+        match taken.await? {
+            Taken::Page(PageOutcome::Applied(applied)) => Ok(applied.verified),
             // Another exchange was quicker; the next one asks from where that left off.
-            PageOutcome::OtherCursor => Ok(None),
-            PageOutcome::NotApplied(comparison) => self.settle(comparison).await.map(|()| None),
+            Taken::Page(PageOutcome::OtherCursor) => Ok(None),
+            Taken::Page(PageOutcome::NotApplied(comparison)) => self.settle(comparison).await.map(|()| None),
+            Taken::Weighed { weighing, .. } => {
+                if weighing.is_frozen && has_rows {
+                    let Weighing {
+                        altered, removed, held, ..
+                    } = weighing;
+                    tracing::error!(
+                        ?lane,
+                        altered,
+                        removed,
+                        held,
+                        "too much of a lane would be altered or removed at once: it is held back until a person accepts it"
+                    );
+                }
+                Ok(None)
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 //! shared or gone back. It never applies a page before it has compared the hub's view of its chain with its own.
 
 mod epoch;
+mod freeze;
 mod pull;
 mod push;
 mod rebirth;
@@ -18,6 +19,7 @@ use crate::state::RecordState;
 use crate::wire::{Cursor, Returned};
 
 pub use epoch::{Entered, epoch_request, handle_epoch_reply, handle_return_reply, next_return};
+pub use freeze::{FreezeLimits, LaneWatch, LaneWatches, Taken, Weighing, ask_on, take_page, thaw};
 pub use pull::{Applied, PageOutcome, follow, handle_page, next_pull};
 pub use push::{handle_push_reply, next_push};
 pub use rebirth::{Reborn, rebirth};

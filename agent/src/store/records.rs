@@ -28,6 +28,7 @@ CREATE TABLE records (
     , offered INTEGER NOT NULL DEFAULT 0, signature BLOB);
 CREATE INDEX records_of_kind ON records (kind, order_ms, record);
 CREATE INDEX records_offered ON records (record) WHERE offered = 1;
+CREATE INDEX records_of_lane ON records (scope, lane) WHERE scope IS NOT NULL;
 CREATE TABLE links (
     target BLOB NOT NULL,
     kind INTEGER NOT NULL,

@@ -12,6 +12,7 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("migrations/03_scopes.sql")),
     M::up(include_str!("migrations/04_reference.sql")),
     M::up(include_str!("migrations/10_identity.sql")),
+    M::up(include_str!("migrations/30_lanes.sql")),
 ];
 
 pub(super) const VERSION: u32 = MIGRATIONS.len() as u32;
@@ -35,16 +36,18 @@ fn version(connection: &Connection) -> Result<u32, StoreError> {
 mod tests {
     use super::*;
     use crate::store::{
-        acks, blobs, changes, codes, contents, feed, identity, messages, meta, records, requests, sign_ins, sources,
+        acks, blobs, changes, codes, contents, feed, identity, lanes, messages, meta, records, requests, sign_ins,
+        sources,
     };
 
-    const TABLES: [&str; 13] = [
+    const TABLES: [&str; 14] = [
         acks::TABLES,
         identity::TABLES,
         meta::TABLES,
         changes::TABLES,
         records::TABLES,
         feed::TABLES,
+        lanes::TABLES,
         blobs::TABLES,
         contents::TABLES,
         codes::TABLES,

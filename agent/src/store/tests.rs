@@ -2,6 +2,7 @@
 
 mod disk;
 mod finding;
+mod freeze;
 mod hub;
 mod keeping;
 mod opening;

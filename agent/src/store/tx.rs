@@ -39,6 +39,8 @@ pub struct Committed {
     pub acknowledged: bool,
     /// A message came in, or its outcome changed.
     pub messages: bool,
+    /// A lane is held back, or goes on.
+    pub lanes: bool,
     /// A record was purged: what the log still holds of it is to be folded away.
     pub purged: bool,
 }
@@ -54,6 +56,7 @@ impl Committed {
         self.own |= other.own;
         self.acknowledged |= other.acknowledged;
         self.messages |= other.messages;
+        self.lanes |= other.lanes;
         self.purged |= other.purged;
     }
 }

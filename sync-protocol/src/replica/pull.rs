@@ -137,7 +137,7 @@ pub fn handle_page<L: ReplicaLedger>(
     Ok(PageOutcome::Applied(applied))
 }
 
-fn apply_row<L: ReplicaLedger>(
+pub(super) fn apply_row<L: ReplicaLedger>(
     ledger: &mut L,
     key: &ProofKey,
     page: &Page,

@@ -1,0 +1,194 @@
+//! A lane is held back when too much of what it holds would be altered or removed at once; what is added comes in.
+
+use clinic::catalogue::allergy;
+use clinic::value::AllergyStatement;
+use sync_protocol::replica::{
+    FreezeLimits, LaneWatches, PageOutcome, Taken, Weighing, ask_on, next_pull, take_page, thaw,
+};
+use sync_protocol::{Lane, RecordId};
+
+use super::hub::{Hub, SCOPE, proof_key};
+use super::replica::{enrol, push};
+use super::*;
+
+const LIMITS: FreezeLimits = FreezeLimits {
+    share_percent: 30,
+    records_min: 2,
+};
+
+/// Asks once, and gives what became of the page of a lane.
+fn pull_one(store: &Store, hub: &mut Hub, lane: Lane) -> Taken {
+    let request = store
+        .write_blocking(Priority::Sync, |tx| {
+            let mut request = next_pull(tx, 1 << 20, 0, |_, _| Ok(false))?;
+            ask_on(tx, &mut request)?;
+            Ok::<_, AuthorError>(request)
+        })
+        .unwrap();
+    let mut taken = None;
+    for page in hub.pull(&request) {
+        let of = page.lane;
+        let outcome = store
+            .write_blocking(Priority::Sync, move |tx| take_page(tx, &proof_key(), &LIMITS, &page))
+            .unwrap();
+        if of == lane {
+            taken = Some(outcome);
+        }
+    }
+    taken.unwrap()
+}
+
+fn weighed(taken: Taken) -> Weighing {
+    match taken {
+        Taken::Weighed { weighing, .. } => weighing,
+        Taken::Page(outcome) => panic!("{outcome:?}"),
+    }
+}
+
+/// A site with five patients, all of them the hub's too.
+fn filled(site: &Site, hub: &mut Hub) -> Store {
+    let store = site.create();
+    enrol(&store);
+    for number in 1..=5 {
+        hub.write(&new_patient(record(number), "Lovelace"));
+    }
+    assert!(matches!(pull_one(&store, hub, Lane::Flow), Taken::Page(_)));
+    store
+}
+
+fn phone_of(store: &Store, record: RecordId) -> Option<String> {
+    let state = store.read_blocking(move |tx| tx.state(record)).unwrap()?;
+    patient::PHONE.value(&state).map(Phi::into_exposed)
+}
+
+#[test]
+fn a_lane_of_which_too_much_is_altered_waits_for_a_person_and_is_then_applied() {
+    let (site, mut hub) = (Site::new(), Hub::new());
+    let store = filled(&site, &mut hub);
+    for number in 1..=3 {
+        hub.write(&new_phone(record(number), "602-555-0199"));
+    }
+    hub.write(&new_patient(record(6), "Byron"));
+
+    let weighing = weighed(pull_one(&store, &mut hub, Lane::Flow));
+
+    assert!(
+        weighing.is_frozen && (weighing.altered, weighing.removed, weighing.held) == (3, 0, 5),
+        "{weighing:?}"
+    );
+    assert_eq!(phone_of(&store, record(1)), None);
+    let added = store.read_blocking(|tx| tx.state(record(6))).unwrap();
+    assert_eq!(added.as_ref(), Some(hub.state(record(6))));
+    assert!(weighed(pull_one(&store, &mut hub, Lane::Flow)).is_frozen);
+
+    assert!(
+        store
+            .write_blocking(Priority::Desk, |tx| thaw(tx, SCOPE, Lane::Flow))
+            .unwrap()
+    );
+    let Taken::Page(PageOutcome::Applied(applied)) = pull_one(&store, &mut hub, Lane::Flow) else {
+        panic!("not applied")
+    };
+    assert_eq!(applied.verified, Some(true));
+    assert_eq!(phone_of(&store, record(1)).as_deref(), Some("602-555-0199"));
+    assert!(
+        !store
+            .write_blocking(Priority::Desk, |tx| thaw(tx, SCOPE, Lane::Flow))
+            .unwrap()
+    );
+}
+
+#[test]
+fn a_few_alterations_and_what_was_written_here_hold_nothing_back() {
+    let (site, mut hub) = (Site::new(), Hub::new());
+    let store = filled(&site, &mut hub);
+    hub.write(&new_phone(record(1), "602-555-0199"));
+    for number in 2..=4 {
+        save(&store, new_phone(record(number), "602-555-0100"));
+    }
+    push(&store, &mut hub);
+
+    let first = weighed(pull_one(&store, &mut hub, Lane::Flow));
+    assert!(!first.is_frozen && first.altered == 1, "{first:?}");
+    let Taken::Page(PageOutcome::Applied(applied)) = pull_one(&store, &mut hub, Lane::Flow) else {
+        panic!("not applied")
+    };
+    assert_eq!(applied.verified, Some(true));
+    assert_eq!(phone_of(&store, record(1)).as_deref(), Some("602-555-0199"));
+}
+
+#[test]
+fn records_that_leave_are_weighed_and_kept_until_a_person_accepts() {
+    let (site, mut hub) = (Site::new(), Hub::new());
+    let store = filled(&site, &mut hub);
+    for number in 1..=3 {
+        hub.offer(record(number));
+    }
+    pull_one(&store, &mut hub, Lane::Flow);
+    for _ in 0..2 {
+        pull_one(&store, &mut hub, Lane::Flow);
+    }
+
+    let watch = store
+        .write_blocking(Priority::Sync, |tx| LaneWatches::lane_watch(tx, SCOPE, Lane::Flow))
+        .unwrap()
+        .unwrap();
+    let weighing = watch.weighing.unwrap();
+    assert!(weighing.is_frozen && weighing.removed == 3, "{weighing:?}");
+    assert!(store.read_blocking(|tx| tx.base_of(record(1))).unwrap().is_some());
+}
+
+#[test]
+fn an_allergy_that_is_added_comes_in_while_its_lane_is_held_back() {
+    let (site, mut hub) = (Site::new(), Hub::new());
+    let store = site.create();
+    enrol(&store);
+    let note = |number: u8, substance: &str| {
+        let statement = AllergyStatement {
+            substance: substance.to_owned(),
+            ..AllergyStatement::default()
+        };
+        Writing::new(
+            allergy::KIND,
+            record(number),
+            Action::AddAllergy,
+            Channel::Page.program(),
+            1_000,
+        )
+        .set(allergy::PATIENT, &record(99))
+        .assert(allergy::STATEMENT, &Phi::new(statement))
+        .done()
+    };
+    let retract = |hub: &Hub, number: u8| {
+        let shown = hub.state(record(number)).shown(allergy::PATIENT.id);
+        Writing::new(
+            allergy::KIND,
+            record(number),
+            Action::AddAllergy,
+            Channel::Page.program(),
+            2_000,
+        )
+        .replace(allergy::PATIENT, &record(98), &shown)
+        .done()
+    };
+    for number in 1..=4 {
+        hub.write(&note(number, "Latex"));
+    }
+    pull_one(&store, &mut hub, Lane::Safety);
+    for number in 1..=3 {
+        let draft = retract(&hub, number);
+        hub.write(&draft);
+    }
+    hub.write(&note(4, "Penicillin"));
+    hub.write(&note(5, "Aspirin"));
+
+    let weighing = weighed(pull_one(&store, &mut hub, Lane::Safety));
+
+    assert!(weighing.is_frozen && weighing.altered == 3, "{weighing:?}");
+    for number in [4, 5] {
+        let here = store.read_blocking(move |tx| tx.state(record(number))).unwrap();
+        assert_eq!(here.as_ref(), Some(hub.state(record(number))));
+    }
+    let altered = store.read_blocking(|tx| tx.state(record(1))).unwrap();
+    assert_ne!(altered.as_ref(), Some(hub.state(record(1))));
+}
