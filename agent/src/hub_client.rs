@@ -12,8 +12,8 @@ use sync_protocol::Hash;
 use sync_protocol::handshake::{Hello, Welcome, feature};
 use sync_protocol::request_signature::Channel;
 use sync_protocol::wire::{
-    BODY_MAX_BYTES, COMPACT_SINCE, EpochReply, EpochRequest, PullReply, PullRequest, PushReply, PushRequest, RepairReply,
-    RepairRequest, ReturnReply, ReturnRequest, WireError,
+    BODY_MAX_BYTES, COMPACT_SINCE, EpochReply, EpochRequest, PullReply, PullRequest, PushReply, PushRequest,
+    RepairReply, RepairRequest, ReturnReply, ReturnRequest, WireError,
 };
 use vault::RequestKey;
 use vault::request_key::holder_bytes;
