@@ -67,14 +67,15 @@ async fn run_on(
             home: home.path().to_owned(),
         });
     };
+    // Ports first: a start that is refused has written nothing.
+    let page = bind("the page", "page.listen", settings.page.listen, home).await?;
+    let mllp = bind("HL7 intake", "mllp.listen", settings.mllp.listen, home).await?;
     let mark = Mark::prove(home, store).await?;
     let first_number = store
         .write(Priority::Sync, enrolment::begin_request_range)
         .await
         .map_err(|error| Fault::Other(error.to_string()))?;
     let proxy = settings.sync.proxy_way().map_err(Fault::Other)?;
-    let page = bind("the page", "page.listen", settings.page.listen, home).await?;
-    let mllp = bind("HL7 intake", "mllp.listen", settings.mllp.listen, home).await?;
     let socket = local::bind(home)?;
     let addresses = Ready {
         page: address(&page)?,

@@ -4,6 +4,7 @@ use super::*;
 use clinic::value::{AllergyStatement, BirthDate, LinkStanding, ReportText};
 use clinic::{allergy, link, linking, patient};
 use sync_protocol::cbor::Raw;
+use sync_protocol::replica::ReplicaLedger as _;
 use sync_protocol::{ChangeId, Phi};
 
 async fn shown_ids(clinic: &Clinic, id: RecordId, field: sync_protocol::FieldId) -> Vec<ChangeId> {
@@ -355,14 +356,21 @@ async fn a_value_in_a_newer_versions_form_is_kept_byte_for_byte_and_not_edited_h
     let newer = Raw::build(|w| {
         w.array(2).unwrap().str("503 555 0101").unwrap().u8(7).unwrap();
     });
-    let shown = shown_ids(&clinic, id, patient::PHONE.id).await;
-    let mut draft = Writing::new(patient::KIND, id, Action::Edit, Channel::Cli.program(), 1_000)
-        .clear(patient::PHONE, &shown)
+    let draft = Writing::new(patient::KIND, id, Action::Edit, Channel::Cli.program(), 1_000)
+        .set(patient::PHONE, &Phi::new("503 555 0101".to_owned()))
         .set(patient::EMAIL, &Phi::new("old@example.org".to_owned()))
         .done();
-    draft.fields[0].value = newer.clone();
     let written = clinic.app.store.write(Priority::Sync, move |tx| tx.author(&draft));
     written.await.unwrap();
+    // No writer here can say it in the newer form; it comes from a newer site.
+    let value = newer.clone();
+    let came = clinic.app.store.write(Priority::Sync, move |tx| {
+        let mut state = tx.state(id)?.unwrap();
+        let phones = state.registers.get_mut(&patient::PHONE.id).unwrap();
+        phones.values.values_mut().for_each(|live| live.value = value.clone());
+        tx.put_shown(&state)
+    });
+    came.await.unwrap();
     let phones = clinic
         .read(move |tx| {
             let state = tx.state(id)?.unwrap();
