@@ -135,6 +135,13 @@ async fn a_reply_lost_after_the_hub_committed_makes_nothing_twice() -> Result<()
     let world = World::open(Target::Person).await?;
     let mut desk = world.desk().await?;
     world.until_agreed().await?;
+    // An agent in the middle of a question would lose that answer, and greet the hub anew before it pushes anything.
+    tests::until(CATCHES_UP, "the agent to do nothing but wait for news", async || {
+        let exchanged = count(&world.status().await?, "/exchanged_ms")?;
+        let now = u64::try_from(jiff::Timestamp::now().as_millisecond())?;
+        Ok((now.saturating_sub(exchanged) > 700).then_some(()))
+    })
+    .await?;
 
     world.line.set(Condition::RepliesLost).await?;
     arrive(&mut desk, &CLINIC_DAY[10]).await?;
