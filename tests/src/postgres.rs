@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 
 use crate::process;
@@ -21,6 +22,8 @@ const PORT_TRIES: u32 = 3;
 const SERVER_USER: &str = "postgres";
 /// The user and the database of the hub, which are no superuser's.
 const HUB: &str = "hub";
+const CERTIFICATE: &str = "server.crt";
+const CERTIFICATE_KEY: &str = "server.key";
 
 /// A running server with an empty database `hub` that belongs to the user `hub`.
 pub struct Cluster {
@@ -30,6 +33,8 @@ pub struct Cluster {
     user: Option<User>,
     port: u16,
     fsync: bool,
+    /// The authority of the server's certificate, where it lets nobody in who does not encrypt and know the password.
+    authority: Option<String>,
     server: Option<Child>,
 }
 
@@ -40,21 +45,30 @@ struct User {
 }
 
 impl Cluster {
+    /// The hub's user's, where the server asks for one.
+    pub const PASSWORD: &str = "four quiet herons";
+
     /// Whether `tests/prerequisites` has installed it.
     pub fn is_installed() -> bool {
         programs().is_ok()
     }
 
     pub fn start() -> Result<Cluster> {
-        Cluster::start_with(true)
+        Cluster::start_with(true, false)
     }
 
     /// For tests in which nothing loses power: commits do not wait for the disk.
     pub fn start_without_fsync() -> Result<Cluster> {
-        Cluster::start_with(false)
+        Cluster::start_with(false, false)
     }
 
-    fn start_with(fsync: bool) -> Result<Cluster> {
+    /// As on another machine: only encrypted connections with the password [`Cluster::PASSWORD`], and a certificate of an
+    /// authority of the server's own.
+    pub fn start_encrypted() -> Result<Cluster> {
+        Cluster::start_with(false, true)
+    }
+
+    fn start_with(fsync: bool, encrypted: bool) -> Result<Cluster> {
         let folder = tempfile::Builder::new().prefix("mainstay-pg-").tempdir()?;
         std::fs::set_permissions(folder.path(), Permissions::from_mode(0o700))?;
         let mut cluster = Cluster {
@@ -62,6 +76,7 @@ impl Cluster {
             user: server_user()?,
             port: 0,
             fsync,
+            authority: None,
             server: None,
             folder,
         };
@@ -69,6 +84,9 @@ impl Cluster {
             chown(cluster.folder.path(), Some(user.uid), Some(user.gid))?;
         }
         cluster.make()?;
+        if encrypted {
+            cluster.demand_encryption()?;
+        }
         let mut tries = 1;
         loop {
             cluster.port = crate::free_port()?;
@@ -78,7 +96,8 @@ impl Cluster {
                 done => break done?,
             }
         }
-        cluster.sql("postgres", &format!("CREATE ROLE {HUB} LOGIN"))?;
+        let password = Cluster::PASSWORD;
+        cluster.sql("postgres", &format!("CREATE ROLE {HUB} LOGIN PASSWORD '{password}'"))?;
         cluster.create_database(HUB)?;
         Ok(cluster)
     }
@@ -98,6 +117,39 @@ impl Cluster {
         ]);
         initdb.arg(self.data());
         run(initdb, "initdb").map(drop)
+    }
+
+    /// A certificate for this machine, and the rule that the hub's user comes in with TLS and password alone.
+    fn demand_encryption(&mut self) -> Result<()> {
+        let authority_key = KeyPair::generate()?;
+        let mut authority = CertificateParams::new(Vec::new())?;
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let certificate = authority.self_signed(&authority_key)?;
+        let key = KeyPair::generate()?;
+        let server = CertificateParams::new(vec!["127.0.0.1".to_owned()])?
+            .signed_by(&key, &Issuer::new(authority, authority_key))?;
+        self.give_server(CERTIFICATE, &server.pem())?;
+        self.give_server(CERTIFICATE_KEY, &key.serialize_pem())?;
+        self.give_server(
+            "data/pg_hba.conf",
+            &format!(
+                "local all all trust\nhost all {SERVER_USER} 127.0.0.1/32 trust\n\
+                 hostssl all all 127.0.0.1/32 scram-sha-256\n"
+            ),
+        )?;
+        self.authority = Some(certificate.pem());
+        Ok(())
+    }
+
+    /// A file that the server alone may read.
+    fn give_server(&self, name: &str, text: &str) -> Result<()> {
+        let file = self.folder.path().join(name);
+        std::fs::write(&file, text)?;
+        std::fs::set_permissions(&file, Permissions::from_mode(0o600))?;
+        if let Some(user) = self.user {
+            chown(&file, Some(user.uid), Some(user.gid))?;
+        }
+        Ok(())
     }
 
     fn launch(&mut self) -> Result<()> {
@@ -121,6 +173,11 @@ impl Cluster {
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);
+        if self.authority.is_some() {
+            let file = |name| self.folder.path().join(name).display().to_string();
+            server.args(["-c", "ssl=on", "-c", &format!("ssl_cert_file={}", file(CERTIFICATE))]);
+            server.args(["-c", &format!("ssl_key_file={}", file(CERTIFICATE_KEY))]);
+        }
         self.server = Some(server.spawn().context("the PostgreSQL server did not start")?);
         let deadline = Instant::now() + READY_PATIENCE;
         while Instant::now() < deadline {
@@ -139,6 +196,11 @@ impl Cluster {
             "the PostgreSQL server was not ready within {READY_PATIENCE:?}; it said: {}",
             self.log()
         )
+    }
+
+    /// The authority of the server's certificate (PEM), where connections to it are encrypted.
+    pub fn authority_pem(&self) -> Option<&str> {
+        self.authority.as_deref()
     }
 
     /// What `[store] postgres` is set to.

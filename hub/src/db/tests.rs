@@ -73,6 +73,7 @@ on_both_engines! {
 }
 
 mod crossing;
+mod encrypted_line;
 mod file;
 mod inbound;
 mod index;
