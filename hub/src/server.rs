@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use sync_protocol::ScopeId;
 use sync_protocol::wire::BODY_MAX_BYTES;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 use vault::{Authorities, SealingKey};
 
@@ -34,6 +35,8 @@ mod repair;
 mod sealed;
 pub mod tls;
 
+use refusal::Refusal;
+
 /// Table `[server]`.
 #[derive(Clone, PartialEq, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -44,6 +47,7 @@ pub struct Config {
     pub public_url: Option<String>,
     /// Host names and addresses in the hub's certificate: all by which agents reach it.
     pub names: Vec<String>,
+    /// Connections of agents at a time; an agent has up to three.
     pub connections_max: usize,
     /// How long a connection may take for its handshake.
     pub handshake_timeout_secs: u64,
@@ -51,6 +55,10 @@ pub struct Config {
     pub header_timeout_secs: u64,
     /// How long it may take for a request's body.
     pub body_timeout_secs: u64,
+    /// Pushes that are taken in at a time; the others wait for their turn.
+    pub pushes_at_once: usize,
+    /// How long a push waits for its turn before the agent is told to come again.
+    pub push_wait_secs: u64,
     /// The longest that a pull is held when there is nothing new.
     pub long_poll_max_secs: u64,
     /// The most that one pull carries, before compression.
@@ -69,10 +77,12 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 8443)),
             public_url: None,
             names: vec!["localhost".to_owned(), "127.0.0.1".to_owned()],
-            connections_max: 1024,
+            connections_max: 4096,
             handshake_timeout_secs: 10,
             header_timeout_secs: 60,
             body_timeout_secs: 60,
+            pushes_at_once: 16,
+            push_wait_secs: 10,
             long_poll_max_secs: 30,
             page_max_bytes: 192 * 1024,
             seen_every_secs: 5,
@@ -89,6 +99,7 @@ impl Config {
             ("handshake_timeout_secs", self.handshake_timeout_secs),
             ("header_timeout_secs", self.header_timeout_secs),
             ("body_timeout_secs", self.body_timeout_secs),
+            ("pushes_at_once", self.pushes_at_once as u64),
             ("page_max_bytes", self.page_max_bytes),
             ("reconnects_per_second_max", self.reconnects_per_second_max),
         ];
@@ -133,6 +144,7 @@ struct Parts {
     matcher: Matcher,
     reach: ehr::Reach,
     stop: CancellationToken,
+    turns: Semaphore,
     seen: Mutex<BTreeMap<ScopeId, Instant>>,
     numbers: caller::SeenNumbers,
 }
@@ -146,6 +158,7 @@ impl App {
         reach: ehr::Reach,
         stop: CancellationToken,
     ) -> App {
+        let turns = Semaphore::new(config.pushes_at_once);
         App(Arc::new(Parts {
             db,
             authorities,
@@ -154,6 +167,7 @@ impl App {
             matcher,
             reach,
             stop,
+            turns,
             seen: Mutex::default(),
             numbers: caller::SeenNumbers::default(),
         }))
@@ -181,6 +195,16 @@ impl App {
             .route(sealed::ROUTE, post(sealed::serve))
             .with_state((self, of_last_resort(routes.clone())));
         of_last_resort(routes.merge(sealed))
+    }
+
+    /// A push's turn to be taken in, while it is held. When a whole fleet comes back at once, whoever would wait for longer than its
+    /// patience is told so, and the hub takes in nothing for agents that have hung up.
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, Refusal> {
+        let patience = Duration::from_secs(self.0.config.push_wait_secs);
+        match tokio::time::timeout(patience, self.0.turns.acquire()).await {
+            Ok(turn) => turn.map_err(|_| Refusal::Busy),
+            Err(_) => Err(Refusal::Crowded),
+        }
     }
 
     /// Whether it is time to write down again that the site was heard of.

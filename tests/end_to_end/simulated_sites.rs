@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 use tests::fleet::Fleet;
-use tests::region::Store;
+use tests::process::Binaries;
+use tests::region::{Region, Store};
 
 use crate::several::Several;
 
@@ -42,4 +43,27 @@ async fn all_sites_that_come_back_at_once_after_the_hub_was_killed_are_drained_a
     assert_eq!(accepted, written);
     fleet.stop().await;
     Ok(())
+}
+
+#[tokio::test]
+async fn a_hub_with_more_pushes_than_it_takes_in_tells_agents_when_to_come_again_and_all_are_drained() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let one_at_a_time = "pushes_at_once = 1\npush_wait_secs = 0\n";
+    let region = Region::open_with(folder.path(), Binaries::find()?, one_at_a_time, 1, &[]).await?;
+    let mut fleet = Fleet::enrol(&region.hubs[0].socket()?, SITES / 2).await?;
+    for (number, agent) in fleet.agents.iter().enumerate() {
+        for arrival in 0..ARRIVALS * 4 {
+            agent.arrival(number * ARRIVALS * 4 + arrival)?;
+        }
+    }
+
+    fleet.start();
+    fleet.until_drained(PATIENCE).await?;
+    fleet.until_agreed(PATIENCE).await?;
+
+    let total = fleet.total();
+    assert!(total.told_to_wait.contains_key(&503), "{total}");
+    assert!(total.refused.is_empty() && total.not_reached == 0, "{total}");
+    fleet.stop().await;
+    region.close().await
 }

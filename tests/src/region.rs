@@ -56,9 +56,8 @@ impl Hub {
 
     /// Writes its hub.toml; tokens will carry `public`.
     fn configure(&self, public: SocketAddr) -> Result<()> {
-        // A simulated fleet of a thousand keeps a connection each.
         let config = format!(
-            "[server]\nlisten = \"{}\"\npublic_url = \"https://{public}\"\nconnections_max = 4096\n{}",
+            "[server]\nlisten = \"{}\"\npublic_url = \"https://{public}\"\n{}",
             self.address, self.tables
         );
         write(&self.service.program.home().join("hub.toml"), &config)
@@ -101,7 +100,7 @@ impl Region {
         Region::open_with(folder, binaries, &store.table(), hubs, sites).await
     }
 
-    /// The same with tables of hub.toml of the caller's own.
+    /// The same with lines of hub.toml of the caller's own, which go on from table `[server]`.
     pub async fn open_with(
         folder: &Path,
         binaries: Binaries,

@@ -23,7 +23,9 @@ pub(super) fn cbor(body: Vec<u8>) -> Response {
 }
 
 pub(super) async fn push(State(app): State<App>, caller: Caller, body: Body) -> Result<Response, Refusal> {
-    let request = PushRequest::decode(&app.wire_body(body).await?)?;
+    let body = app.wire_body(body).await?;
+    let _turn = app.turn().await?;
+    let request = PushRequest::decode(&body)?;
     let db = app.db_of(caller).await?;
     let matcher = app.0.matcher.clone();
     let pushed = db.write(move |txn| {
@@ -193,7 +195,9 @@ pub(super) async fn epoch(State(app): State<App>, caller: Caller, body: Body) ->
 
 /// Takes back the states that an agent was given in an earlier life of the store.
 pub(super) async fn give_back(State(app): State<App>, caller: Caller, body: Body) -> Result<Response, Refusal> {
-    let request = ReturnRequest::decode(&app.wire_body(body).await?)?;
+    let body = app.wire_body(body).await?;
+    let _turn = app.turn().await?;
+    let request = ReturnRequest::decode(&body)?;
     let db = app.db_of(caller).await?;
     let (matcher, states) = (app.0.matcher.clone(), request.states.len());
     let taken = db.write(move |txn| {

@@ -42,6 +42,7 @@ pub(crate) enum Refusal {
     NoSuchRoute,
     NoSuchBlob,
     Busy,
+    Crowded,
     StoreAway,
     NoSpace,
     Failed,
@@ -159,6 +160,11 @@ impl Refusal {
                 "busy",
                 "the hub is stopping: try again",
             ),
+            Refusal::Crowded => fixed(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "crowded",
+                "the hub has more to take in at the moment than it can: try again; nothing was taken",
+            ),
             Refusal::StoreAway => fixed(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "store_away",
@@ -188,7 +194,7 @@ impl Refusal {
 
     fn retry_after(&self) -> Option<&'static str> {
         match self {
-            Refusal::Busy => Some(RETRY_AFTER_SECS),
+            Refusal::Busy | Refusal::Crowded => Some(RETRY_AFTER_SECS),
             Refusal::StoreAway => Some(RETRY_AFTER_AWAY_SECS),
             Refusal::NoSpace => Some(RETRY_AFTER_NO_SPACE_SECS),
             Refusal::BadRequest(_)

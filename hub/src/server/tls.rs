@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -23,6 +24,9 @@ use crate::exit::{Exit, Failure};
 const RENEW_AFTER: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// After a failed accept (no file descriptors left) the next one waits.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Files that are open besides connections of agents: the store's, the console's, the log's, those to other systems.
+const OTHER_FILES: u64 = 256;
 
 /// Takes the port.
 pub async fn bind(listen: SocketAddr) -> Result<TcpListener, Failure> {
@@ -59,6 +63,7 @@ pub async fn serve(
     let (current, latest) = watch::channel(certificate(&authorities, &config)?);
     let mut made_of = authorities.version(jiff::Timestamp::now().as_second());
     let connections = TaskTracker::new();
+    make_room(config.connections_max);
     let slots = Arc::new(Semaphore::new(config.connections_max));
     let mut renewal = tokio::time::interval_at(tokio::time::Instant::now() + RENEW_AFTER, RENEW_AFTER);
     loop {
@@ -87,6 +92,30 @@ pub async fn serve(
     connections.close();
     connections.wait().await;
     Ok(())
+}
+
+/// Asks the system for as many open files as there may be connections, as many as it allows; says so where that is too few.
+fn make_room(connections_max: usize) {
+    let wanted = connections_max as u64 + OTHER_FILES;
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|current| current >= wanted) {
+        return;
+    }
+    let allowed = limit.maximum.map_or(wanted, |maximum| maximum.min(wanted));
+    let raised = Rlimit {
+        current: Some(allowed),
+        ..limit
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "the limit of open files could not be raised");
+    }
+    if allowed < wanted {
+        tracing::warn!(
+            allowed,
+            connections_max,
+            "this process may open fewer files than `server.connections_max` needs: raise the service's limit (LimitNOFILE)"
+        );
+    }
 }
 
 fn renew(authorities: &Authorities, config: &Config, current: &watch::Sender<Arc<ServerConfig>>) {
