@@ -255,6 +255,23 @@ impl Cluster {
         Ok(String::from_utf8_lossy(&run(dump, "pg_dump")?).into_owned())
     }
 
+    /// Puts what [`Cluster::dump`] gave in the place of the hub's database; whoever is connected is cut off, and never meets
+    /// a database that is half there.
+    pub fn put_back(&self, dump: &str) -> Result<()> {
+        const NEXT: &str = "hub_put_back";
+        self.create_database(NEXT)?;
+        let file = self.folder.path().join("dump.sql");
+        std::fs::write(&file, dump)?;
+        let mut psql = self.program("psql");
+        psql.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1"]);
+        psql.args(["-p", &self.port.to_string(), "-U", SERVER_USER, "-d", NEXT, "-f"]);
+        psql.arg(&file);
+        run(psql, "psql")?;
+        self.sql("postgres", &format!("DROP DATABASE {HUB} WITH (FORCE)"))?;
+        self.sql("postgres", &format!("ALTER DATABASE {NEXT} RENAME TO {HUB}"))
+            .map(drop)
+    }
+
     /// Stops the server as its administrator would; clients are cut off. The data stays.
     pub fn stop(&mut self) -> Result<()> {
         if self.server.is_none() {

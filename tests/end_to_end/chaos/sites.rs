@@ -1,7 +1,8 @@
 //! The sites of a chaos run: agents with their writers, copies of their disks, and what was done to whom.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -10,6 +11,7 @@ use serde_json::Value;
 use tests::copy_folder;
 use tests::fleet::HubSocket;
 use tests::house::Service;
+use tests::postgres::Cluster;
 use tests::process::{Binaries, Program};
 use tests::simulation::Rng;
 use tokio_util::sync::CancellationToken;
@@ -46,6 +48,14 @@ struct Copy {
     counter: u64,
 }
 
+/// The hub's store as it was at one moment.
+enum Backup {
+    /// A home folder with the embedded store's files.
+    Files(PathBuf),
+    /// What `pg_dump` said.
+    Database(String),
+}
+
 pub(super) struct Sites {
     pub(super) several: Several,
     folder: tempfile::TempDir,
@@ -54,13 +64,17 @@ pub(super) struct Sites {
     copy: Option<Copy>,
     /// The second machine that runs a site's folder.
     pub(super) clone: Option<Service>,
+    backup: Option<Backup>,
+    cluster: Option<Cluster>,
+    /// Messages that were confirmed by a disk which was thrown away after the hub had them.
+    only_at_hub: Vec<Range<usize>>,
     done: Vec<(Disturbance, u32)>,
     /// How many identities the restored agent must have told of since its last restore.
     pub(super) restored_rebirths: usize,
 }
 
 impl Sites {
-    pub(super) fn take(several: Several) -> Result<Sites> {
+    pub(super) fn take(several: Several, cluster: Option<Cluster>) -> Result<Sites> {
         let stop = CancellationToken::new();
         let writers = (0..several.clinics.len()).map(|site| Writer::start(format!("S{site}"), stop.clone()));
         let sites = Sites {
@@ -70,6 +84,9 @@ impl Sites {
             stop,
             copy: None,
             clone: None,
+            backup: None,
+            cluster,
+            only_at_hub: Vec::new(),
             done: Vec::new(),
             restored_rebirths: 0,
         };
@@ -114,6 +131,8 @@ impl Sites {
             Disturbance::CopyAgent => self.copy_agent().await?,
             Disturbance::RestoreAgent => self.restore_agent(rng).await?,
             Disturbance::CloneAgent => self.clone_agent().await?,
+            Disturbance::BackUpHub => self.backup = Some(self.back_up_hub()?),
+            Disturbance::RestoreHub => self.restore_hub().await?,
         }
         match self.done.iter_mut().find(|(done, _)| *done == what) {
             Some((_, times)) => *times += 1,
@@ -152,6 +171,52 @@ impl Sites {
         tokio::time::sleep(STANDSTILL).await;
         self.several.hubs[last].resume()?;
         self.turn_to(last).await
+    }
+
+    /// Of one moment, in the middle of the work, as a backup is.
+    fn back_up_hub(&self) -> Result<Backup> {
+        if let Some(cluster) = &self.cluster {
+            return Ok(Backup::Database(cluster.dump()?));
+        }
+        let folder = self
+            .folder
+            .path()
+            .join(format!("hub-{}", uuid::Uuid::new_v4().simple()));
+        let hub = &self.several.hubs[0];
+        hub.pause()?;
+        let copied = put_store(hub.service.program.home(), &folder);
+        hub.resume()?;
+        copied?;
+        Ok(Backup::Files(folder))
+    }
+
+    /// Every hub process is killed, the store goes back to the backup, they start again.
+    async fn restore_hub(&mut self) -> Result<()> {
+        let backup = match self.backup.take() {
+            Some(backup) => backup,
+            None => self.back_up_hub()?,
+        };
+        // Something is to be missing from it.
+        tokio::time::sleep(STANDSTILL).await;
+        for hub in &mut self.several.hubs {
+            hub.service.kill9().await?;
+        }
+        match &backup {
+            Backup::Files(folder) => put_store(folder, self.several.hubs[0].service.program.home())?,
+            Backup::Database(dump) => {
+                let cluster = self.cluster.as_ref().context("a dump is of a server")?;
+                cluster.put_back(dump)?;
+            }
+        }
+        for hub in &mut self.several.hubs {
+            hub.service.start().await?;
+        }
+        // What a thrown-away disk had confirmed was only there.
+        for range in self.only_at_hub.drain(..) {
+            self.writers[RESTORED].book.lose(range);
+        }
+        self.backup = Some(backup);
+        Ok(())
     }
 
     async fn turn_to(&self, hub: usize) -> Result<()> {
@@ -219,8 +284,11 @@ impl Sites {
         }
         clinic.agent.kill9().await?;
         book.send_to(None);
-        if !all_there {
-            book.lose_from(copy.sent);
+        let since = copy.sent..book.length();
+        if all_there {
+            self.only_at_hub.push(since);
+        } else {
+            book.lose(since);
         }
         let home = clinic.agent.program.home().to_path_buf();
         std::fs::remove_dir_all(&home)?;
@@ -288,6 +356,22 @@ impl Sites {
         }
         Ok(statuses)
     }
+}
+
+/// The embedded store's files take the place of those in another home.
+fn put_store(from: &Path, to: &Path) -> Result<()> {
+    let to = to.join("data");
+    std::fs::create_dir_all(&to)?;
+    for name in ["hub.db", "hub.db-wal", "hub.db-shm"] {
+        let (from, to) = (from.join("data").join(name), to.join(name));
+        if to.exists() {
+            std::fs::remove_file(&to)?;
+        }
+        if from.exists() {
+            std::fs::copy(from, to)?;
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn rebirths(status: &Value) -> usize {

@@ -2,6 +2,7 @@
 //! let, and notes what was confirmed. It never repeats a message.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -46,14 +47,11 @@ impl Book {
         self.with(|inside| inside.sent.len())
     }
 
-    /// What was confirmed from this message on went with its disk.
-    pub(super) fn lose_from(&self, place: usize) {
+    /// These messages went with the disk that had confirmed them.
+    pub(super) fn lose(&self, places: Range<usize>) {
         self.with(|inside| {
-            inside
-                .sent
-                .iter_mut()
-                .skip(place)
-                .for_each(|sent| sent.disk_lost = true)
+            let lost = inside.sent.iter_mut().take(places.end).skip(places.start);
+            lost.for_each(|sent| sent.disk_lost = true);
         });
     }
 
