@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use sync_protocol::Hash;
 use sync_protocol::proof::ProofKey;
 use sync_protocol::replica::{self, Comparison, Entered, PageOutcome, ReplicaError, Taken, Weighing};
-use sync_protocol::wire::{Page, PullReply};
+use sync_protocol::wire::{Page, PullReply, PullRequest};
 use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -264,11 +265,16 @@ impl Exchange {
         let config = self.sync_config();
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         let bytes_max = config.pull_max_bytes;
+        // What is answered at once tells every lane in full; what is held may be told in one.
+        let takes_digest = !wait.is_zero();
         let request = self
             .store
             .write(Priority::Sync, move |tx| {
                 let mut request = replica::next_pull(tx, bytes_max, wait_ms, |tx, record| tx.is_worked_with(record))?;
                 replica::ask_on(tx, &mut request)?;
+                if takes_digest {
+                    replica::ask_for_digest(tx, &mut request)?;
+                }
                 Ok::<_, ReplicaError<TxError>>(request)
             })
             .await?;
@@ -305,6 +311,24 @@ impl Exchange {
         for (scope, lane) in differing {
             self.mend(scope, lane).await?;
         }
+        if let Some(digest) = reply.at_rest {
+            self.note_rest(request, digest).await?;
+        }
+        Ok(())
+    }
+
+    /// Nothing was new: every lane is proven at once, where our digest is the hub's. Where it is not, the question that follows
+    /// this exchange is answered with pages.
+    async fn note_rest(&self, request: PullRequest, digest: Hash) -> Result<(), Broken> {
+        self.store
+            .write(Priority::Sync, move |tx| {
+                let lanes = replica::compare_digest(tx, &request, digest)?;
+                for (scope, lane, root) in lanes.into_iter().flatten() {
+                    verified::note(tx, (scope, lane), root, true, clock::now_ms())?;
+                }
+                Ok::<_, ReplicaError<TxError>>(())
+            })
+            .await?;
         Ok(())
     }
 

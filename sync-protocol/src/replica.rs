@@ -1,6 +1,7 @@
 //! The agent's end of the engine: writing, pushing, pulling, and taking a new identity when its own turns out to be
 //! shared or gone back. It never applies a page before it has compared the hub's view of its chain with its own.
 
+mod at_rest;
 mod epoch;
 mod freeze;
 mod pull;
@@ -18,6 +19,7 @@ use crate::signed::{Ack, Signature};
 use crate::state::RecordState;
 use crate::wire::{Cursor, Returned};
 
+pub use at_rest::{ask_for_digest, compare_digest};
 pub use epoch::{Entered, epoch_request, handle_epoch_reply, handle_return_reply, next_return};
 pub use freeze::{FreezeLimits, LaneWatch, LaneWatches, Taken, Weighing, ask_on, take_page, thaw};
 pub use pull::{Applied, PageOutcome, follow, handle_page, next_pull};

@@ -1,6 +1,7 @@
 //! What travels: push up, pages of states down. One zstd frame of deterministic CBOR per body; every message keeps keys
 //! that it does not know.
 
+mod at_rest;
 mod compact;
 mod epoch;
 mod page;
@@ -14,6 +15,7 @@ use crate::cbor::{self, CborError, MapWriter, Reader, Unknown};
 use crate::change::put_u64;
 use crate::ids::Lane;
 
+pub(crate) use at_rest::{LaneAtRest, digest_at_rest};
 pub use epoch::{EpochReply, EpochRequest, Held, RETURNS_MAX, ReturnReply, ReturnRequest, Returned};
 pub use page::{Page, Row, Told};
 pub use pull::{Cursor, PullReply, PullRequest, WILLING_MAX, Willing};

@@ -158,6 +158,7 @@ impl Store {
             })
             .collect();
         let request = PullRequest {
+            takes_digest: false,
             willing: Vec::new(),
             epoch,
             replica,

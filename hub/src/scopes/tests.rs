@@ -155,6 +155,7 @@ impl Hub {
                 }
             }
             let request = PullRequest {
+                takes_digest: false,
                 epoch: txn.organisation().epoch,
                 replica: ReplicaId([7; 16]),
                 cursors: Vec::new(),

@@ -7,9 +7,9 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use sync_protocol::ScopeId;
 use sync_protocol::hub::{Found, TakenBack};
 use sync_protocol::wire::{BODY_MAX_BYTES, EpochRequest, Page, PullReply, PullRequest, PushRequest, ReturnRequest};
+use sync_protocol::{Lane, ScopeId};
 use tokio::time::Instant;
 
 use super::App;
@@ -60,13 +60,21 @@ pub(super) async fn pull(State(app): State<App>, caller: Caller, body: Body) -> 
     loop {
         let pages = pages(&db, caller, request.clone()).await?;
         if says_something(&pages, &request) || !app.wait(&woken, until).await {
+            let at_rest = request.digest_of(&pages);
+            let mut follows = db.follows(site);
+            if at_rest.is_some() {
+                let is_known =
+                    |of: &(ScopeId, Lane)| request.cursors.iter().any(|known| (known.scope, known.lane) == *of);
+                follows.retain(|of| !is_known(of));
+            }
             let reply = PullReply {
-                pages,
+                pages: if at_rest.is_some() { Vec::new() } else { pages },
                 hub_ms: db::now_ms(),
-                series: Some(series),
+                series,
                 ehr_reached: app.0.reach.now(),
                 ehr_polled_ms: db.read(|txn| txn.ehr_polled_ms()).await?,
-                follows: db.follows(site),
+                follows,
+                at_rest,
             };
             return Ok(cbor(reply.encode()));
         }

@@ -176,6 +176,7 @@ impl Agent {
             })
             .collect();
         PullRequest {
+            takes_digest: false,
             willing: Vec::new(),
             epoch: self.epoch,
             replica: self.replica,

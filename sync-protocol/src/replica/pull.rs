@@ -38,6 +38,7 @@ pub fn next_pull<L: ReplicaLedger>(
         bytes_max,
         wait_ms,
         willing,
+        takes_digest: false,
     })
 }
 

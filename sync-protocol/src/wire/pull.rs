@@ -3,7 +3,7 @@
 use super::{Page, WireError, frame, missing, open, read_lane};
 use crate::cbor::{CborError, Reader, Writer};
 use crate::change::{put_bytes, put_u64};
-use crate::ids::{EpochId, Lane, RecordId, ReplicaId, ScopeId};
+use crate::ids::{EpochId, Hash, Lane, RecordId, ReplicaId, ScopeId};
 
 pub(super) const CURSORS_MAX: usize = 256;
 /// Records that one pull says it is willing to forget; the rest follow with the next.
@@ -28,6 +28,8 @@ pub struct PullRequest {
     pub wait_ms: u64,
     /// Offers to forget that this replica agrees to.
     pub willing: Vec<Willing>,
+    /// Where nothing is new, a digest of what the pages would say will do.
+    pub takes_digest: bool,
 }
 
 /// Agreement to one offer: the hub's row of the record must still be the one of this sequence.
@@ -82,12 +84,17 @@ impl PullRequest {
                     }
                 });
             }
+            if self.takes_digest {
+                map.put(7, |w| {
+                    w.bool(true).ok();
+                });
+            }
         })
     }
 
     pub fn decode(body: &[u8]) -> Result<PullRequest, WireError> {
         let (mut epoch, mut replica, mut cursors, mut bytes_max, mut wait_ms) = Default::default();
-        let mut willing = Vec::new();
+        let (mut willing, mut takes_digest) = (Vec::new(), false);
         open(body, |key, r| {
             match key {
                 1 => epoch = Some(EpochId(r.fixed("epoch")?)),
@@ -106,6 +113,7 @@ impl PullRequest {
                         })
                     })?;
                 }
+                7 => takes_digest = r.bool()?,
                 _ => return Ok(false),
             }
             Ok(true)
@@ -117,6 +125,7 @@ impl PullRequest {
             bytes_max: bytes_max.ok_or(missing("byte budget"))?,
             wait_ms,
             willing,
+            takes_digest,
         })
     }
 }
@@ -135,6 +144,8 @@ pub struct PullReply {
     pub ehr_polled_ms: Option<u64>,
     /// The lanes of scopes that this replica is to follow; those that it does not follow yet begin at nothing.
     pub follows: Vec<(ScopeId, Lane)>,
+    /// In place of pages, to whoever takes it: the digest of what they would say.
+    pub at_rest: Option<Hash>,
 }
 
 impl PullReply {
@@ -166,12 +177,15 @@ impl PullReply {
                     }
                 });
             }
+            if let Some(digest) = self.at_rest {
+                map.put(7, |w| put_bytes(w, &digest.0));
+            }
         })
     }
 
     pub fn decode(body: &[u8]) -> Result<PullReply, WireError> {
         let (mut pages, mut hub_ms, mut series, mut ehr_reached, mut ehr_polled_ms) = Default::default();
-        let mut follows = Vec::new();
+        let (mut follows, mut at_rest) = (Vec::new(), None);
         open(body, |key, r| {
             match key {
                 1 => pages = Some(r.array(CURSORS_MAX, "pages", Page::read)?),
@@ -185,6 +199,7 @@ impl PullReply {
                         Ok((ScopeId(r.fixed("scope")?), read_lane(r)?))
                     })?;
                 }
+                7 => at_rest = Some(Hash(r.fixed("digest")?)),
                 _ => return Ok(false),
             }
             Ok(true)
@@ -196,6 +211,7 @@ impl PullReply {
             ehr_reached,
             ehr_polled_ms,
             follows,
+            at_rest,
         })
     }
 }

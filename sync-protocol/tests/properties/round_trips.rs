@@ -174,14 +174,16 @@ fn pull() -> impl Strategy<Value = PullRequest> {
         sequence,
     });
     let ids = (id16(), id16());
-    (ids, vec(cursor, 0..4), any::<u64>(), any::<u64>(), vec(willing, 0..4)).prop_map(
-        |((epoch, replica), cursors, bytes_max, wait_ms, willing)| PullRequest {
+    let limits = (any::<u64>(), any::<u64>(), any::<bool>());
+    (ids, vec(cursor, 0..4), limits, vec(willing, 0..4)).prop_map(
+        |((epoch, replica), cursors, (bytes_max, wait_ms, takes_digest), willing)| PullRequest {
             epoch: EpochId(epoch),
             replica: ReplicaId(replica),
             cursors,
             bytes_max,
             wait_ms,
             willing,
+            takes_digest,
         },
     )
 }
@@ -250,9 +252,11 @@ fn pull_reply() -> impl Strategy<Value = PullReply> {
         any::<Option<bool>>(),
         any::<Option<u64>>(),
         vec((id16(), lane()), 0..3),
+        any::<Option<[u8; 32]>>(),
     )
         .prop_map(
-            |(pages, hub_ms, series, ehr_reached, ehr_polled_ms, follows)| PullReply {
+            |(pages, hub_ms, series, ehr_reached, ehr_polled_ms, follows, at_rest)| PullReply {
+                at_rest: at_rest.map(Hash),
                 pages,
                 hub_ms,
                 series,

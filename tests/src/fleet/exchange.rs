@@ -100,7 +100,10 @@ impl SimAgent {
     async fn pull(&self, wait: Duration) -> Result<u64, Trouble> {
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         let asked = replica::next_pull(&mut self.held().ledger, BODY_BYTES as u64, wait_ms, |_, _| Ok(false));
-        let request = asked.map_err(refused)?;
+        let mut request = asked.map_err(refused)?;
+        if !wait.is_zero() {
+            replica::ask_for_digest(&mut self.held().ledger, &mut request).map_err(refused)?;
+        }
         let body = request.encode();
         let bytes_up = body.len() as u64;
         let answer = self.post("/v1/pull", body, wait + REQUEST_TIMEOUT).await?;
@@ -114,6 +117,16 @@ impl SimAgent {
         let behind = reply.pages.iter().map(Page::behind).sum::<u64>() + u64::from(new_lanes);
         for page in &reply.pages {
             self.take(page)?;
+        }
+        if let Some(digest) = reply.at_rest {
+            let mut held = self.held();
+            let lanes = replica::compare_digest(&mut held.ledger, &request, digest).map_err(refused)?;
+            let lanes = lanes.unwrap_or_default();
+            for (scope, lane, _) in &lanes {
+                held.lanes.entry((*scope, *lane)).or_default().equal = Some(true);
+            }
+            drop(held);
+            self.count(|tally| tally.equal += lanes.len() as u64);
         }
         Ok(behind)
     }

@@ -182,6 +182,7 @@ impl World {
             ehr_reached: None,
             ehr_polled_ms: None,
             follows: Vec::new(),
+            at_rest: None,
         };
         self.send(agent, Message::PullReply, reply.encode());
         Ok(())

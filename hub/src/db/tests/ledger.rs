@@ -170,6 +170,7 @@ pub(super) async fn another_sites_replica_and_scope_are_refused(on: On) {
         sequence: 0,
     };
     let request = PullRequest {
+        takes_digest: false,
         willing: Vec::new(),
         epoch,
         replica: ReplicaId([3; 16]),
@@ -178,6 +179,7 @@ pub(super) async fn another_sites_replica_and_scope_are_refused(on: On) {
         wait_ms: 0,
     };
     let own = PullRequest {
+        takes_digest: false,
         willing: Vec::new(),
         replica,
         cursors: Vec::new(),
