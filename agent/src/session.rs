@@ -23,6 +23,8 @@ const FEATURES: &[&str] = &[
     feature::SEALED_BODY,
     feature::REPAIR,
     feature::COMPACT,
+    feature::SIGNED_ACKS,
+    feature::RETURNS,
 ];
 
 const DAY_SECS: i64 = 24 * 60 * 60;

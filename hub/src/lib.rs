@@ -9,6 +9,7 @@ pub mod cli;
 pub mod config;
 pub mod connectors;
 pub mod console;
+pub mod continuity;
 pub mod db;
 pub mod ehr;
 pub mod exit;

@@ -147,6 +147,7 @@ struct Parts {
     turns: Semaphore,
     seen: Mutex<BTreeMap<ScopeId, Instant>>,
     numbers: caller::SeenNumbers,
+    reused: caller::ReusedNumbers,
 }
 
 impl App {
@@ -170,6 +171,7 @@ impl App {
             turns,
             seen: Mutex::default(),
             numbers: caller::SeenNumbers::default(),
+            reused: caller::ReusedNumbers::default(),
         }))
     }
 

@@ -21,7 +21,7 @@ use crate::home::{Home, Keeping, Opened};
 use crate::intake;
 use crate::reference::{self, Refresh};
 use crate::server::{self, App, connection, tls};
-use crate::{proof, scopes};
+use crate::{continuity, proof, scopes};
 
 /// What came of a command, as it travels over the local socket.
 #[derive(Serialize, Deserialize)]
@@ -112,6 +112,7 @@ pub async fn run(
     let local = tokio::spawn(serve_local(local, commands, config.server.clone(), stop.clone()));
     let scopes = scopes::start(db.clone(), config.scopes.clone(), stop.clone());
     let proof = proof::start(db.clone(), config.proof.clone(), stop.clone());
+    let continuity = continuity::start(db.clone(), stop.clone());
     let messages = tokio::spawn(take_messages(messages, stop.clone()));
     let agents = tokio::spawn(tls::serve(
         listener,
@@ -141,6 +142,7 @@ pub async fn run(
     };
     let _ = scopes.await;
     let _ = proof.await;
+    let _ = continuity.await;
     let messages = messages.await;
     let _ = std::fs::remove_file(home.socket());
     db.close();

@@ -7,10 +7,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use tests::house::{House, Service, Target};
+use tests::house::{Service, Target};
 use tests::people::{CLINIC_DAY, Person};
+use tests::postgres::Cluster;
 use tests::process::{Binaries, Program};
+use tests::region::Store;
 
+use crate::several::Several;
 use crate::world::{World, arrive, edit, patient_page};
 
 const SOON: Duration = Duration::from_secs(30);
@@ -42,8 +45,8 @@ fn causes(status: &Value) -> Vec<String> {
         .collect()
 }
 
-async fn at_hub(house: &House, person: &Person) -> Result<usize> {
-    let found = house.hub.answer(&["patient", "find", person.family, "--json"]).await?;
+async fn at_hub(hub: &Service, person: &Person) -> Result<usize> {
+    let found = hub.answer(&["patient", "find", person.family, "--json"]).await?;
     Ok(found["patients"].as_array().map_or(0, Vec::len))
 }
 
@@ -86,7 +89,7 @@ async fn a_hub_whose_database_was_put_back_to_an_older_copy_is_healed_by_its_sit
     );
     for person in &CLINIC_DAY[..3] {
         ensure!(
-            at_hub(&world, person).await? == 1,
+            at_hub(&world.hub, person).await? == 1,
             "{} is not at the hub once",
             person.family
         );
@@ -103,6 +106,61 @@ async fn a_hub_whose_database_was_put_back_to_an_older_copy_is_healed_by_its_sit
     ensure!(confirmed["until"] == "2026-01-01T00:00:00Z", "{confirmed}");
     let status = world.hub.answer(&["status", "--json"]).await?;
     ensure!(status["backup"] == "2026-01-01T00:00:00Z", "{status}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn hub_processes_whose_postgresql_is_put_back_under_them_go_on_and_are_healed_by_their_sites() -> Result<()> {
+    let cluster = Cluster::start()?;
+    let several = Several::open(
+        &Store::Postgres(cluster.url()),
+        2,
+        &[("Northside", 0), ("Southside", 1)],
+    )
+    .await?;
+    let (north, south) = (&several.clinics[0], &several.clinics[1]);
+    let mut desk = north.desk().await?;
+    arrive(&mut desk, &CLINIC_DAY[0]).await?;
+    north.until_agreed().await?;
+    let backup = cluster.dump()?;
+
+    arrive(&mut desk, &CLINIC_DAY[1]).await?;
+    let page = patient_page(&mut desk, CLINIC_DAY[0].family).await?;
+    edit(&mut desk, &page, "email", "after@example.org").await?;
+    north.until_agreed().await?;
+    // Nobody stops either process.
+    cluster.put_back(&backup)?;
+    arrive(&mut south.desk().await?, &CLINIC_DAY[2]).await?;
+
+    for clinic in [north, south] {
+        clinic
+            .until_status("the site to enter the new epoch", SOON, |status| {
+                !causes(status).is_empty()
+            })
+            .await?;
+        let agent = clinic.until_agreed().await?;
+        ensure!(
+            causes(&agent) == ["the hub's store was restored from an older copy"],
+            "{agent}"
+        );
+    }
+    for hub in &several.hubs {
+        for person in &CLINIC_DAY[..3] {
+            ensure!(
+                at_hub(&hub.service, person).await? == 1,
+                "{} is not at the hub once",
+                person.family
+            );
+        }
+        let status = hub.service.answer(&["status", "--json"]).await?;
+        ensure!(status["begun"].as_array().map_or(0, Vec::len) == 1, "{status}");
+        ensure!(
+            status["warnings"].to_string().contains("put back to an older copy"),
+            "{status}"
+        );
+    }
+    let page = patient_page(&mut desk, CLINIC_DAY[0].family).await?;
+    ensure!(page.text().contains("after@example.org"), "the edit is gone");
     Ok(())
 }
 
@@ -135,7 +193,7 @@ async fn an_agent_whose_store_was_put_back_takes_a_new_identity_before_it_writes
     ensure!(causes(&agent).len() == 1, "{agent}");
     for person in &CLINIC_DAY[..3] {
         ensure!(
-            at_hub(&world, person).await? == 1,
+            at_hub(&world.hub, person).await? == 1,
             "{} is not at the hub once",
             person.family
         );
@@ -170,7 +228,7 @@ async fn an_agent_and_a_copy_of_its_folder_both_go_on_under_names_of_their_own()
 
     for person in &CLINIC_DAY[..3] {
         tests::until(SOON, "everybody to be at the hub", async || {
-            Ok((at_hub(&world, person).await? == 1).then_some(()))
+            Ok((at_hub(&world.hub, person).await? == 1).then_some(()))
         })
         .await?;
     }

@@ -68,6 +68,16 @@ async fn a_request_that_is_sent_again_or_altered_changes_nothing() -> Result<()>
     }
     assert_eq!(told(&agent, &hub, &agent.push(4)?).await?, (409, "replayed".to_owned()));
 
+    // The operator is told, since nothing explains it.
+    let status = socket.status().await?;
+    let alert = status["warnings"].as_array().into_iter().flatten().find(|warning| {
+        warning["text"]
+            .as_str()
+            .is_some_and(|text| text.contains("no new identity explains"))
+    });
+    let alert = alert.with_context(|| format!("no alert: {}", status["warnings"]))?;
+    ensure!(alert["severity"] == "critical", "{alert}");
+
     // One that is repeated honestly, since its reply was lost, has a new number and is nothing new.
     assert_eq!(agent.send(&hub, &agent.push(6)?).await?.0, 200);
     assert_eq!(held(&socket, &agent).await?, taken);
@@ -96,6 +106,8 @@ async fn a_replay_is_refused_by_the_hubs_other_process_and_after_a_restart() -> 
 
     assert_eq!(agent.send(&first, &push).await?.0, 200);
     assert_eq!(told(&agent, &second, &push).await?, (409, "replayed".to_owned()));
+    let warned = socket.status().await?["warnings"].to_string();
+    ensure!(warned.contains("no new identity explains"), "{warned}");
     several.hubs[0].service.kill9().await?;
     several.hubs[0].service.start().await?;
     assert_eq!(

@@ -8,8 +8,9 @@ use sync_protocol::{RecordId, RecordState, ScopeId};
 
 use super::site::SiteReply;
 use super::staff::ListedStaff;
+use super::status::said_of_reuse;
 use super::{Admin, iso, no_such_site, parse_site};
-use crate::db::{Agent, Site, Txn};
+use crate::db::{Agent, Reused, Site, Txn};
 use crate::exit::Failure;
 
 const CERTIFICATE_VALID_MS: u64 = vault::authority::CERTIFICATE_VALID_DAYS as u64 * DAY_MS;
@@ -57,6 +58,12 @@ pub struct KnownAgent {
     pub signs: bool,
     /// The version that runs there, as it said at its last handshake.
     pub program: Option<String>,
+    /// What is to be known of request numbers of its that came twice.
+    #[serde(default)]
+    pub alert: Option<String>,
+    /// Nothing explains that.
+    #[serde(default)]
+    pub is_alone: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -112,6 +119,7 @@ fn known_site(txn: &mut Txn<'_>, site: Site) -> Result<KnownSite, Failure> {
     let now_ms = txn.now_ms();
     let figures = txn.site_figures(scope)?;
     let agents = txn.agents_of(scope)?;
+    let reused = txn.reused_numbers()?;
     let state: Option<RecordState> = txn.state(RecordId(scope.0))?;
     let text = |field| state.as_ref().and_then(|state| value_of(field, state));
     Ok(KnownSite {
@@ -133,7 +141,10 @@ fn known_site(txn: &mut Txn<'_>, site: Site) -> Result<KnownSite, Failure> {
         notice: text(site::NOTICE),
         agents: agents
             .iter()
-            .map(|agent| KnownAgent::of(txn, agent, now_ms))
+            .map(|agent| {
+                let reused = reused.iter().find(|reused| reused.agent == agent.agent);
+                KnownAgent::of(txn, agent, reused, now_ms)
+            })
             .collect::<Result<_, _>>()?,
         accepted: figures.accepted,
         set_aside: figures.quarantined,
@@ -149,8 +160,9 @@ fn value_of(field: clinic::catalogue::Field<String>, state: &RecordState) -> Opt
 }
 
 impl KnownAgent {
-    fn of(txn: &mut Txn<'_>, agent: &Agent, now_ms: u64) -> Result<KnownAgent, Failure> {
+    fn of(txn: &mut Txn<'_>, agent: &Agent, reused: Option<&Reused>, now_ms: u64) -> Result<KnownAgent, Failure> {
         let left_ms = (agent.certified_ms + CERTIFICATE_VALID_MS) as i64 - now_ms as i64;
+        let alert = reused.and_then(|reused| said_of_reuse(reused, now_ms));
         Ok(KnownAgent {
             agent: data_encoding::HEXLOWER.encode(&agent.agent),
             enrolled: iso(agent.enrolled_ms),
@@ -158,6 +170,8 @@ impl KnownAgent {
             certificate_days: left_ms.div_euclid(DAY_MS as i64),
             signs: txn.request_key(agent.agent)?.is_some(),
             program: txn.greeted(agent.agent)?.map(|greeted| greeted.program),
+            is_alone: alert.is_some() && reused.is_some_and(|reused| reused.explained_ms.is_none()),
+            alert,
         })
     }
 }

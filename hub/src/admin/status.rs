@@ -9,7 +9,7 @@ use sync_protocol::hub::Cause;
 use sync_protocol::{Hash, Lane};
 
 use super::{Admin, ReferenceStatus, iso};
-use crate::db::{Agent, DbError, EpochBegun, ProofCheck, Site, SiteFigures, Txn, Wants};
+use crate::db::{Agent, DbError, EpochBegun, ProofCheck, Reused, Site, SiteFigures, Txn, Wants};
 use crate::exit::Failure;
 
 #[derive(Serialize, Deserialize)]
@@ -45,7 +45,7 @@ impl EpochStatus {
     fn of(begun: &EpochBegun) -> Option<EpochStatus> {
         let cause = match begun.epoch.cause {
             Cause::Founded => return None,
-            Cause::Mark => "the store was older than the mark beside it: it was put back to a copy",
+            Cause::Mark | Cause::MarkOfOne => "the store was older than the mark beside it: it was put back to a copy",
             Cause::Shown => "an agent showed what the store no longer held: it was put back to a copy",
             Cause::Heard => "an agent told of an epoch that the store had lost",
         };
@@ -129,6 +129,35 @@ impl Warning {
         })
     }
 
+    /// A new life of the store, for a week: what was decided at the hub since the copy is gone, and nobody else knows of it.
+    fn of_epoch(begun: &EpochBegun, now_ms: u64) -> Option<Warning> {
+        let is_new = now_ms.saturating_sub(begun.begun_ms) < WEEK_MS;
+        let text = format!(
+            "the store was put back to an older copy (found {}): sites return their records; agents that were enrolled or \
+             revoked since, and accounts, are as the copy had them: look them through",
+            iso(begun.begun_ms)
+        );
+        (begun.epoch.cause != Cause::Founded && is_new).then(|| Warning {
+            severity: "warning".to_owned(),
+            text,
+        })
+    }
+
+    /// A request number that came twice, for a week.
+    fn of_reuse(site: &str, reused: &Reused, now_ms: u64) -> Option<Warning> {
+        let severity = match reused.explained_ms {
+            Some(_) => "warning",
+            None => "critical",
+        };
+        said_of_reuse(reused, now_ms).map(|said| Warning {
+            severity: severity.to_owned(),
+            text: format!(
+                "agent {} of {site}: {said}",
+                data_encoding::HEXLOWER.encode(&reused.agent)
+            ),
+        })
+    }
+
     /// What the daily look at a lane's rows found: unreadable records for as long as they are, a sum for a week.
     fn of_proof(site: &str, check: &ProofCheck, now_ms: u64) -> Option<Warning> {
         let lane = format!("{:?}", check.lane).to_lowercase();
@@ -151,6 +180,25 @@ impl Warning {
             ),
         })
     }
+}
+
+/// What an administrator reads of request numbers that came twice, for a week.
+pub(super) fn said_of_reuse(reused: &Reused, now_ms: u64) -> Option<String> {
+    if now_ms.saturating_sub(reused.last_ms) > WEEK_MS {
+        return None;
+    }
+    let (times, last) = (reused.times, iso(reused.last_ms));
+    Some(match reused.explained_ms {
+        Some(at) => format!(
+            "{times} requests came under a number that it had used (last {last}); it took a new identity at {}, so its store was \
+             put back or copied",
+            iso(at)
+        ),
+        None => format!(
+            "{times} requests came under a number that it had used (last {last}) and were refused, and no new identity explains \
+             it: somebody sends its requests again or has its key; revoke it (mainstay-hub revoke) and enrol it anew"
+        ),
+    })
 }
 
 const WEEK_MS: u64 = 7 * 24 * 3_600_000;
@@ -192,7 +240,12 @@ impl Admin {
             let mut sites = Vec::new();
             let mut warnings: Vec<Warning> = Warning::of_custody().into_iter().collect();
             let checks = txn.proof_checks()?;
+            let reused = txn.reused_numbers()?;
+            let begun = txn.epochs_begun()?;
+            warnings.extend(begun.iter().filter_map(|one| Warning::of_epoch(one, txn.now_ms())));
             for site in txn.sites()? {
+                let came_twice = reused.iter().filter(|reused| reused.scope == site.scope);
+                warnings.extend(came_twice.filter_map(|reused| Warning::of_reuse(&site.name, reused, txn.now_ms())));
                 let of_site: Vec<&ProofCheck> = checks.iter().filter(|check| check.scope == site.scope).collect();
                 warnings.extend(
                     of_site
@@ -214,7 +267,7 @@ impl Admin {
             warnings.extend(Warning::of_backup(backup));
             Ok::<_, Failure>(Status {
                 epoch: epoch.to_string(),
-                begun: txn.epochs_begun()?.iter().filter_map(EpochStatus::of).collect(),
+                begun: begun.iter().filter_map(EpochStatus::of).collect(),
                 backup: backup.map(iso),
                 store,
                 sites,

@@ -175,6 +175,9 @@ impl SiteState {
         if site.agents.iter().all(|agent| agent.revoked.is_some()) {
             return state("wait", "unknown", "No agent is enrolled".to_owned());
         }
+        if site.agents.iter().any(|agent| agent.is_alone) {
+            return state("act", "alert", "A request came twice".to_owned());
+        }
         match site.silent_secs {
             None => state("wait", "unknown", "Not heard of yet".to_owned()),
             Some(secs) if secs > silent_after_secs => state("watch", "unknown", format!("Silent {}", length(secs))),
@@ -334,6 +337,8 @@ mod tests {
                 certificate_days: 89,
                 signs: true,
                 program: None,
+                alert: None,
+                is_alone: false,
             }],
             accepted: 3,
             set_aside: 0,

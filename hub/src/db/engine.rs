@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::embedded::{self, Embedded, Job};
+use super::lives::Noted;
 use super::pending::Pending;
 use super::postgres::{self, Pool, Server, Session, Trouble};
 use super::txn::{Asked, Locks};
@@ -96,6 +97,8 @@ impl Store {
             any_adopted: None,
             wrote: false,
             mark: self.mark.get(),
+            has_gone_back: false,
+            series_given: 0,
             committed: None,
         }
     }
@@ -303,7 +306,7 @@ impl Db {
 struct Done {
     clock: HybridClock,
     touched: BTreeSet<ScopeId>,
-    committed: Option<(EpochId, u64)>,
+    committed: Option<Noted>,
 }
 
 impl Done {
@@ -319,8 +322,8 @@ impl Done {
 impl Tenant {
     fn after(&self, store: &Store, done: Done) {
         self.set_clock(done.clock);
-        if let (Some(mark), Some((epoch, commits))) = (store.mark.get(), done.committed) {
-            mark.note(self.organisation.org, epoch, commits);
+        if let (Some(mark), Some(noted)) = (store.mark.get(), done.committed) {
+            mark.note(self.organisation.org, noted);
         }
         if !done.touched.is_empty() {
             self.wakes.wake(Commit::Scopes(Arc::new(done.touched)));
@@ -391,6 +394,7 @@ impl Postgres {
                 Err(error) => Err(error.into()),
             };
             let done = Done::of(&mut txn);
+            let has_gone_back = txn.has_gone_back;
             asked = std::mem::take(&mut txn.locks.asked);
             drop(txn);
             let trouble = session.trouble().cloned();
@@ -412,6 +416,11 @@ impl Postgres {
             };
             session.rollback();
             self.pool.put_back(session);
+            if has_gone_back && run < RUNS_MAX {
+                self.begin_again(store, of)?;
+                run += 1;
+                continue;
+            }
             match trouble {
                 Some(Trouble::Conflict { .. } | Trouble::Lost { .. })
                     if run < RUNS_MAX && begun.elapsed() < self.answer_timeout => {}
@@ -423,6 +432,17 @@ impl Postgres {
             std::thread::sleep(postgres::pause_before(run)?);
             run += 1;
         }
+    }
+
+    /// The store was put back while this process ran: a new epoch begins, unless another process has begun it.
+    fn begin_again(&self, store: &Store, of: &Tenant) -> Result<(), DbError> {
+        let Some(mark) = store.mark.get() else { return Ok(()) };
+        let reached = mark.of(of.organisation.org);
+        let now = self.write(store, of, &mut |txn: &mut Txn<'_>| {
+            txn.begin_if_gone_back(reached, true)
+        })?;
+        now.take_note(mark, of.organisation.org);
+        Ok(())
     }
 
     fn read<T, E: From<DbError>>(

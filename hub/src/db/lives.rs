@@ -29,6 +29,7 @@ fn cause_of(number: i64) -> Result<Cause, DbError> {
         1 => Ok(Cause::Mark),
         2 => Ok(Cause::Shown),
         3 => Ok(Cause::Heard),
+        4 => Ok(Cause::MarkOfOne),
         _ => Err(DbError::Damaged {
             what: "the cause of an epoch",
         }),
@@ -41,6 +42,7 @@ fn number_of(cause: Cause) -> i64 {
         Cause::Mark => 1,
         Cause::Shown => 2,
         Cause::Heard => 3,
+        Cause::MarkOfOne => 4,
     }
 }
 
@@ -90,22 +92,44 @@ impl Txn<'_> {
         Ok(())
     }
 
+    /// Ends the present epoch, unless another process has ended it meanwhile.
     pub(super) fn enter_epoch(&mut self, epoch: EpochId, hub_replica: ReplicaId, cause: Cause) -> Result<(), DbError> {
+        let (ended, _) = self.present()?;
+        self.lock_series()?;
         self.flush()?;
-        self.add_epoch(epoch, hub_replica, cause)?;
-        self.sql.run(
-            "UPDATE organisations SET epoch = ?2, hub_replica = ?3 WHERE org = ?1",
-            values![self.org, epoch.0, hub_replica.0],
-        )?;
+        // The organisation's row comes last, as in every commit.
         let common = match cause {
             Cause::Mark => "UPDATE chains SET common = counter WHERE org = ?1",
-            Cause::Founded | Cause::Shown | Cause::Heard => "UPDATE chains SET common = 0 WHERE org = ?1",
+            Cause::Founded | Cause::Shown | Cause::Heard | Cause::MarkOfOne => {
+                "UPDATE chains SET common = 0 WHERE org = ?1"
+            }
         };
         self.sql.run(common, values![self.org])?;
+        let ended = self.sql.run(
+            "UPDATE organisations SET epoch = ?2, hub_replica = ?3 WHERE org = ?1 AND epoch = ?4",
+            values![self.org, epoch.0, hub_replica.0, ended.0],
+        )?;
+        if ended == 0 {
+            return Err(self.conflict("a new epoch has begun"));
+        }
+        self.add_epoch(epoch, hub_replica, cause)?;
+        let marked = self.mark.and_then(|mark| mark.of(self.org)).map(|noted| noted.series);
+        let known = marked.unwrap_or_default().max(self.series_given);
+        self.skip_series(hub_replica, (known > 0).then_some(known))?;
         self.pending.chains.clear();
         self.present = Some((epoch, hub_replica));
         self.wrote = true;
         Ok(())
+    }
+
+    /// Another transaction was in the way: this one is run again, where others write too.
+    fn conflict(&mut self, reason: &str) -> DbError {
+        match &mut self.sql {
+            Sql::Postgres(session) => session.conflict(reason),
+            Sql::Embedded(_) => DbError::Conflict {
+                reason: reason.to_owned(),
+            },
+        }
     }
 
     /// Counts this commit, if it has clinical content. Another process may have begun an epoch meanwhile, or the store may
@@ -120,16 +144,31 @@ impl Txn<'_> {
             values![self.org, epoch.0],
         )?;
         let Some(row) = row else {
-            return Err(DbError::Conflict {
-                reason: "a new epoch has begun".to_owned(),
-            });
+            return Err(self.conflict("a new epoch has begun"));
         };
-        let commits = row.get(0)?;
-        if self.mark.is_some_and(|mark| mark.is_ahead_of(self.org, epoch, commits)) {
+        let commits: u64 = row.get(0)?;
+        // Whoever commits holds the row, so nothing that is noted by now comes after this.
+        if let Some(mark) = self.mark.and_then(|mark| mark.of(self.org))
+            && self.is_behind(mark, epoch, commits - 1)?
+        {
+            self.has_gone_back = true;
             return Err(DbError::GoneBack);
         }
-        self.committed = Some((epoch, commits));
+        self.committed = Some(Noted {
+            epoch,
+            commits,
+            series: self.series_given,
+        });
         Ok(())
+    }
+
+    /// Whether a store that has got so far is not the one of which the mark was noted, or is that one as it was before.
+    fn is_behind(&mut self, mark: Noted, epoch: EpochId, commits: u64) -> Result<bool, DbError> {
+        if mark.epoch == epoch {
+            return Ok(commits < mark.commits);
+        }
+        // Another process has begun an epoch since, or this store never heard of the one that was.
+        Ok(HubLedger::epochs(self)?.iter().all(|known| known.epoch != mark.epoch))
     }
 
     /// Whoever runs the hub says that a backup holds everything up to a time. It never takes back what was confirmed.
@@ -185,10 +224,19 @@ impl Txn<'_> {
     }
 }
 
+/// How far a store has got.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Noted {
+    epoch: EpochId,
+    commits: u64,
+    /// The last series of TEMP numbers that is known to have been given.
+    series: u32,
+}
+
 /// How far each organisation's store had got when it was last heard of, in a file that is outside the store and its backup.
 pub(super) struct Mark {
     file: PathBuf,
-    kept: Mutex<BTreeMap<[u8; 16], (EpochId, u64)>>,
+    kept: Mutex<BTreeMap<[u8; 16], Noted>>,
 }
 
 impl Mark {
@@ -206,7 +254,7 @@ impl Mark {
         Ok((mark, read.is_some()))
     }
 
-    fn of(&self, org: [u8; 16]) -> Option<(EpochId, u64)> {
+    pub(super) fn of(&self, org: [u8; 16]) -> Option<Noted> {
         self.kept
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -214,40 +262,41 @@ impl Mark {
             .copied()
     }
 
-    /// Whether a commit that is being made does not come after one that was made.
-    fn is_ahead_of(&self, org: [u8; 16], epoch: EpochId, commits: u64) -> bool {
-        self.of(org)
-            .is_some_and(|(of, reached)| of == epoch && reached >= commits)
-    }
-
     /// Takes note of a commit, before anybody is told of it. A mark that cannot be written is told and proves less.
-    pub(super) fn note(&self, org: [u8; 16], epoch: EpochId, commits: u64) {
+    pub(super) fn note(&self, org: [u8; 16], mut noted: Noted) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = kept.get(&org).copied();
-        if before.is_some_and(|(of, reached)| of == epoch && reached >= commits) {
-            return;
+        if let Some(before) = kept.get(&org) {
+            noted.series = noted.series.max(before.series);
+            let is_newer = before.epoch != noted.epoch || before.commits < noted.commits;
+            if !is_newer && before.series == noted.series {
+                return;
+            }
+            if !is_newer {
+                noted.commits = before.commits;
+            }
         }
-        kept.insert(org, (epoch, commits));
-        let lines: String = kept
-            .iter()
-            .map(|(org, (epoch, commits))| line(*org, *epoch, *commits))
-            .collect();
+        kept.insert(org, noted);
+        let lines: String = kept.iter().map(|(org, noted)| line(*org, *noted)).collect();
         if let Err(error) = private_file::replace_unsynced(&self.file, lines.as_bytes()) {
             tracing::error!(%error, "the mark of how far the store has got could not be written");
         }
     }
 }
 
-fn line(org: [u8; 16], epoch: EpochId, commits: u64) -> String {
-    format!("{} {epoch} {commits}\n", ScopeId(org))
+fn line(org: [u8; 16], noted: Noted) -> String {
+    format!("{} {} {} {}\n", ScopeId(org), noted.epoch, noted.commits, noted.series)
 }
 
-fn read_line(line: &str) -> Option<([u8; 16], (EpochId, u64))> {
+/// A line of before there were series in it has three words.
+fn read_line(line: &str) -> Option<([u8; 16], Noted)> {
     let mut words = line.split(' ');
     let org = ScopeId::parse(words.next()?)?.0;
-    let epoch = EpochId::parse(words.next()?)?;
-    let commits = words.next()?.parse().ok()?;
-    Some((org, (epoch, commits)))
+    let noted = Noted {
+        epoch: EpochId::parse(words.next()?)?,
+        commits: words.next()?.parse().ok()?,
+        series: words.next().map_or(Some(0), |series| series.parse().ok())?,
+    };
+    Some((org, noted))
 }
 
 impl Db {
@@ -266,53 +315,97 @@ impl Db {
             let now = db
                 .write(move |txn| txn.begin_if_gone_back(reached, found || !alone))
                 .await?;
-            if now.begun {
-                begun += 1;
-                tracing::warn!(
-                    epoch = %now.epoch,
-                    "the store is older than it was when this hub last wrote it: a new epoch begins, and every site returns what it has"
-                );
-            }
-            mark.note(organisation.org, now.epoch, now.commits);
+            begun += usize::from(now.begun);
+            now.take_note(&mark, organisation.org);
         }
         // Kept for as long as the store is open.
         let _ = self.store.mark.set(mark);
         Ok(begun)
     }
+
+    /// Takes note of how far other processes have brought the store, and begins a new epoch where it is behind what was noted:
+    /// it was put back while this process ran. Of a store that nobody else writes there is nothing to learn.
+    pub async fn look_at_mark(&self) -> Result<(), DbError> {
+        if self.store.is_alone() || self.store.mark.get().is_none() {
+            return Ok(());
+        }
+        for organisation in self.organisations().await? {
+            let Some(db) = self.of(organisation.org) else { continue };
+            // Noted before the snapshot is taken, so that only a store that went back can lack it.
+            let reached = self.store.mark.get().and_then(|mark| mark.of(organisation.org));
+            let mut now = db.read(move |txn| txn.reached(reached, true)).await?;
+            if now.is_behind {
+                now = db.write(move |txn| txn.begin_if_gone_back(reached, true)).await?;
+            }
+            if let Some(mark) = self.store.mark.get() {
+                now.take_note(mark, organisation.org);
+            }
+        }
+        Ok(())
+    }
 }
 
-struct Reached {
-    epoch: EpochId,
-    commits: u64,
+/// How far the store has got, and what that says.
+pub(super) struct Reached {
+    now: Noted,
+    is_behind: bool,
     begun: bool,
 }
 
-impl Txn<'_> {
-    fn begin_if_gone_back(&mut self, mark: Option<(EpochId, u64)>, may_be_new: bool) -> Result<Reached, DbError> {
-        let row = self
-            .sql
-            .one("SELECT commits FROM organisations WHERE org = ?1", values![self.org])?;
-        let commits: u64 = row.get(0)?;
-        let (epoch, _) = self.present()?;
-        let gone_back = match mark {
-            Some((of, reached)) if of == epoch => commits < reached,
-            // Another process has begun an epoch since, or this store never heard of the one that was.
-            Some((of, _)) => HubLedger::epochs(self)?.iter().all(|known| known.epoch != of),
-            None => !may_be_new && commits > 0,
-        };
-        if !gone_back {
-            return Ok(Reached {
-                epoch,
-                commits,
-                begun: false,
-            });
+impl Reached {
+    pub(super) fn take_note(&self, mark: &Mark, org: [u8; 16]) {
+        if self.begun {
+            tracing::warn!(
+                epoch = %self.now.epoch,
+                "the store is older than it was when this hub last wrote it: a new epoch begins, and every site returns what it has"
+            );
         }
-        let epoch = EpochId(random()?);
-        self.enter_epoch(epoch, ReplicaId(random()?), Cause::Mark)?;
+        mark.note(org, self.now);
+    }
+}
+
+impl Txn<'_> {
+    fn reached(&mut self, mark: Option<Noted>, may_be_new: bool) -> Result<Reached, DbError> {
+        let row = self.sql.one(
+            "SELECT epoch, commits FROM organisations WHERE org = ?1",
+            values![self.org],
+        )?;
+        let now = Noted {
+            epoch: EpochId(row.get(0)?),
+            commits: row.get(1)?,
+            series: self.last_series()?,
+        };
+        let is_behind = match mark {
+            Some(mark) => self.is_behind(mark, now.epoch, now.commits)?,
+            None => !may_be_new && now.commits > 0,
+        };
         Ok(Reached {
-            epoch,
-            // This transaction counts as well.
-            commits: commits + 1,
+            now,
+            is_behind,
+            begun: false,
+        })
+    }
+
+    pub(super) fn begin_if_gone_back(&mut self, mark: Option<Noted>, may_be_new: bool) -> Result<Reached, DbError> {
+        let found = self.reached(mark, may_be_new)?;
+        if !found.is_behind {
+            return Ok(found);
+        }
+        let cause = match &self.sql {
+            Sql::Embedded(_) => Cause::Mark,
+            Sql::Postgres(_) => Cause::MarkOfOne,
+        };
+        self.series_given = mark.map_or(0, |mark| mark.series);
+        let epoch = EpochId(random()?);
+        self.enter_epoch(epoch, ReplicaId(random()?), cause)?;
+        Ok(Reached {
+            now: Noted {
+                epoch,
+                // This transaction counts as well.
+                commits: found.now.commits + 1,
+                series: self.last_series()?,
+            },
+            is_behind: false,
             begun: true,
         })
     }

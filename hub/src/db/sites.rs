@@ -1,5 +1,6 @@
 //! Sites as the hub keeps them beside their records: what enrolment needs, when each was last heard of, and its figures.
 
+use clinic::numbering::SERIES_MAX;
 use sync_protocol::hub::HubLedger;
 use sync_protocol::{Hash, Lane, proof};
 
@@ -8,6 +9,10 @@ use super::*;
 
 /// Whoever gives out the next series holds this.
 const SERIES_LOCK: [u8; 16] = *b"series of number";
+/// What another process may have given since this one last looked.
+const SERIES_SKIPPED: u32 = 100;
+/// More than the incarnations that sites take between a backup and the day it is put back, where no mark tells.
+const SERIES_SKIPPED_UNKNOWN: u32 = 1_000;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Site {
@@ -130,21 +135,54 @@ impl Txn<'_> {
         row.map(|row| row.get(0)).transpose()
     }
 
-    /// Gives an incarnation its series, once; a number that was given is never given to another.
-    pub fn allot_series(&mut self, replica: ReplicaId, scope: ScopeId) -> Result<u32, DbError> {
-        self.lock(&[SERIES_LOCK])?;
-        if let Some(series) = self.series(replica)? {
-            return Ok(series);
-        }
+    /// Passes over the series that were given since the copy that the store was put back to, of which `known` is the last
+    /// that is known of; the hub's own replica stands for them.
+    pub(super) fn skip_series(&mut self, hub_replica: ReplicaId, known: Option<u32>) -> Result<(), DbError> {
+        self.lock_series()?;
+        let more = if known.is_some() {
+            SERIES_SKIPPED
+        } else {
+            SERIES_SKIPPED_UNKNOWN
+        };
+        let last = self.last_series()?.max(known.unwrap_or_default()).saturating_add(more);
+        self.sql.run(
+            "INSERT INTO series (org, series, replica, scope) VALUES (?1, ?2, ?3, ?3)",
+            values![self.org, last, hub_replica.0],
+        )?;
+        Ok(())
+    }
+
+    pub(super) fn lock_series(&mut self) -> Result<(), DbError> {
+        self.lock(&[SERIES_LOCK])
+    }
+
+    /// The last series that was given; 0 before the first.
+    pub(super) fn last_series(&mut self) -> Result<u32, DbError> {
         let last = self.sql.one(
             "SELECT COALESCE(MAX(series), 0) FROM series WHERE org = ?1",
             values![self.org],
         )?;
-        let series = last.get::<u32>(0)? + 1;
+        last.get(0)
+    }
+
+    /// Gives an incarnation its series, once; a number that was given is never given to another. `None` when all are given:
+    /// whoever has none adds some of its own name to its numbers.
+    pub fn allot_series(&mut self, replica: ReplicaId, scope: ScopeId) -> Result<Option<u32>, DbError> {
+        self.lock(&[SERIES_LOCK])?;
+        if let Some(series) = self.series(replica)? {
+            return Ok(Some(series));
+        }
+        let series = self.last_series()?.saturating_add(1);
+        if series > SERIES_MAX {
+            return Ok(None);
+        }
         self.sql.run(
             "INSERT INTO series (org, series, replica, scope) VALUES (?1, ?2, ?3, ?4)",
             values![self.org, series, replica.0, scope.0],
         )?;
-        Ok(series)
+        self.series_given = series;
+        // Counted, so that the mark outside the store tells of it.
+        self.wrote = true;
+        Ok(Some(series))
     }
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sync_protocol::{ChangeId, EpochId, HybridClock, HybridTime, RecordId, ReplicaId, ScopeId, Stamp};
 use vault::RowKeys;
 
-use super::lives::Mark;
+use super::lives::{Mark, Noted};
 use super::pending::Pending;
 use super::sql::{Sql, values};
 use super::{Boot, DbError, Organisation, Policy, random};
@@ -34,8 +34,12 @@ pub struct Txn<'c> {
     /// Clinical content was written.
     pub(super) wrote: bool,
     pub(super) mark: Option<&'c Mark>,
-    /// The epoch and number of this commit, if it has clinical content.
-    pub(super) committed: Option<(EpochId, u64)>,
+    /// The store turned out to be behind the mark.
+    pub(super) has_gone_back: bool,
+    /// The newest series of TEMP numbers that is known to have been given; 0 where none is.
+    pub(super) series_given: u32,
+    /// How far this commit brings the store, if it is counted.
+    pub(super) committed: Option<Noted>,
 }
 
 /// What a transaction holds against others.

@@ -2,16 +2,16 @@
 //! store knows it by that. A request that is signed is refused when anything of it was altered and when its number was used
 //! before; an agent that has a key is not served without its signature.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use ring::digest::{SHA256, digest};
 use sync_protocol::ScopeId;
 use sync_protocol::request_signature::{
@@ -26,7 +26,7 @@ use super::body;
 use super::peer::Certificate;
 use super::refusal::Refusal;
 use super::sealed::Enclosed;
-use crate::db::{Enrolment, Txn};
+use crate::db::{Db, Enrolment, Txn};
 
 /// Whoever sent a request that was found to be theirs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -92,8 +92,12 @@ impl Caller {
         if txn.use_request(agent, channel, number)? {
             return Ok(());
         }
-        Err(Refusal::Replayed {
-            newest: txn.newest_request(agent, channel)?,
+        let newest = txn.newest_request(agent, channel)?;
+        // Of the newest it is known that it was used; a smaller one may have been overtaken on its way.
+        Err(if newest == number {
+            Refusal::Reused { newest }
+        } else {
+            Refusal::Replayed { newest }
         })
     }
 
@@ -110,20 +114,77 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     }
 }
 
-/// The newest number that this process has seen of each agent and channel. What changes nothing is not committed, so this
-/// is what keeps it from being answered twice.
+/// The newest number that this process has seen of each agent and channel, and the last few. What changes nothing is not
+/// committed, so this is what keeps it from being answered twice.
 #[derive(Default)]
-pub(super) struct SeenNumbers(Mutex<BTreeMap<(KeyName, Channel), u64>>);
+pub(super) struct SeenNumbers(Mutex<BTreeMap<(KeyName, Channel), BTreeSet<u64>>>);
+
+/// So many numbers of a channel are remembered one by one, to tell one that came twice from one that was overtaken.
+const NUMBERS_REMEMBERED: usize = 64;
 
 impl SeenNumbers {
     fn note(&self, key: KeyName, channel: Channel, number: u64) -> Result<(), Refusal> {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let newest = seen.entry((key, channel)).or_default();
-        if number <= *newest {
-            return Err(Refusal::Replayed { newest: *newest });
+        let numbers = seen.entry((key, channel)).or_default();
+        let newest = numbers.last().copied().unwrap_or_default();
+        if numbers.contains(&number) {
+            return Err(Refusal::Reused { newest });
         }
-        *newest = number;
+        if number <= newest {
+            return Err(Refusal::Replayed { newest });
+        }
+        numbers.insert(number);
+        if numbers.len() > NUMBERS_REMEMBERED {
+            numbers.pop_first();
+        }
         Ok(())
+    }
+}
+
+/// Numbers that came twice, agent by agent: when it was last written down, and how many came since.
+#[derive(Default)]
+pub(super) struct ReusedNumbers(Mutex<BTreeMap<KeyName, (Instant, u64)>>);
+
+/// Whoever sends a request again and again is not to make the hub write as often.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
+
+impl ReusedNumbers {
+    /// How many are to be written down now, if it is time.
+    fn due(&self, key: KeyName) -> Option<u64> {
+        let mut reused = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        match reused.get_mut(&key) {
+            Some((told, since)) if now.duration_since(*told) < TOLD_EVERY => {
+                *since += 1;
+                None
+            }
+            Some((told, since)) => {
+                *told = now;
+                Some(1 + std::mem::take(since))
+            }
+            None => {
+                reused.insert(key, (now, 0));
+                Some(1)
+            }
+        }
+    }
+}
+
+/// In an answer: the request's number was used before.
+#[derive(Clone)]
+pub(super) struct CameTwice;
+
+/// Tells the operator of a number that came twice.
+async fn tell_of_reuse(app: &App, db: &Db, key: KeyName) {
+    let Some(times) = app.0.reused.due(key) else { return };
+    tracing::error!(
+        agent = %Uuid::from_bytes(key.agent), times,
+        "security: a request came under a number that this agent had used before, and was refused: it was sent again by \
+         somebody, or the agent's key is in use elsewhere"
+    );
+    let noted = db.write(move |txn| txn.note_reused_number(key.agent, times)).await;
+    if let Err(error) = noted {
+        tracing::error!(%error, "a request number that came twice could not be written down");
     }
 }
 
@@ -178,10 +239,18 @@ pub(super) async fn admit(State(app): State<App>, request: Request, next: Next) 
     if signed.is_some() && digest(&SHA256, &body).as_ref() != claimed.digest {
         return Err(Refusal::BadSignature);
     }
-    if let Some((channel, number)) = signed {
-        app.0.numbers.note(claimed.key, channel, number)?;
+    let seen = match signed {
+        Some((channel, number)) => app.0.numbers.note(claimed.key, channel, number),
+        None => Ok(()),
+    };
+    let response = match seen {
+        Ok(()) => pass(Request::from_parts(parts, Body::from(body)), caller, next).await,
+        Err(refusal) => refusal.into_response(),
+    };
+    if response.extensions().get::<CameTwice>().is_some() {
+        tell_of_reuse(&app, &db, claimed.key).await;
     }
-    Ok(pass(Request::from_parts(parts, Body::from(body)), caller, next).await)
+    Ok(response)
 }
 
 async fn pass(mut request: Request, caller: Caller, next: Next) -> Response {
@@ -227,16 +296,27 @@ mod tests {
         };
 
         assert_eq!(seen.note(key, Channel::Exchange, 7), Ok(()));
-        assert_eq!(
-            seen.note(key, Channel::Exchange, 7),
-            Err(Refusal::Replayed { newest: 7 })
-        );
+        assert_eq!(seen.note(key, Channel::Exchange, 7), Err(Refusal::Reused { newest: 7 }));
         assert_eq!(
             seen.note(key, Channel::Exchange, 6),
             Err(Refusal::Replayed { newest: 7 })
         );
         assert_eq!(seen.note(key, Channel::Probe, 6), Ok(()));
         assert_eq!(seen.note(key, Channel::Exchange, 8), Ok(()));
+    }
+
+    #[test]
+    fn a_number_that_keeps_coming_is_written_down_once_in_a_while() {
+        let reused = ReusedNumbers::default();
+        let key = KeyName {
+            organisation: [1; 16],
+            agent: [2; 16],
+        };
+
+        assert_eq!(
+            [reused.due(key), reused.due(key), reused.due(key)],
+            [Some(1), None, None]
+        );
     }
 
     #[test]

@@ -117,13 +117,13 @@ impl App {
     }
 
     /// The caller's site, and the series of the incarnation's TEMP numbers, given to it if it has none.
-    async fn series(&self, db: &Db, caller: Caller, request: &PullRequest) -> Result<(ScopeId, u32), Refusal> {
+    async fn series(&self, db: &Db, caller: Caller, request: &PullRequest) -> Result<(ScopeId, Option<u32>), Refusal> {
         let replica = request.replica;
         let known = db.read(move |txn| Ok::<_, Refusal>((caller.site(txn)?, txn.series(replica)?)));
         let (site, known) = known.await?;
         self.note_seen(db, caller, site, !request.willing.is_empty()).await?;
         if let Some(series) = known {
-            return Ok((site, series));
+            return Ok((site, Some(series)));
         }
         // A question that would be refused is given no number.
         let nothing = PullRequest {
@@ -132,8 +132,16 @@ impl App {
         };
         pages(db, caller, nothing).await?;
         let series = db
-            .write(move |txn| Ok::<_, Refusal>(txn.allot_series(replica, site)?))
+            .write(move |txn| {
+                txn.note_incarnation(caller.agent.into_bytes())?;
+                Ok::<_, Refusal>(txn.allot_series(replica, site)?)
+            })
             .await?;
+        if series.is_none() {
+            tracing::warn!(
+                "every series of TEMP numbers has been given: numbers are four characters longer from now on"
+            );
+        }
         tracing::info!(agent = %caller.agent, incarnation = %replica, series, "an agent goes on as a new incarnation");
         Ok((site, series))
     }

@@ -25,6 +25,8 @@ const FEATURES: &[&str] = &[
     feature::SEALED_BODY,
     feature::REPAIR,
     feature::COMPACT,
+    feature::SIGNED_ACKS,
+    feature::RETURNS,
 ];
 
 fn about() -> About {

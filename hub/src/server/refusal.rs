@@ -10,6 +10,7 @@ use sync_protocol::EpochId;
 use sync_protocol::hub::HubError;
 use sync_protocol::wire::WireError;
 
+use super::caller::CameTwice;
 use crate::db::DbError;
 
 /// Until when an overloaded or stopping hub asks to be left alone.
@@ -26,7 +27,14 @@ pub(crate) enum Refusal {
     CertificateExpired,
     Unsigned,
     BadSignature,
-    Replayed { newest: u64 },
+    /// An older number, which may have been overtaken on its way.
+    Replayed {
+        newest: u64,
+    },
+    /// A number that is known to have been used.
+    Reused {
+        newest: u64,
+    },
     InspectionNotAllowed,
     UnknownAgent,
     Revoked,
@@ -38,7 +46,9 @@ pub(crate) enum Refusal {
     ForeignScope,
     OtherEpoch(EpochId),
     TooSlow,
-    TooLarge { max_bytes: usize },
+    TooLarge {
+        max_bytes: usize,
+    },
     NoSuchRoute,
     NoSuchBlob,
     Busy,
@@ -85,7 +95,7 @@ impl Refusal {
                 "bad_signature",
                 "the signature is not this agent's, or the request was altered on its way",
             ),
-            Refusal::Replayed { newest } => (
+            Refusal::Replayed { newest } | Refusal::Reused { newest } => (
                 StatusCode::CONFLICT,
                 "replayed",
                 format!(
@@ -205,6 +215,7 @@ impl Refusal {
             | Refusal::Unsigned
             | Refusal::BadSignature
             | Refusal::Replayed { .. }
+            | Refusal::Reused { .. }
             | Refusal::InspectionNotAllowed
             | Refusal::UnknownAgent
             | Refusal::Revoked
@@ -232,7 +243,7 @@ impl IntoResponse for Refusal {
         } else {
             None
         };
-        let newest = if let Refusal::Replayed { newest } = self {
+        let newest = if let Refusal::Replayed { newest } | Refusal::Reused { newest } = self {
             Some(newest)
         } else {
             None
@@ -248,6 +259,9 @@ impl IntoResponse for Refusal {
             response
                 .headers_mut()
                 .insert(header::RETRY_AFTER, HeaderValue::from_static(secs));
+        }
+        if let Refusal::Reused { .. } = self {
+            response.extensions_mut().insert(CameTwice);
         }
         response
     }

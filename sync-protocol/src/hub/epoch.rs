@@ -13,6 +13,8 @@ pub enum Cause {
     Founded,
     /// Before anything was written the store was behind the mark that is kept outside it.
     Mark,
+    /// The store was behind the mark of one of several processes; another may have written before it was noticed.
+    MarkOfOne,
     /// An agent showed the hub's own signature, or a cursor, for more than the store holds. Since when is not known, and the
     /// hub may have written meanwhile.
     Shown,

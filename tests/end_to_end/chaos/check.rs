@@ -17,6 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 pub(super) async fn check(sites: &mut Sites, written: &[Vec<Sent>]) -> Result<()> {
     all_agree(sites).await?;
     told_of_new_identities(sites).await?;
+    told_of_new_lives(sites).await?;
 
     let socket = sites.socket()?;
     let mut fresh = Vec::new();
@@ -63,6 +64,29 @@ fn agrees(status: &Value) -> bool {
         && lanes.is_some_and(|lanes| !lanes.is_empty() && lanes.values().all(|lane| lane["equal"] == true))
 }
 
+/// The hub says which lives of its store began and why, and warns of them.
+async fn told_of_new_lives(sites: &Sites) -> Result<()> {
+    let status = sites.several.hubs[0].service.answer(&["status", "--json"]).await?;
+    let begun = status["begun"].as_array().context("the hub lists no lives")?;
+    ensure!(
+        begun.is_empty() != sites.hub_was_put_back,
+        "the hub's store was put back or was not, and it says: {}",
+        status["begun"]
+    );
+    for life in begun {
+        ensure!(
+            life["cause"].as_str().is_some_and(|cause| !cause.is_empty()),
+            "the hub does not say why a life began: {life}"
+        );
+    }
+    let warned = status["warnings"].to_string();
+    ensure!(
+        begun.is_empty() || warned.contains("put back to an older copy"),
+        "the hub does not warn that it was put back: {warned}"
+    );
+    Ok(())
+}
+
 /// Whoever was put back, and one at least of the two that were one, has another name and says why.
 async fn told_of_new_identities(sites: &Sites) -> Result<()> {
     let statuses = sites.statuses().await?;
@@ -104,6 +128,10 @@ fn once_each(agent: &SimAgent, sent: &[Sent]) -> Result<()> {
     }
     for substance in agent.bases_of(allergy::KIND).iter().flat_map(substances) {
         *allergies.entry(substance).or_default() += 1;
+    }
+    // TEMP numbers among them: none is given to two people, whichever life of the hub gave out its series.
+    for (number, times) in &people {
+        ensure!(*times == 1, "{times} people have the number {number}");
     }
     for message in sent {
         for (what, found) in [("patient", &people), ("allergy", &allergies)] {

@@ -69,6 +69,7 @@ pub(super) struct Sites {
     /// Messages that were confirmed by a disk which was thrown away after the hub had them.
     only_at_hub: Vec<Range<usize>>,
     done: Vec<(Disturbance, u32)>,
+    pub(super) hub_was_put_back: bool,
     /// How many identities the restored agent must have told of since its last restore.
     pub(super) restored_rebirths: usize,
 }
@@ -88,6 +89,7 @@ impl Sites {
             cluster,
             only_at_hub: Vec::new(),
             done: Vec::new(),
+            hub_was_put_back: false,
             restored_rebirths: 0,
         };
         for site in 0..sites.writers.len() {
@@ -132,7 +134,7 @@ impl Sites {
             Disturbance::RestoreAgent => self.restore_agent(rng).await?,
             Disturbance::CloneAgent => self.clone_agent().await?,
             Disturbance::BackUpHub => self.backup = Some(self.back_up_hub()?),
-            Disturbance::RestoreHub => self.restore_hub().await?,
+            Disturbance::RestoreHub => self.restore_hub(rng).await?,
         }
         match self.done.iter_mut().find(|(done, _)| *done == what) {
             Some((_, times)) => *times += 1,
@@ -190,16 +192,22 @@ impl Sites {
         Ok(Backup::Files(folder))
     }
 
-    /// Every hub process is killed, the store goes back to the backup, they start again.
-    async fn restore_hub(&mut self) -> Result<()> {
+    /// The store goes back to the backup: while every hub process is killed, or, where they share a server, every other time
+    /// while one goes on and another stands still.
+    async fn restore_hub(&mut self, rng: &mut Rng) -> Result<()> {
         let backup = match self.backup.take() {
             Some(backup) => backup,
             None => self.back_up_hub()?,
         };
         // Something is to be missing from it.
         tokio::time::sleep(STANDSTILL).await;
-        for hub in &mut self.several.hubs {
-            hub.service.kill9().await?;
+        let runs_on = self.cluster.is_some() && rng.below(2) == 0;
+        if runs_on {
+            self.several.hubs.last().context("there is a hub")?.pause()?;
+        } else {
+            for hub in &mut self.several.hubs {
+                hub.service.kill9().await?;
+            }
         }
         match &backup {
             Backup::Files(folder) => put_store(folder, self.several.hubs[0].service.program.home())?,
@@ -208,14 +216,19 @@ impl Sites {
                 cluster.put_back(dump)?;
             }
         }
-        for hub in &mut self.several.hubs {
-            hub.service.start().await?;
+        if runs_on {
+            self.several.hubs.last().context("there is a hub")?.resume()?;
+        } else {
+            for hub in &mut self.several.hubs {
+                hub.service.start().await?;
+            }
         }
         // What a thrown-away disk had confirmed was only there.
         for range in self.only_at_hub.drain(..) {
             self.writers[RESTORED].book.lose(range);
         }
         self.backup = Some(backup);
+        self.hub_was_put_back = true;
         Ok(())
     }
 
