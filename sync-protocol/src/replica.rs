@@ -19,7 +19,7 @@ use crate::signed::{Ack, Signature};
 use crate::state::RecordState;
 use crate::wire::{Cursor, Returned};
 
-pub use at_rest::{ask_for_digest, compare_digest};
+pub use at_rest::{ProvenLane, ask_for_digest, compare_digest};
 pub use epoch::{Entered, epoch_request, handle_epoch_reply, handle_return_reply, next_return};
 pub use freeze::{FreezeLimits, LaneWatch, LaneWatches, Taken, Weighing, ask_on, take_page, thaw};
 pub use pull::{Applied, PageOutcome, follow, handle_page, next_pull};

@@ -21,7 +21,8 @@ use tests::simulation::Rng;
 use crate::several::Several;
 use sites::Sites;
 
-const CHAOS: Duration = Duration::from_secs(30);
+/// Everything happens once at least; as long as this it begins again.
+const CHAOS: Duration = Duration::from_secs(10);
 /// Between two disturbances.
 const PAUSE_MIN_MS: u64 = 300;
 const PAUSE_SPREAD_MS: u64 = 1_700;
@@ -93,15 +94,17 @@ async fn survive(several: Several, cluster: Option<Cluster>) -> Result<()> {
     println!("MAINSTAY_CHAOS_SEED={seed}");
     let mut rng = Rng::seeded(seed);
     let mut sites = Sites::take(several, cluster)?;
-    let end = Instant::now() + how_long();
+    let begun = Instant::now();
+    let end = begun + how_long();
     let outcome = disturb(&mut sites, &mut rng, end).await;
     let written = sites.stop_writing().await?;
+    println!("disturbed for {:?}", begun.elapsed());
     outcome.with_context(|| format!("seed {seed}: {}", sites.told()))?;
 
     check::check(&mut sites, &written)
         .await
         .with_context(|| format!("seed {seed}: {}", sites.told()))?;
-    println!("{}", sites.told());
+    println!("{}, whole again after {:?}", sites.told(), begun.elapsed());
     Ok(())
 }
 

@@ -8,6 +8,9 @@ use crate::proof;
 use crate::signed::Ack;
 use crate::wire::{LaneAtRest, PullRequest, digest_at_rest};
 
+/// A lane and the root that both ends have of it.
+pub type ProvenLane = (ScopeId, Lane, Hash);
+
 /// Says in a question that a digest will do, where this replica could make one of its own.
 pub fn ask_for_digest<L: ReplicaLedger>(
     ledger: &mut L,
@@ -23,7 +26,7 @@ pub fn compare_digest<L: ReplicaLedger>(
     ledger: &mut L,
     request: &PullRequest,
     theirs: Hash,
-) -> Result<Option<Vec<(ScopeId, Lane, Hash)>>, ReplicaError<L::Error>> {
+) -> Result<Option<Vec<ProvenLane>>, ReplicaError<L::Error>> {
     let Some(ack) = word_at_rest(ledger, request)? else {
         return Ok(None);
     };
