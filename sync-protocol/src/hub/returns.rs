@@ -179,6 +179,8 @@ fn name_unknown<L: HubLedger>(
     arriving: &mut RecordState,
 ) -> Result<BTreeSet<ChangeId>, HubError<L::Error>> {
     let mut unknown = BTreeSet::new();
+    // What is adopted below counts all before it, which may be in this same state.
+    let joined = ours.vector.clone();
     for (id, dot) in contents(arriving) {
         let known = match ledger.find(id)? {
             Some(kept) => Some(kept.dot),
@@ -191,7 +193,7 @@ fn name_unknown<L: HubLedger>(
             continue;
         }
         // It was in a state that this one was joined with, under a dot that cannot mean anything else, and has gone there.
-        if ours.vector.contains(dot) && trusted.hub.contains(&dot.replica) && ledger.id_at(dot)?.is_none() {
+        if joined.contains(dot) && trusted.hub.contains(&dot.replica) && ledger.id_at(dot)?.is_none() {
             continue;
         }
         let taken = ledger.id_at(dot)?.is_some_and(|there| there != id);

@@ -2,40 +2,66 @@
 
 use std::collections::BTreeSet;
 
+use sync_protocol::cbor::Raw;
 use sync_protocol::hub::Standing;
 use sync_protocol::proof;
 use sync_protocol::replica::Applied;
 use sync_protocol::rules::{self, Ask};
 use sync_protocol::vector::Comparison;
-use sync_protocol::{Act, ChangeId, Lane, RecordId, RecordState, VersionVector};
+use sync_protocol::{Act, ChangeId, FieldId, Lane, RecordId, RecordState, VersionVector};
 
+use super::hub_store::Origins;
 use super::leaf;
-use super::oracle::Effect;
+use super::oracle::{Effect, Named};
 use super::records;
 use super::trace::{Checked, Invariant, hold};
 use super::variant::Variant;
 use super::world::World;
+use super::writers::Writer;
 
 impl World {
     /// The changes that an agent's base of a record is made of, by the hub's own account of that place in the feed.
     pub(crate) fn base_changes(&self, agent: usize, record: RecordId) -> BTreeSet<ChangeId> {
-        self.version_at(agent, record).unwrap_or_default()
+        let origins = self.base_origins(agent, record);
+        origins.map(|origins| origins.all()).unwrap_or_default()
     }
 
-    fn version_at(&self, agent: usize, record: RecordId) -> Option<BTreeSet<ChangeId>> {
+    fn base_origins(&self, agent: usize, record: RecordId) -> Option<Origins> {
         let signature = self.agents[agent].disk.store.signatures.get(&record)?;
-        Some(self.hub.store.made_of(signature)?.iter().copied().collect())
+        self.hub.store.made_of(signature).cloned()
+    }
+
+    /// The value that a writer's base of a record agrees on, by the log alone.
+    pub(crate) fn agreed_in_base(&self, writer: Writer, record: RecordId, field: FieldId) -> Option<Raw> {
+        let (changes, base) = match writer {
+            Writer::Agent(agent) => {
+                let base = self.agents[agent].disk.store.bases.get(&record);
+                (self.base_changes(agent, record), base.map(|(_, state)| state))
+            }
+            Writer::Hub => {
+                let changes = self.hub.store.origins(record).all();
+                (changes, self.hub.store.states.get(&record))
+            }
+        };
+        if !self.hub.store.restored() {
+            return self.log.agreed(record, field, &changes);
+        }
+        // What is live after a restore was checked when the base was made or taken.
+        let live = base.and_then(|state| state.register(field));
+        self.log
+            .agreed_of(field, live.into_iter().flat_map(|register| register.values.keys()))
     }
 
     pub(crate) fn check_at_hub(&mut self, record: RecordId) -> Checked<()> {
-        let changes: BTreeSet<_> = self.hub.store.applied_to(record).iter().copied().collect();
+        let origins = self.hub.store.origins(record);
+        let changes = origins.all();
         let Some(state) = self.hub.store.states.get(&record).cloned() else {
             return Ok(());
         };
         for change in &changes {
             self.log.took_effect(change, |id| self.hub.store.is_quarantined(*id));
         }
-        self.check_effect("hub", &state, &changes)?;
+        self.check_effect("hub", &state, &origins)?;
         self.check_allergy("hub", &state, &changes)?;
 
         self.tally.checked(Invariant::EffectOnce);
@@ -45,7 +71,7 @@ impl World {
         };
         for kept in self.hub.store.kept.values().filter(on_record) {
             let id = kept.header.as_ref().map_or(ChangeId::NIL, |header| header.change);
-            let applied = changes.contains(&id);
+            let applied = origins.applied.contains(&id);
             match kept.standing {
                 Standing::Applied => vector.add(kept.dot),
                 Standing::Quarantined(_) => vector.add_exception(kept.dot),
@@ -70,15 +96,16 @@ impl World {
     pub(crate) fn check_at_agent(&mut self, agent: usize, record: RecordId) -> Checked<()> {
         let who = format!("agent {agent}");
         let base = self.agents[agent].disk.store.bases.get(&record).cloned();
-        let mut changes = BTreeSet::new();
+        let mut origins = Origins::default();
         if let Some((place, state)) = base {
-            let version = self.version_at(agent, record);
-            hold(Invariant::BasesEqual, version.is_some(), || {
+            let made_of = self.base_origins(agent, record);
+            hold(Invariant::BasesEqual, made_of.is_some(), || {
                 format!("{who}: the base of {record:?} is of {place:?}, which the hub never signed")
             })?;
-            changes = version.unwrap_or_default();
-            self.check_effect(&who, &state, &changes)?;
+            origins = made_of.unwrap_or_default();
+            self.check_effect(&who, &state, &origins)?;
         }
+        let mut changes = origins.all();
         let disk = &self.agents[agent].disk;
         let Some(view) = disk.store.views.get(&record).cloned() else {
             return Ok(());
@@ -92,7 +119,7 @@ impl World {
             pending.is_some_and(|own| self.log.get(id).is_some_and(|meant| meant.dot != own.header.dot))
         };
         let mut shown = Effect::of(&view);
-        let mut expected = self.log.effect(record, &changes, &own);
+        let expected = self.log.effect(record, &changes, &own);
         changes.extend(&own);
         for (field, values) in &mut shown.values {
             let meant = expected.values.get(field);
@@ -101,8 +128,7 @@ impl World {
         shown.values.retain(|_, values| !values.is_empty());
         shown.awaited.clone_from(&expected.awaited);
         if self.hub.store.restored() {
-            let named = self.log.named_by(record, &changes);
-            shown.allow_for_restore(&mut expected, &changes, &named);
+            shown.without_returned(&expected, &self.nameless(record, &origins, &own));
         }
         self.tally.checked(Invariant::EffectEqualsOracle);
         hold(Invariant::EffectEqualsOracle, shown == expected, || {
@@ -111,15 +137,32 @@ impl World {
         self.check_allergy(&who, &view, &changes)
     }
 
-    fn check_effect(&mut self, who: &str, state: &RecordState, changes: &BTreeSet<ChangeId>) -> Checked<()> {
+    /// What only changes name whose headers the hub does not have; `own` lie on top, with theirs.
+    fn nameless(&self, record: RecordId, origins: &Origins, own: &BTreeSet<ChangeId>) -> Named {
+        let named = origins
+            .all()
+            .difference(&origins.nameless)
+            .chain(own)
+            .copied()
+            .collect();
+        let named = self.log.named_by(record, &named);
+        let mut nameless = self.log.named_by(record, &origins.nameless);
+        for (field, ids) in &mut nameless {
+            ids.retain(|id| !named.get(field).is_some_and(|named| named.contains(id)));
+        }
+        nameless
+    }
+
+    fn check_effect(&mut self, who: &str, state: &RecordState, origins: &Origins) -> Checked<()> {
         self.tally.checked(Invariant::EffectEqualsOracle);
-        let (mut is, mut expected) = (
+        let changes = origins.all();
+        let (mut is, expected) = (
             Effect::of(state),
-            self.log.effect(state.record, changes, &BTreeSet::new()),
+            self.log.effect(state.record, &changes, &BTreeSet::new()),
         );
         if self.hub.store.restored() {
-            let named = self.log.named_by(state.record, changes);
-            let returned = is.allow_for_restore(&mut expected, changes, &named);
+            let nameless = self.nameless(state.record, origins, &BTreeSet::new());
+            let returned = is.without_returned(&expected, &nameless);
             if returned > 0 {
                 self.tally
                     .event("states with a replaced value that came back as a sibling");
@@ -383,7 +426,7 @@ impl World {
     }
 
     fn check_ask(&mut self, record: RecordId) -> Checked<()> {
-        let changes: BTreeSet<_> = self.hub.store.applied_to(record).iter().copied().collect();
+        let changes = self.hub.store.origins(record).all();
         let Some(state) = self
             .hub
             .store
@@ -397,13 +440,18 @@ impl World {
             return Ok(());
         };
         self.tally.checked(Invariant::AskRetrievable);
-        let expected = self
+        let mut expected = self
             .log
             .effect(record, &changes, &BTreeSet::new())
             .values
             .remove(&records::BIRTH_DATE)
             .unwrap_or_default();
-        let agreed = self.log.agreed(record, records::BIRTH_DATE, &changes);
+        if self.hub.store.restored() {
+            // What may have come back, and what must be gone, was judged with the effect.
+            let live = |id: &ChangeId| Some((*id, self.log.get(id)?.fields.get(&records::BIRTH_DATE)?.clone()));
+            expected = register.values.keys().filter_map(live).collect();
+        }
+        let agreed = self.agreed_in_base(Writer::Hub, record, records::BIRTH_DATE);
         let distinct: BTreeSet<_> = expected.values().map(|(value, _)| value).collect();
         let holds = match rules::ask(register) {
             Ask::Nothing => expected.is_empty(),

@@ -248,6 +248,9 @@ impl World {
     fn hub_takes_return(&mut self, agent: usize, request: &ReturnRequest, crash: Crash) -> Checked<()> {
         let (site, sites) = (self.agents[agent].site, self.sites.clone());
         let taken = self.hub_commits(crash, |disk, rulebook| {
+            for returned in &request.states {
+                disk.store.note_return(returned.record, &returned.signature);
+            }
             let taken = hub::handle_return(&mut disk.store, rulebook, site, &[], request)?;
             for record in &taken.touched {
                 disk.left.remove(&(site, *record));

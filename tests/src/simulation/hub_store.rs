@@ -17,8 +17,35 @@ use super::replica_store::{Fuse, StoreError, broken};
 use super::trace::Invariant;
 use super::variant::Variant;
 
-/// The changes that each signed state is made of, in the order of their effect.
-pub(crate) type MadeOf = BTreeMap<[u8; 64], Arc<Vec<ChangeId>>>;
+/// What a state of one record is made of.
+#[derive(Clone, Default)]
+pub(crate) struct Origins {
+    /// Changes that took effect, in that order.
+    pub(crate) applied: Arc<Vec<ChangeId>>,
+    /// Changes that took effect in lives of the store that ended, in states that were returned and joined to this one.
+    pub(crate) returned: Arc<BTreeSet<ChangeId>>,
+    /// Those of all these that the hub has not applied by their headers: what they did away with only states tell.
+    pub(crate) nameless: BTreeSet<ChangeId>,
+}
+
+impl Origins {
+    /// Every change that had its effect in this state, or in one that it was joined with.
+    pub(crate) fn all(&self) -> BTreeSet<ChangeId> {
+        self.applied.iter().chain(self.returned.iter()).copied().collect()
+    }
+
+    /// Two lives of the store came to the same state, by other ways.
+    fn or(mut self, other: &Origins) -> Origins {
+        if self.applied != other.applied || self.returned != other.returned {
+            Arc::make_mut(&mut self.returned).extend(other.all());
+        }
+        self.nameless.extend(&other.nameless);
+        self
+    }
+}
+
+/// What each signed state is made of.
+pub(crate) type MadeOf = BTreeMap<[u8; 64], Origins>;
 
 #[derive(Clone, Default)]
 pub(crate) struct Feed {
@@ -53,6 +80,8 @@ pub(crate) struct HubStore {
     pub(crate) feeds: BTreeMap<(ScopeId, Lane), Feed>,
     /// Applied changes of each record, in the order of their effect.
     pub(crate) applied: BTreeMap<RecordId, Arc<Vec<ChangeId>>>,
+    /// Of each record what took effect in the states that were returned of it.
+    returned: BTreeMap<RecordId, Arc<BTreeSet<ChangeId>>>,
     /// The order in which dots were kept.
     pub(crate) arrivals: Arc<Vec<Dot>>,
     pub(crate) fuse: Fuse,
@@ -96,6 +125,7 @@ impl HubStore {
             made_of: MadeOf::default(),
             feeds: BTreeMap::new(),
             applied: BTreeMap::new(),
+            returned: BTreeMap::new(),
             arrivals: Arc::default(),
             fuse: Fuse::default(),
             key: Arc::new(key),
@@ -127,9 +157,34 @@ impl HubStore {
         }
     }
 
-    /// The changes that a signed state is made of, whichever life of this store it is from.
-    pub(crate) fn made_of(&self, signature: &Signature) -> Option<&[ChangeId]> {
-        self.made_of.get(&signature.0).map(|changes| changes.as_slice())
+    /// What a signed state is made of, whichever life of this store it is from.
+    pub(crate) fn made_of(&self, signature: &Signature) -> Option<&Origins> {
+        self.made_of.get(&signature.0)
+    }
+
+    /// What the state of a record is made of now.
+    pub(crate) fn origins(&self, record: RecordId) -> Origins {
+        let mut origins = Origins {
+            applied: self.applied.get(&record).cloned().unwrap_or_default(),
+            returned: self.returned.get(&record).cloned().unwrap_or_default(),
+            nameless: BTreeSet::new(),
+        };
+        if self.restored() {
+            origins.nameless = origins.all();
+            origins.nameless.retain(|change| {
+                let kept = self.first_of(*change);
+                kept.is_none_or(|kept| kept.standing != Standing::Applied)
+            });
+        }
+        origins
+    }
+
+    /// A state of an earlier life of this store comes back.
+    pub(crate) fn note_return(&mut self, record: RecordId, signature: &Signature) {
+        if let Some(origins) = self.made_of.get(&signature.0) {
+            let returned = Arc::make_mut(self.returned.entry(record).or_default());
+            returned.extend(origins.all());
+        }
     }
 
     pub(crate) fn epoch_now(&self) -> EpochId {
@@ -374,8 +429,12 @@ impl HubLedger for HubStore {
             return Ok(());
         }
         self.signatures.insert(state.record, *signature);
-        let changes = self.applied.get(&state.record).cloned().unwrap_or_default();
-        self.made_of.insert(signature.0, changes);
+        let origins = self.origins(state.record);
+        let origins = match self.made_of.get(&signature.0) {
+            Some(before) => origins.or(before),
+            None => origins,
+        };
+        self.made_of.insert(signature.0, origins);
         let stored = self.without_covered(state);
         self.states.insert(state.record, Arc::new(stored));
         Ok(())

@@ -30,6 +30,9 @@ pub(crate) struct Log(BTreeMap<ChangeId, Meant>);
 /// What an element does, its value, and what it names.
 type Said = (Act, Raw, BTreeSet<ChangeId>);
 
+/// Changes that are named, by field.
+pub(crate) type Named = BTreeMap<FieldId, BTreeSet<ChangeId>>;
+
 /// What a record says: live values, elements, and names that wait for what they name.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Effect {
@@ -130,28 +133,14 @@ impl Log {
         effect
     }
 
-    /// Of each field what changes among these name, directly or by way of changes that a restore of the hub has lost.
-    pub(crate) fn named_by(
-        &self,
-        record: RecordId,
-        changes: &BTreeSet<ChangeId>,
-    ) -> BTreeMap<FieldId, BTreeSet<ChangeId>> {
-        let mut named: BTreeMap<FieldId, BTreeSet<ChangeId>> = BTreeMap::new();
-        let mut next: Vec<ChangeId> = changes.iter().copied().collect();
-        let mut seen: BTreeSet<ChangeId> = changes.clone();
-        while let Some(id) = next.pop() {
-            let Some(meant) = self.0.get(&id).filter(|meant| meant.record == record) else {
-                continue;
-            };
+    /// Of each field what changes among these name.
+    pub(crate) fn named_by(&self, record: RecordId, changes: &BTreeSet<ChangeId>) -> Named {
+        let mut named = Named::new();
+        for (_, meant) in self.on(record, changes) {
             for field in meant.fields.keys() {
                 let followed = meant.followed.as_ref().and_then(|followed| followed.get(field));
                 let ids = meant.names.get(field).into_iter().chain(followed).flatten();
-                for id in ids {
-                    named.entry(*field).or_default().insert(*id);
-                    if seen.insert(*id) {
-                        next.push(*id);
-                    }
-                }
+                named.entry(*field).or_default().extend(ids);
             }
         }
         named
@@ -160,7 +149,13 @@ impl Log {
     /// The value that these changes agree on: a writer who reads them is said to have seen it.
     pub(crate) fn agreed(&self, record: RecordId, field: FieldId, changes: &BTreeSet<ChangeId>) -> Option<Raw> {
         let effect = self.effect(record, changes, &BTreeSet::new());
-        let values: Vec<_> = effect.values.get(&field)?.values().collect();
+        self.agreed_of(field, effect.values.get(&field)?.keys())
+    }
+
+    /// The value that is agreed on where these changes' values are live.
+    pub(crate) fn agreed_of<'a>(&self, field: FieldId, live: impl IntoIterator<Item = &'a ChangeId>) -> Option<Raw> {
+        let values = live.into_iter().filter_map(|id| self.get(id)?.fields.get(&field));
+        let values: Vec<_> = values.collect();
         let (first, seen) = values.first()?;
         if values.iter().all(|(value, _)| value == first) {
             return Some(first.clone());
@@ -215,30 +210,19 @@ impl Effect {
         effect
     }
 
-    /// After the hub was restored what had been replaced may be back as a sibling, and what replaced it may itself be lost.
-    /// Takes out what came back, puts back what may be gone, and answers how many came back.
-    pub(crate) fn allow_for_restore(
-        &mut self,
-        expected: &mut Effect,
-        changes: &BTreeSet<ChangeId>,
-        named: &BTreeMap<FieldId, BTreeSet<ChangeId>>,
-    ) -> usize {
+    /// After the hub was restored, what only `nameless` changes had done away with may be back as a sibling: their headers are
+    /// lost with the life of the store that they were written in. Takes out what came back, and answers how many did.
+    pub(crate) fn without_returned(&mut self, expected: &Effect, nameless: &Named) -> usize {
         let mut returned = 0;
         for (field, values) in &mut self.values {
-            let meant = expected.values.get(field);
+            let (meant, named) = (expected.values.get(field), nameless.get(field));
             let before = values.len();
-            values.retain(|id, _| !changes.contains(id) || meant.is_some_and(|meant| meant.contains_key(id)));
+            values.retain(|id, _| {
+                !named.is_some_and(|named| named.contains(id)) || meant.is_some_and(|meant| meant.contains_key(id))
+            });
             returned += before - values.len();
         }
         self.values.retain(|_, values| !values.is_empty());
-        for (field, values) in &mut expected.values {
-            let shown = self.values.get(field);
-            let named = named.get(field);
-            values.retain(|id, _| {
-                shown.is_some_and(|shown| shown.contains_key(id)) || !named.is_some_and(|named| named.contains(id))
-            });
-        }
-        expected.values.retain(|_, values| !values.is_empty());
         self.awaited.clone_from(&expected.awaited);
         returned
     }

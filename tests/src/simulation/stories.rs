@@ -17,6 +17,7 @@ use super::world::{Crash, World};
 use super::writers::{Wish, Writer};
 
 mod delivery;
+mod hub_lives;
 mod identity;
 mod load;
 mod proof;
@@ -167,6 +168,12 @@ pub const STORIES: &[Story] = &[
         name: "a thousand sites after a hub restart",
         says: "all must come back within the window, spread over it, with nothing pending",
         tell: load::a_thousand_sites_after_a_restart,
+    },
+    Story {
+        number: 111,
+        name: "two of the hub's own in one returned state",
+        says: "the hub is put back from before it wrote both; neither may hide behind the other's number",
+        tell: hub_lives::two_of_the_hubs_own_in_one_state,
     },
 ];
 

@@ -281,9 +281,9 @@ impl World {
     /// The oracle's note of this write, from the form alone and the writer's own memory of what it wrote before.
     fn meant(&self, form: &Form, wish: &Wish) -> Meant {
         let empty = BTreeSet::new();
-        let (own, base) = match form.writer {
-            Writer::Agent(agent) => (&self.agents[agent].disk.written, self.base_changes(agent, form.record)),
-            Writer::Hub => (&empty, self.hub.store.applied_to(form.record).iter().copied().collect()),
+        let own = match form.writer {
+            Writer::Agent(agent) => &self.agents[agent].disk.written,
+            Writer::Hub => &empty,
         };
         let mut meant = Meant {
             record: form.record,
@@ -298,7 +298,7 @@ impl World {
             form_level: wish.form_level(),
         };
         for (field, value) in wish.fields.iter().filter(|(field, value)| form.differs(*field, value)) {
-            let seen = || self.log.agreed(form.record, *field, &base);
+            let seen = || self.agreed_in_base(form.writer, form.record, *field);
             meant.fields.insert(
                 *field,
                 (value.clone(), if records::asks(*field) { seen() } else { None }),
