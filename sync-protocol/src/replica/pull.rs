@@ -211,11 +211,23 @@ fn let_go<L: ReplicaLedger>(
     if uncount(ledger, key, record)?.is_some() {
         ledger.let_go(record)?;
     }
-    // Also where no base came in between: an own change may have been pushed, and the record gone again.
-    let settled = settle_contained(ledger, record, vector)?;
-    if ledger.pending(record)?.is_empty() {
-        ledger.purge(record)?;
+    settle_gone(ledger, record, vector)
+}
+
+/// Settles and purges what a gone row contains, also where no base came in between: an own change may have been pushed, and the
+/// record gone again. With one still to be pushed all stays: it enters the record anew, and until then is shown on top of the
+/// others.
+pub(super) fn settle_gone<L: ReplicaLedger>(
+    ledger: &mut L,
+    record: RecordId,
+    vector: &VersionVector,
+) -> Result<usize, ReplicaError<L::Error>> {
+    let pending = ledger.pending(record)?;
+    if pending.iter().any(|own| !vector.contains(own.header.dot)) {
+        return Ok(0);
     }
+    let settled = settle_contained(ledger, record, vector)?;
+    ledger.purge(record)?;
     Ok(settled)
 }
 

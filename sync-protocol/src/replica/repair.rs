@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::pull::{latest_time, settle_contained, take_base};
+use super::pull::{latest_time, settle_contained, settle_gone, take_base};
 use super::{Applied, Comparison, Place, ReplicaError, ReplicaLedger, compare, show};
 use crate::ids::{Lane, RecordId, ScopeId};
 use crate::proof::{self, ProofKey};
@@ -225,10 +225,7 @@ fn set_right<L: ReplicaLeaves>(
                 return Ok(());
             }
             ledger.let_go(record)?;
-            applied.settled += settle_contained(ledger, record, vector)?;
-            if ledger.pending(record)?.is_empty() {
-                ledger.purge(record)?;
-            }
+            applied.settled += settle_gone(ledger, record, vector)?;
         }
     }
     applied.records.push(record);

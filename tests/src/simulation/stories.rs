@@ -175,6 +175,12 @@ pub const STORIES: &[Story] = &[
         says: "the hub is put back from before it wrote both; neither may hide behind the other's number",
         tell: hub_lives::two_of_the_hubs_own_in_one_state,
     },
+    Story {
+        number: 112,
+        name: "gone while an edit waits",
+        says: "a record leaves the scope when one change on it was pushed and another was not; both must stay shown",
+        tell: scopes::gone_while_an_edit_waits,
+    },
 ];
 
 const A: Writer = Writer::Agent(0);

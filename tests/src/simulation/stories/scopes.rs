@@ -106,6 +106,34 @@ pub(super) fn left_and_entered_while_edited_offline(setup: Setup) -> Result<(), 
     })
 }
 
+pub(super) fn gone_while_an_edit_waits(setup: Setup) -> Result<(), Failure> {
+    let (mut world, _) = clinic(setup, Topology::OneSite)?;
+    let site = world.sites[0];
+    let allergy = world.new_record(ALLERGY, site);
+    world.assert_allergy(B, allergy, "latex")?;
+    world.send_push(1, 4_000)?;
+    world.settle_line(1)?;
+    // The other store of the site lets it go before its author has had it in a base.
+    world.exchange(0)?;
+    world.no_longer_needed(site, allergy)?;
+    world.exchange(0)?;
+    world.exchange(0)?;
+    world.assert_allergy(B, allergy, "peanut")?;
+
+    world.send_pull(1, 4_000, false)?;
+    world.settle_line(1)?;
+
+    // Whatever has the view made anew meanwhile shows both.
+    world.reborn(1, Crash::Never)?;
+    world.check_at_agent(1, allergy)?;
+    world.heal_and_check()?;
+    let view = world.agents[1].disk.store.view(allergy);
+    let asserted = view.map_or(0, |view| view.elements(ASSERTION).count());
+    hold(Invariant::AllergyStays, asserted == 2, || {
+        format!("{asserted} of two assertions are shown")
+    })
+}
+
 pub(super) fn a_resurrecting_tombstone(setup: Setup) -> Result<(), Failure> {
     let (mut world, patient) = clinic(setup, Topology::OneSite)?;
     let site = world.sites[0];
