@@ -25,7 +25,7 @@ use crate::log::Log;
 use crate::pages::PagesOpen;
 use crate::reference::References;
 use crate::store::{Priority, Store};
-use crate::sync::{Exchange, Repairs};
+use crate::sync::{Exchange, PushBytes, Repairs};
 use crate::witness::Mark;
 use crate::{clock, intake, jobs, local, log, open, session, web};
 
@@ -99,6 +99,7 @@ async fn run_on(
         nudge: Notify::new(),
         greets: AtomicBool::new(true),
         repairs: Repairs::default(),
+        push_bytes: PushBytes::default(),
     });
     let app = App {
         store: store.clone(),

@@ -12,7 +12,6 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use sync_protocol::ScopeId;
 use sync_protocol::wire::BODY_MAX_BYTES;
-use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 use vault::{Authorities, SealingKey};
 
@@ -34,8 +33,9 @@ mod renew;
 mod repair;
 mod sealed;
 pub mod tls;
+mod turns;
 
-use refusal::Refusal;
+use turns::Turns;
 
 /// Table `[server]`.
 #[derive(Clone, PartialEq, Debug, Deserialize, JsonSchema)]
@@ -144,7 +144,7 @@ struct Parts {
     matcher: Matcher,
     reach: ehr::Reach,
     stop: CancellationToken,
-    turns: Semaphore,
+    turns: Turns,
     seen: Mutex<BTreeMap<ScopeId, Instant>>,
     numbers: caller::SeenNumbers,
     reused: caller::ReusedNumbers,
@@ -159,7 +159,7 @@ impl App {
         reach: ehr::Reach,
         stop: CancellationToken,
     ) -> App {
-        let turns = Semaphore::new(config.pushes_at_once);
+        let turns = Turns::new(config.pushes_at_once, Duration::from_secs(config.push_wait_secs));
         App(Arc::new(Parts {
             db,
             authorities,
@@ -197,16 +197,6 @@ impl App {
             .route(sealed::ROUTE, post(sealed::serve))
             .with_state((self, of_last_resort(routes.clone())));
         of_last_resort(routes.merge(sealed))
-    }
-
-    /// A push's turn to be taken in, while it is held. When a whole fleet comes back at once, whoever would wait for longer than its
-    /// patience is told so, and the hub takes in nothing for agents that have hung up.
-    async fn turn(&self) -> Result<SemaphorePermit<'_>, Refusal> {
-        let patience = Duration::from_secs(self.0.config.push_wait_secs);
-        match tokio::time::timeout(patience, self.0.turns.acquire()).await {
-            Ok(turn) => turn.map_err(|_| Refusal::Busy),
-            Err(_) => Err(Refusal::Crowded),
-        }
     }
 
     /// Whether it is time to write down again that the site was heard of.

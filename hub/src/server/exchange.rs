@@ -24,11 +24,12 @@ pub(super) fn cbor(body: Vec<u8>) -> Response {
 
 pub(super) async fn push(State(app): State<App>, caller: Caller, body: Body) -> Result<Response, Refusal> {
     let body = app.wire_body(body).await?;
-    let _turn = app.turn().await?;
+    let turn = app.0.turns.take(caller.agent).await?;
     let request = PushRequest::decode(&body)?;
     let db = app.db_of(caller).await?;
     let matcher = app.0.matcher.clone();
     let pushed = db.write(move |txn| {
+        let _held_until_the_write_has_ended = &turn;
         let site = caller.site(txn)?;
         caller.count(txn)?;
         txn.note_seen(site)?;
@@ -212,11 +213,12 @@ pub(super) async fn epoch(State(app): State<App>, caller: Caller, body: Body) ->
 /// Takes back the states that an agent was given in an earlier life of the store.
 pub(super) async fn give_back(State(app): State<App>, caller: Caller, body: Body) -> Result<Response, Refusal> {
     let body = app.wire_body(body).await?;
-    let _turn = app.turn().await?;
+    let turn = app.0.turns.take(caller.agent).await?;
     let request = ReturnRequest::decode(&body)?;
     let db = app.db_of(caller).await?;
     let (matcher, states) = (app.0.matcher.clone(), request.states.len());
     let taken = db.write(move |txn| {
+        let _held_until_the_write_has_ended = &turn;
         let site = caller.site(txn)?;
         caller.count(txn)?;
         txn.note_seen(site)?;
