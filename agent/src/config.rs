@@ -88,6 +88,8 @@ pub struct SyncConfig {
     pub push_max_bytes: usize,
     /// Largest answer to one pull, in bytes before compression.
     pub pull_max_bytes: u64,
+    /// A lane that is new here and has at least so many sequences waiting at the hub is filled from a snapshot.
+    pub snapshot_rows_min: u64,
     /// A lane is held back when what waits would remove or alter more than this share of the records that it holds here.
     pub freeze_share_percent: u64,
     /// Fewer records than this never hold a lane back.
@@ -111,6 +113,7 @@ impl Default for SyncConfig {
             long_poll_secs: 25,
             push_max_bytes: 128 * 1024,
             pull_max_bytes: 128 * 1024,
+            snapshot_rows_min: 5_000,
             freeze_share_percent: 30,
             freeze_records_min: 50,
             backoff_max_secs: 15,
@@ -322,6 +325,7 @@ impl Config {
             ("sync.probe_timeout_ms", self.sync.probe_timeout_ms),
             ("sync.request_timeout_secs", self.sync.request_timeout_secs),
             ("sync.pull_max_bytes", self.sync.pull_max_bytes),
+            ("sync.snapshot_rows_min", self.sync.snapshot_rows_min),
             ("sync.freeze_share_percent", self.sync.freeze_share_percent),
             ("sync.freeze_records_min", self.sync.freeze_records_min),
             ("sync.backoff_max_secs", self.sync.backoff_max_secs),

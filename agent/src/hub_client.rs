@@ -13,7 +13,7 @@ use sync_protocol::handshake::{Hello, Welcome, feature};
 use sync_protocol::request_signature::Channel;
 use sync_protocol::wire::{
     BODY_MAX_BYTES, COMPACT_SINCE, EpochReply, EpochRequest, PullReply, PullRequest, PushReply, PushRequest,
-    RepairReply, RepairRequest, ReturnReply, ReturnRequest, WireError,
+    RepairReply, RepairRequest, ReturnReply, ReturnRequest, SnapshotReply, SnapshotRequest, WireError,
 };
 use vault::RequestKey;
 use vault::request_key::holder_bytes;
@@ -270,6 +270,24 @@ impl HubClient {
     pub async fn repair(&self, request: &RepairRequest, timeout: Duration) -> Result<RepairReply, HubError> {
         let body = self.post("/v1/repair", request.encode(), timeout).await?;
         Ok(RepairReply::decode(&body)?)
+    }
+
+    pub async fn snapshot(&self, request: &SnapshotRequest, timeout: Duration) -> Result<SnapshotReply, HubError> {
+        let body = self.post("/v1/snapshot", request.encode(), timeout).await?;
+        Ok(SnapshotReply::decode(&body)?)
+    }
+
+    /// A chunk of a snapshot as it comes; whether it is what its name says is the caller's to find out.
+    pub async fn snapshot_chunk(&self, digest: Hash, timeout: Duration) -> Result<Vec<u8>, HubError> {
+        let question = Question {
+            channel: Channel::Exchange,
+            method: Method::GET,
+            target: format!("/v1/snapshot/{digest}"),
+            headers: Vec::new(),
+            body: Vec::new(),
+            timeout,
+        };
+        Ok(judged(self.contact.ask(&question).await?)?.body)
     }
 
     pub async fn epoch(&self, request: &EpochRequest, timeout: Duration) -> Result<EpochReply, HubError> {

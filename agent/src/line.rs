@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde::Serialize;
+use sync_protocol::{Lane, ScopeId};
 use tokio::sync::watch;
 
 /// How the line is, as people are told.
@@ -112,6 +113,15 @@ impl HubAbout {
     }
 }
 
+/// How far a snapshot is that fills a lane.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Filling {
+    pub scope: ScopeId,
+    pub lane: Lane,
+    pub rows: u64,
+    pub of_rows: u64,
+}
+
 #[derive(Clone, PartialEq, Debug)]
 pub struct Line {
     pub state: LineState,
@@ -126,6 +136,8 @@ pub struct Line {
     pub clock_ahead_ms: Option<i64>,
     /// Records that were still to come at the last page.
     pub behind: u64,
+    /// While a lane is filled from a snapshot.
+    pub filling: Option<Filling>,
     /// When the last exchange was completed.
     pub exchanged_ms: Option<i64>,
     /// `None` until a session has begun.
@@ -147,6 +159,7 @@ impl Line {
             round_trip_ms: None,
             clock_ahead_ms: None,
             behind: 0,
+            filling: None,
             exchanged_ms: None,
             hub: None,
             inspected_by: None,

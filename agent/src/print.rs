@@ -86,6 +86,12 @@ pub(crate) fn status(status: &Value, as_json: bool) -> Result<(), Fault> {
     if let Some(trouble) = status["trouble"].as_str() {
         println!("  {trouble}");
     }
+    if let Some(lane) = status["filling"]["lane"].as_str() {
+        println!(
+            "Receiving the records of this site ({lane}): {} of {}",
+            status["filling"]["rows"], status["filling"]["of_rows"]
+        );
+    }
     println!("EHR: {}", text("ehr"));
     println!(
         "Changes: {} written, {} at the hub, {} pending, {} set apart",

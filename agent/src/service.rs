@@ -25,7 +25,7 @@ use crate::log::Log;
 use crate::pages::PagesOpen;
 use crate::reference::References;
 use crate::store::{Priority, Store};
-use crate::sync::{Exchange, PushBytes, Repairs};
+use crate::sync::{Exchange, PushBytes, Repairs, Snapshots};
 use crate::witness::Mark;
 use crate::{clock, intake, jobs, local, log, open, session, web};
 
@@ -100,6 +100,7 @@ async fn run_on(
         greets: AtomicBool::new(true),
         repairs: Repairs::default(),
         push_bytes: PushBytes::default(),
+        snapshots: Snapshots::default(),
     });
     let app = App {
         store: store.clone(),

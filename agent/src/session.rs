@@ -25,6 +25,7 @@ const FEATURES: &[&str] = &[
     feature::COMPACT,
     feature::SIGNED_ACKS,
     feature::RETURNS,
+    feature::SNAPSHOT,
 ];
 
 const DAY_SECS: i64 = 24 * 60 * 60;

@@ -35,6 +35,8 @@ pub struct Status {
     /// `reached`, `not reached`, `unknown`, or `entered by hand` where a person is the target.
     pub ehr: &'static str,
     pub behind: u64,
+    /// The lane that is being filled from a snapshot.
+    pub filling: Option<FillingStatus>,
     pub exchanged_ms: Option<i64>,
     pub clock_offset_ms: Option<i64>,
     pub channel: ChannelStatus,
@@ -77,6 +79,14 @@ pub struct ChannelStatus {
     pub inspected_by: Option<String>,
     /// The hub as it described itself when the session began.
     pub hub: Option<HubAbout>,
+}
+
+/// How far the snapshot is that fills a lane.
+#[derive(Debug, Serialize)]
+pub struct FillingStatus {
+    pub lane: &'static str,
+    pub rows: u64,
+    pub of_rows: u64,
 }
 
 /// The proof of one lane: our root now, the hub's at the last completed pull.
@@ -200,6 +210,11 @@ fn read(
             (clinic::value::Target::Machine, None) => "unknown",
         },
         behind: line.behind,
+        filling: line.filling.map(|filling| FillingStatus {
+            lane: word_of(scope, filling.scope, filling.lane),
+            rows: filling.rows,
+            of_rows: filling.of_rows,
+        }),
         exchanged_ms: line.exchanged_ms,
         clock_offset_ms: line.clock_ahead_ms,
         channel,

@@ -2,6 +2,7 @@
 //! how the line is. It never applies anything that the engine has not compared with this replica's own chain.
 
 mod repair;
+mod snapshot;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,12 +11,14 @@ use std::time::Duration;
 use sync_protocol::proof::ProofKey;
 use sync_protocol::replica::{self, Comparison, Entered, PageOutcome, ReplicaError, Taken, Weighing};
 use sync_protocol::wire::{Page, PullReply, PullRequest};
-use sync_protocol::{CHANGE_MAX_BYTES, Hash};
+use sync_protocol::{CHANGE_MAX_BYTES, Hash, Lane, ScopeId};
 use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 pub use repair::Repairs;
+pub use snapshot::Snapshots;
+use snapshot::UnderWay;
 
 use crate::access::arrivals::take_series;
 use crate::access::site::Site;
@@ -44,6 +47,7 @@ pub struct Exchange {
     pub greets: AtomicBool,
     pub repairs: Repairs,
     pub push_bytes: PushBytes,
+    pub snapshots: Snapshots,
 }
 
 /// How much one push carries: what was not answered in time is tried again with half as much, so that a hub or a line that is
@@ -163,8 +167,8 @@ impl Exchange {
         self.greet().await?;
         self.push_all().await?;
         self.return_all().await?;
-        self.pull(Duration::ZERO).await?;
-        if self.line.now().behind > 0 {
+        let waiting = self.pull(Duration::ZERO).await?;
+        if self.fill(&waiting).await? || self.line.now().behind > 0 {
             return Ok(());
         }
         let held = self.pull(self.sync_config().long_poll());
@@ -179,7 +183,7 @@ impl Exchange {
                     Ok(_) => {}
                     Err(_) => return Ok(()),
                 },
-                pulled = &mut held => return pulled,
+                pulled = &mut held => return pulled.map(|_| ()),
             }
         }
     }
@@ -289,21 +293,25 @@ impl Exchange {
         Ok(())
     }
 
-    async fn pull(&self, wait: Duration) -> Result<(), Broken> {
+    /// Answers the lanes that have so much waiting that a snapshot would fill them sooner, the highest first. The lane that is
+    /// being filled from one is left out.
+    async fn pull(&self, wait: Duration) -> Result<Vec<(ScopeId, Lane)>, Broken> {
         let config = self.sync_config();
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         let bytes_max = config.pull_max_bytes;
         // What is answered at once tells every lane in full; what is held may be told in one.
         let takes_digest = !wait.is_zero();
-        let request = self
+        let (request, filling) = self
             .store
             .write(Priority::Sync, move |tx| {
                 let mut request = replica::next_pull(tx, bytes_max, wait_ms, |tx, record| tx.is_worked_with(record))?;
                 replica::ask_on(tx, &mut request)?;
+                let filling = UnderWay::read(tx)?;
+                request.cursors.retain(|cursor| filling.as_ref().is_none_or(|filling| !filling.is_of(cursor)));
                 if takes_digest {
                     replica::ask_for_digest(tx, &mut request)?;
                 }
-                Ok::<_, ReplicaError<TxError>>(request)
+                Ok::<_, ReplicaError<TxError>>((request, filling))
             })
             .await?;
         let asked = request.replica;
@@ -325,6 +333,8 @@ impl Exchange {
             .write(Priority::Sync, move |tx| replica::follow(tx, &follows))
             .await?;
         let behind = reply.pages.iter().map(Page::behind).sum::<u64>() + u64::from(new_lanes);
+        let many = |page: &&Page| page.behind() >= config.snapshot_rows_min;
+        let waiting = reply.pages.iter().filter(many).map(|page| (page.scope, page.lane)).collect();
         let mut differing = Vec::new();
         for page in reply.pages {
             let of = (page.scope, page.lane);
@@ -333,7 +343,7 @@ impl Exchange {
             }
         }
         self.line.update(|line| {
-            line.behind = behind;
+            line.behind = behind + u64::from(filling.is_some());
             line.exchanged_ms = Some(clock::now_ms());
         });
         for (scope, lane) in differing {
@@ -342,7 +352,7 @@ impl Exchange {
         if let Some(digest) = reply.at_rest {
             self.note_rest(request, digest).await?;
         }
-        Ok(())
+        Ok(waiting)
     }
 
     /// Nothing was new: every lane is proven at once, where our digest is the hub's. Where it is not, the question that follows

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::exit::{Exit, Failure};
-use crate::{connectors, console, db, intake, log, matching, proof, reference, scopes, server};
+use crate::{connectors, console, db, intake, log, matching, proof, reference, scopes, server, snapshots};
 
 #[derive(Clone, PartialEq, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -17,6 +17,8 @@ pub struct Config {
     pub scopes: scopes::Config,
     /// The daily look whether what sites hold still is what was written.
     pub proof: proof::Config,
+    /// What a site that is new or far behind is filled from.
+    pub snapshots: snapshots::Config,
     /// The EHR that tasks are delivered to. Without it, people enter them.
     pub ehr: Option<connectors::Config>,
     /// Files of reference data that are looked for by themselves.
@@ -72,6 +74,10 @@ impl Config {
             .proof
             .refuse_unsound()
             .map_err(|error| format!("table [proof]: {error}"))?;
+        config
+            .snapshots
+            .refuse_unsound()
+            .map_err(|error| format!("table [snapshots]: {error}"))?;
         config
             .store
             .refuse_unsound()

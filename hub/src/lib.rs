@@ -22,3 +22,4 @@ pub mod reference;
 pub mod scopes;
 pub mod server;
 pub mod service;
+pub mod snapshots;

@@ -18,6 +18,7 @@ use vault::{Authorities, SealingKey};
 use crate::db::Db;
 use crate::ehr;
 use crate::matching::Matcher;
+use crate::snapshots::{self, Bell};
 
 mod blob;
 mod body;
@@ -32,6 +33,7 @@ mod refusal;
 mod renew;
 mod repair;
 mod sealed;
+mod snapshot;
 pub mod tls;
 mod turns;
 
@@ -143,6 +145,8 @@ struct Parts {
     config: Config,
     matcher: Matcher,
     reach: ehr::Reach,
+    snapshots: snapshots::Config,
+    bell: Bell,
     stop: CancellationToken,
     turns: Turns,
     seen: Mutex<BTreeMap<ScopeId, Instant>>,
@@ -157,6 +161,7 @@ impl App {
         config: Config,
         matcher: Matcher,
         reach: ehr::Reach,
+        (snapshots, bell): (snapshots::Config, Bell),
         stop: CancellationToken,
     ) -> App {
         let turns = Turns::new(config.pushes_at_once, Duration::from_secs(config.push_wait_secs));
@@ -167,6 +172,8 @@ impl App {
             config,
             matcher,
             reach,
+            snapshots,
+            bell,
             stop,
             turns,
             seen: Mutex::default(),
@@ -182,6 +189,8 @@ impl App {
             .route("/v1/push", post(exchange::push))
             .route("/v1/pull", post(exchange::pull))
             .route("/v1/repair", post(repair::repair))
+            .route("/v1/snapshot", post(snapshot::snapshot))
+            .route("/v1/snapshot/{digest}", get(snapshot::chunk))
             .route("/v1/epoch", post(exchange::epoch))
             .route("/v1/return", post(exchange::give_back))
             .route("/v1/probe", get(probe::probe))

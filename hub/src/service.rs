@@ -21,7 +21,8 @@ use crate::home::{Home, Keeping, Opened};
 use crate::intake;
 use crate::reference::{self, Refresh};
 use crate::server::{self, App, connection, tls};
-use crate::{continuity, proof, scopes};
+use crate::snapshots::Bell;
+use crate::{continuity, proof, scopes, snapshots};
 
 /// What came of a command, as it travels over the local socket.
 #[derive(Serialize, Deserialize)]
@@ -79,12 +80,14 @@ pub async fn run(
         Some(refresh) => tokio::spawn(refresh.run(stop.clone())),
         None => tokio::spawn(async { Ok(()) }),
     };
+    let bell = Bell::default();
     let app = App::new(
         db.clone(),
         (authorities.clone(), sealing),
         config.server.clone(),
         matcher,
         reach,
+        (config.snapshots.clone(), bell.clone()),
         stop.clone(),
     );
 
@@ -113,6 +116,7 @@ pub async fn run(
     let scopes = scopes::start(db.clone(), config.scopes.clone(), stop.clone());
     let proof = proof::start(db.clone(), config.proof.clone(), stop.clone());
     let continuity = continuity::start(db.clone(), stop.clone());
+    let snapshots = snapshots::start(db.clone(), config.snapshots.clone(), bell, stop.clone());
     let messages = tokio::spawn(take_messages(messages, stop.clone()));
     let agents = tokio::spawn(tls::serve(
         listener,
@@ -143,6 +147,7 @@ pub async fn run(
     let _ = scopes.await;
     let _ = proof.await;
     let _ = continuity.await;
+    let _ = snapshots.await;
     let messages = messages.await;
     let _ = std::fs::remove_file(home.socket());
     db.close();

@@ -7,6 +7,7 @@ mod pull;
 mod push;
 mod repair;
 mod returns;
+mod snapshot;
 mod writing;
 
 use crate::CHANGE_MAX_BYTES;
@@ -24,6 +25,7 @@ pub use pull::handle_pull;
 pub use push::{Pushed, handle_push};
 pub use repair::{Compared, HubLeaves, handle_repair, recount};
 pub use returns::{TakenBack, handle_return};
+pub use snapshot::{SnapshotOf, admit_snapshot, answer_snapshot, next_chunk};
 pub use writing::{author_at_hub, release};
 
 /// The end of one replica's chain as the hub holds it.

@@ -8,6 +8,7 @@ mod pull;
 mod push;
 mod rebirth;
 mod repair;
+mod snapshot;
 mod writing;
 
 use crate::CHANGE_MAX_BYTES;
@@ -26,6 +27,7 @@ pub use pull::{Applied, PageOutcome, follow, handle_page, next_pull};
 pub use push::{handle_push_reply, next_push};
 pub use rebirth::{Reborn, rebirth};
 pub use repair::{Mended, RepairOutcome, ReplicaLeaves, handle_repair, narrow, next_repair, recount};
+pub use snapshot::{ChunkOutcome, take_chunk};
 pub use writing::{Written, author, show};
 
 /// What the replica knows of itself.

@@ -29,6 +29,11 @@ pub fn state_said(canonical: &[u8]) -> Vec<u8> {
     [b"mainstay state 1".as_slice(), &sha256(&[canonical]).0].concat()
 }
 
+/// What is signed of a snapshot: its manifest as it travels.
+pub fn snapshot_said(manifest: &[u8]) -> Vec<u8> {
+    [b"mainstay snapshot 1".as_slice(), &sha256(&[manifest]).0].concat()
+}
+
 /// What an acknowledgement adds to how far the hub holds a chain.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Sealed {

@@ -8,6 +8,7 @@ mod page;
 mod pull;
 mod push;
 mod repair;
+mod snapshot;
 
 use std::io::Write as _;
 
@@ -21,6 +22,9 @@ pub use page::{Page, Row, Told};
 pub use pull::{Cursor, PullReply, PullRequest, WILLING_MAX, Willing};
 pub use push::{PushReply, PushRequest};
 pub use repair::{Listed, RepairAsk, RepairReply, RepairRequest};
+pub use snapshot::{
+    CHUNKS_MAX, Chunk, ChunkNote, Manifest, SignedManifest, SnapshotReply, SnapshotRequest, digest_of_chunk,
+};
 
 /// The newest protocol that this version reads, and the oldest. A message says the oldest that suffices to read it.
 pub const PROTOCOL: u64 = 2;

@@ -8,6 +8,7 @@ mod keeping;
 mod opening;
 mod repair;
 mod replica;
+mod snapshot;
 mod writing;
 
 use std::path::{Path, PathBuf};

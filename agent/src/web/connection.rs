@@ -110,7 +110,7 @@ fn part_details(reading: &Reading<'_, '_>, status: &Status) -> Vec<PartDetail> {
     };
     vec![
         part("Line to the cloud", all.line, since.clone(), answers(line)),
-        part("Hub", all.hub, since, exchanged(reading, line)),
+        part("Hub", all.hub, since, receiving(status).unwrap_or_else(|| exchanged(reading, line))),
         part("EHR", all.ehr, String::new(), ehr.to_owned()),
     ]
 }
@@ -122,6 +122,15 @@ fn answers(line: &Line) -> String {
         (_, _, Some(ms)) => format!("answers in {ms} ms"),
         (LineState::Starting | LineState::Connected | LineState::Slow | LineState::CutOff, _, None) => String::new(),
     }
+}
+
+/// A site that is new is not complete yet: how far it is.
+fn receiving(status: &Status) -> Option<String> {
+    let filling = status.filling.as_ref()?;
+    Some(format!(
+        "sending this site its records ({}): {} of {}",
+        filling.lane, filling.rows, filling.of_rows
+    ))
 }
 
 fn exchanged(reading: &Reading<'_, '_>, line: &Line) -> String {

@@ -31,6 +31,7 @@ const STEPS: &[&[Part]] = &[
     &[Part::Tables(include_str!("schema_9.sql"))],
     &[Part::Tables(include_str!("schema_10.sql"))],
     &[Part::Tables(include_str!("schema_11.sql"))],
+    &[Part::Tables(include_str!("schema_12.sql"))],
 ];
 
 pub(super) fn bring_forward(sql: &mut Sql<'_>, root: &RowRoot) -> Result<(), DbError> {

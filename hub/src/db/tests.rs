@@ -62,6 +62,10 @@ on_both_engines! {
     inbound:
         how_far_the_ehr_was_read_and_what_waits_is_kept,
         a_sources_last_word_is_kept_by_field;
+    snapshots:
+        a_snapshot_is_made_chunk_by_chunk_and_goes_on_after_a_restart,
+        a_snapshot_that_is_too_old_is_given_out_no_more_and_dropped_with_its_chunks,
+        a_snapshot_is_refused_to_another_site_and_to_another_epoch;
     writes:
         each_incarnation_has_a_series_of_its_own_for_good,
         a_write_that_fails_or_panics_leaves_nothing_and_the_next_one_goes_on,
@@ -80,6 +84,7 @@ mod index;
 mod leaves;
 mod ledger;
 mod sealed;
+mod snapshots;
 mod writes;
 
 struct Store {

@@ -23,11 +23,7 @@ pub(super) async fn blob(
     Path(digest): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let name: [u8; 32] = data_encoding::HEXLOWER
-        .decode(digest.as_bytes())
-        .ok()
-        .and_then(|bytes| bytes.try_into().ok())
-        .ok_or(Refusal::BadRequest("the digest"))?;
+    let name = name_of(&digest)?;
     let db = app.db_of(caller).await?;
     let bytes = db
         .read(move |txn| {
@@ -59,6 +55,14 @@ pub(super) async fn blob(
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     }
     Ok(response)
+}
+
+/// A digest as it stands in an address.
+pub(super) fn name_of(digest: &str) -> Result<[u8; 32], Refusal> {
+    let bytes = data_encoding::HEXLOWER.decode(digest.as_bytes()).ok();
+    bytes
+        .and_then(|bytes| bytes.try_into().ok())
+        .ok_or(Refusal::BadRequest("the digest"))
 }
 
 /// One range of bytes, `bytes=100-199` or `bytes=100-`, as its first place and the one after its last.

@@ -181,7 +181,7 @@ async fn pages(db: &Db, caller: Caller, request: PullRequest) -> Result<Vec<Page
 }
 
 /// Names the hub's epoch to whoever is of another, or shows that the store has gone back: the next question is which it is.
-async fn of_this_epoch<T>(db: &Db, outcome: Result<T, Refusal>) -> Result<T, Refusal> {
+pub(super) async fn of_this_epoch<T>(db: &Db, outcome: Result<T, Refusal>) -> Result<T, Refusal> {
     match outcome {
         Err(refusal @ Refusal::OtherEpoch(_)) => Err(refusal.of_epoch(db.epoch().await?)),
         other => other,

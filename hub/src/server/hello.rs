@@ -27,6 +27,7 @@ const FEATURES: &[&str] = &[
     feature::COMPACT,
     feature::SIGNED_ACKS,
     feature::RETURNS,
+    feature::SNAPSHOT,
 ];
 
 fn about() -> About {

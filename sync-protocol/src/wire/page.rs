@@ -8,7 +8,7 @@ use crate::signed::{Ack, Sealed, Signature, put_sealed, read_sealed};
 use crate::state::RecordState;
 use crate::vector::VersionVector;
 
-const ROWS_MAX: usize = 4_096;
+pub(super) const ROWS_MAX: usize = 4_096;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Row {
@@ -87,7 +87,7 @@ impl Page {
 }
 
 /// `[sequence, state]`, `[sequence, state, true]` for an offer, `[sequence, record, vector, true]` for what has gone.
-fn put_row(w: &mut Writer, row: &Row) {
+pub(super) fn put_row(w: &mut Writer, row: &Row) {
     match &row.told {
         Told::State { state, offered } => {
             w.array(if *offered { 3 } else { 2 }).ok();
@@ -107,7 +107,7 @@ fn put_row(w: &mut Writer, row: &Row) {
     }
 }
 
-fn read_row(r: &mut Reader<'_>) -> Result<Row, CborError> {
+pub(super) fn read_row(r: &mut Reader<'_>) -> Result<Row, CborError> {
     let parts = r.array_length()?;
     let sequence = r.u64()?;
     let (told, bytes) = match parts {
@@ -138,14 +138,14 @@ fn read_row(r: &mut Reader<'_>) -> Result<Row, CborError> {
 }
 
 /// One for each row, empty where it has none.
-fn put_signatures(w: &mut Writer, rows: &[Row]) {
+pub(super) fn put_signatures(w: &mut Writer, rows: &[Row]) {
     w.array(rows.len() as u64).ok();
     for row in rows {
         put_bytes(w, row.signature.as_ref().map_or(&[], |signature| &signature.0));
     }
 }
 
-fn read_signatures(r: &mut Reader<'_>) -> Result<Vec<Option<Signature>>, CborError> {
+pub(super) fn read_signatures(r: &mut Reader<'_>) -> Result<Vec<Option<Signature>>, CborError> {
     r.array(ROWS_MAX, "signatures", |r| match r.bytes()? {
         [] => Ok(None),
         bytes => {

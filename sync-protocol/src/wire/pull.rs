@@ -41,27 +41,31 @@ pub struct Willing {
     pub sequence: u64,
 }
 
+pub(super) fn put_cursor(w: &mut Writer, cursor: &Cursor) {
+    w.array(4).ok();
+    put_bytes(w, &cursor.scope.0);
+    put_u64(w, cursor.lane as u64);
+    put_u64(w, cursor.generation);
+    put_u64(w, cursor.sequence);
+}
+
+pub(super) fn read_cursor(r: &mut Reader<'_>) -> Result<Cursor, CborError> {
+    r.exact_array(4, "cursor")?;
+    Ok(Cursor {
+        scope: ScopeId(r.fixed("scope")?),
+        lane: read_lane(r)?,
+        generation: r.u64()?,
+        sequence: r.u64()?,
+    })
+}
+
 pub(super) fn put_cursors(w: &mut Writer, cursors: &[Cursor]) {
     w.array(cursors.len() as u64).ok();
-    for cursor in cursors {
-        w.array(4).ok();
-        put_bytes(w, &cursor.scope.0);
-        put_u64(w, cursor.lane as u64);
-        put_u64(w, cursor.generation);
-        put_u64(w, cursor.sequence);
-    }
+    cursors.iter().for_each(|cursor| put_cursor(w, cursor));
 }
 
 pub(super) fn read_cursors(r: &mut Reader<'_>, max: usize) -> Result<Vec<Cursor>, CborError> {
-    r.array(max, "cursors", |r| {
-        r.exact_array(4, "cursor")?;
-        Ok(Cursor {
-            scope: ScopeId(r.fixed("scope")?),
-            lane: read_lane(r)?,
-            generation: r.u64()?,
-            sequence: r.u64()?,
-        })
-    })
+    r.array(max, "cursors", read_cursor)
 }
 
 impl PullRequest {

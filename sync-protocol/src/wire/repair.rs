@@ -1,10 +1,11 @@
 //! Repair: which buckets, parts and records two ends hold differently, and the hub's rows of those that do. The reply's page
 //! moves no cursor: it begins and ends at the one that was asked from.
 
-use super::{Cursor, Page, WireError, frame, missing, open, read_lane};
+use super::pull::{put_cursor, read_cursor};
+use super::{Cursor, Page, WireError, frame, missing, open};
 use crate::cbor::{CborError, Reader, Writer};
 use crate::change::{put_bytes, put_u64};
-use crate::ids::{EpochId, RecordId, ReplicaId, ScopeId};
+use crate::ids::{EpochId, RecordId, ReplicaId};
 use crate::proof::BUCKETS;
 use crate::repair::{LISTED_MAX, PARTS, Part};
 
@@ -81,13 +82,7 @@ impl RepairRequest {
         frame(|map| {
             map.put(1, |w| put_bytes(w, &self.epoch.0));
             map.put(2, |w| put_bytes(w, &self.replica.0));
-            map.put(3, |w| {
-                w.array(4).ok();
-                put_bytes(w, &self.cursor.scope.0);
-                put_u64(w, self.cursor.lane as u64);
-                put_u64(w, self.cursor.generation);
-                put_u64(w, self.cursor.sequence);
-            });
+            map.put(3, |w| put_cursor(w, &self.cursor));
             map.put(4, |w| put_u64(w, self.bytes_max));
             match &self.ask {
                 RepairAsk::Buckets(words) => map.put(5, |w| put_words(w, words)),
@@ -109,15 +104,7 @@ impl RepairRequest {
             match key {
                 1 => epoch = Some(EpochId(r.fixed("epoch")?)),
                 2 => replica = Some(ReplicaId(r.fixed("replica")?)),
-                3 => {
-                    r.exact_array(4, "cursor")?;
-                    cursor = Some(Cursor {
-                        scope: ScopeId(r.fixed("scope")?),
-                        lane: read_lane(r)?,
-                        generation: r.u64()?,
-                        sequence: r.u64()?,
-                    });
-                }
+                3 => cursor = Some(read_cursor(r)?),
                 4 => bytes_max = Some(r.u64()?),
                 5 => ask = Some(RepairAsk::Buckets(read_words(r, BUCKETS, "sums of buckets")?)),
                 6 => ask = Some(RepairAsk::Parts(read_parts(r)?)),
@@ -204,7 +191,7 @@ impl RepairReply {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{Hash, Lane};
+    use crate::ids::{Hash, Lane, ScopeId};
 
     fn request(ask: RepairAsk) -> RepairRequest {
         RepairRequest {

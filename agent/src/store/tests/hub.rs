@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 
 use sync_protocol::hub::{
-    self, Cause, ChainHead, Epoch, HubLeaves, HubLedger, KeptChange, RowStanding, Rulebook, Standing,
+    self, SnapshotOf, Cause, ChainHead, Epoch, HubLeaves, HubLedger, KeptChange, RowStanding, Rulebook, Standing,
 };
 use sync_protocol::proof::{ProofKey, Sum};
 use sync_protocol::repair::Leaf;
 use sync_protocol::state::RecordState;
+use sync_protocol::wire::{Chunk, Cursor, Manifest, SignedManifest, SnapshotReply, SnapshotRequest};
 use sync_protocol::wire::{Page, PullRequest, PushReply, PushRequest, RepairReply, RepairRequest, Row, Told};
 use sync_protocol::{
     ChangeId, Dot, Draft, EpochId, Hash, HybridTime, Lane, RecordId, ReplicaId, ScopeId, Seal, Signature, Stamp,
@@ -140,6 +141,34 @@ impl Hub {
         hub::handle_repair(&mut self.shelves, &proof_key(), SCOPE, &[], request)
             .unwrap()
             .reply
+    }
+
+    pub(super) fn head(&mut self, lane: Lane) -> u64 {
+        self.shelves.feed_head(SCOPE, lane).unwrap().0
+    }
+
+    pub(super) fn next_chunk(&mut self, of: &SnapshotOf, after: u64, bytes_max: u64) -> Option<(Chunk, Vec<u8>)> {
+        hub::next_chunk(&mut self.shelves, of, after, bytes_max).unwrap()
+    }
+
+    pub(super) fn answer_snapshot(&mut self, replica: ReplicaId, manifest: &Manifest) -> SnapshotReply {
+        let request = SnapshotRequest {
+            epoch: EPOCH,
+            replica,
+            cursor: Cursor {
+                scope: SCOPE,
+                lane: manifest.lane,
+                generation: 1,
+                sequence: manifest.from,
+            },
+        };
+        let head = hub::admit_snapshot(&mut self.shelves, SCOPE, &[], &request).unwrap();
+        let mut signed = SignedManifest {
+            bytes: manifest.encode(),
+            signature: Signature([0; 64]),
+        };
+        signed.signature = (SEAL.sign)(&signed.said());
+        hub::answer_snapshot(&request, &head, Some(signed))
     }
 
     /// The record leaves the scope, and no row tells of it.
@@ -313,8 +342,10 @@ impl HubLedger for Shelves {
         Ok((self.heads.get(&lane).copied().unwrap_or(0), 1))
     }
 
-    fn rows_after(&mut self, _: ScopeId, lane: Lane, sequence: u64, _: u64) -> Result<Vec<Row>, Infallible> {
-        let rows = self.rows.entry(lane).or_default().range(sequence + 1..);
+    fn rows_after(&mut self, _: ScopeId, lane: Lane, sequence: u64, bytes_max: u64) -> Result<Vec<Row>, Infallible> {
+        // A row counts as one byte.
+        let at_most = usize::try_from(bytes_max).unwrap().max(1);
+        let rows = self.rows.entry(lane).or_default().range(sequence + 1..).take(at_most);
         Ok(rows
             .map(|(sequence, (record, standing))| {
                 let state = self.states[record].clone();

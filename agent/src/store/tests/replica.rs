@@ -40,7 +40,7 @@ pub(super) fn push(store: &Store, hub: &mut Hub) -> Comparison {
 }
 
 /// Applies all that the hub has, and gives each page's outcome.
-fn pull(store: &Store, hub: &mut Hub) -> Vec<PageOutcome> {
+pub(super) fn pull(store: &Store, hub: &mut Hub) -> Vec<PageOutcome> {
     let request = store
         .write_blocking(Priority::Sync, |tx| {
             next_pull(tx, 1 << 20, 0, |tx, record| tx.is_worked_with(record))
@@ -64,7 +64,7 @@ fn rotten(store: &Store) -> Vec<Lane> {
     Lane::ALL.into_iter().filter(|lane| !look(*lane).is_empty()).collect()
 }
 
-fn verified(outcomes: &[PageOutcome]) -> bool {
+pub(super) fn verified(outcomes: &[PageOutcome]) -> bool {
     let good =
         |outcome: &PageOutcome| matches!(outcome, PageOutcome::Applied(applied) if applied.verified == Some(true));
     outcomes.len() == Lane::ALL.len() && outcomes.iter().all(good)

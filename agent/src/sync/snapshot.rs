@@ -1,0 +1,297 @@
+//! A lane that is new here and has much waiting at the hub is filled from a snapshot: chunks named by their digest, each fetched
+//! while the one before it is applied, one lane at a time, the highest first, with an exchange of everything else between two
+//! turns. What was applied is where the cursor stands. So a kill, a cut line or a snapshot that the hub has dropped costs one
+//! chunk; the rest comes with the same snapshot, another one, or the feed. It refuses a chunk that is not what was signed.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use sync_protocol::handshake::feature;
+use sync_protocol::replica::{self, ChunkOutcome, ReplicaError};
+use sync_protocol::wire::{Chunk, ChunkNote, Cursor, Manifest, SnapshotReply, SnapshotRequest};
+use sync_protocol::{Lane, ScopeId};
+use tokio::time::Instant;
+
+use super::{Broken, Exchange};
+use crate::hub_client::HubError;
+use crate::line::Filling;
+use crate::store::{Priority, ReadTx, TxError, WriteTx};
+
+/// The manifest is kept under this name, so that a later start goes on with the same snapshot.
+const KEPT: &str = "snapshot";
+/// Chunks are taken for so long before everything else has its turn.
+const TURN: Duration = Duration::from_secs(1);
+/// What one write may take; the desk waits no longer for it.
+const SLICE: Duration = Duration::from_millis(20);
+const SLICE_ROWS_MIN: usize = 8;
+const SLICE_ROWS_MAX: usize = 1_024;
+/// A chunk that is not what was signed is fetched so often in all.
+const TRIES: usize = 3;
+/// The hub is asked again for a snapshot that it is making after this.
+const BEING_MADE: Duration = Duration::from_secs(1);
+/// After a snapshot that could not be used, the lane is filled page by page for so long.
+const UNUSABLE: Duration = Duration::from_secs(10 * 60);
+
+/// When the hub may be asked again for a snapshot of each lane.
+#[derive(Default)]
+pub struct Snapshots(Mutex<BTreeMap<(ScopeId, Lane), Instant>>);
+
+impl Snapshots {
+    fn may_ask(&self, lane: (ScopeId, Lane)) -> bool {
+        let next = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        next.get(&lane).is_none_or(|next| *next <= Instant::now())
+    }
+
+    fn not_before(&self, lane: (ScopeId, Lane), pause: Duration) {
+        let mut next = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        next.insert(lane, Instant::now() + pause);
+    }
+}
+
+/// The snapshot that is being taken.
+pub(super) struct UnderWay {
+    reply: SnapshotReply,
+    pub(super) manifest: Manifest,
+}
+
+impl UnderWay {
+    fn of(reply: SnapshotReply) -> Option<UnderWay> {
+        let manifest = Manifest::decode(&reply.manifest.as_ref()?.bytes).ok()?;
+        Some(UnderWay { reply, manifest })
+    }
+
+    /// One that cannot be read is as good as none: the feed goes on.
+    pub(super) fn read(tx: &ReadTx<'_>) -> Result<Option<UnderWay>, TxError> {
+        let kept = tx.meta(KEPT)?.and_then(|bytes| SnapshotReply::decode(&bytes).ok());
+        Ok(kept.and_then(UnderWay::of))
+    }
+
+    pub(super) fn is_of(&self, cursor: &Cursor) -> bool {
+        (self.manifest.scope, self.manifest.lane) == (cursor.scope, cursor.lane)
+    }
+
+    fn lane(&self) -> (ScopeId, Lane) {
+        (self.manifest.scope, self.manifest.lane)
+    }
+
+    /// How far it is, if it still fits this replica.
+    fn place(&self, tx: &ReadTx<'_>) -> Result<Option<u64>, TxError> {
+        let head = tx.head()?;
+        if (head.epoch, head.replica) != (self.manifest.epoch, self.reply.replica) {
+            return Ok(None);
+        }
+        let cursor = tx.cursors()?.into_iter().find(|cursor| self.is_of(cursor));
+        let fits = |c: &Cursor| c.generation == self.manifest.generation && c.sequence >= self.manifest.from;
+        Ok(cursor.filter(fits).map(|cursor| cursor.sequence))
+    }
+}
+
+/// What came of asking for a chunk.
+enum Fetched {
+    Chunk(Arc<Chunk>),
+    /// The hub has it no more.
+    Gone,
+    /// It is not what was signed, however often it is asked for.
+    Unusable,
+}
+
+impl Exchange {
+    /// Goes on with the snapshot that is under way, or begins one of a lane that has much waiting. False when there is none.
+    pub(super) async fn fill(&self, waiting: &[(ScopeId, Lane)]) -> Result<bool, Broken> {
+        match self.store.read(UnderWay::read).await? {
+            Some(under_way) => self.take_turn(Arc::new(under_way)).await.map(|()| true),
+            None => self.begin_snapshot(waiting).await,
+        }
+    }
+
+    async fn begin_snapshot(&self, waiting: &[(ScopeId, Lane)]) -> Result<bool, Broken> {
+        let is_known = |hub: &crate::line::HubAbout| hub.features.contains(feature::SNAPSHOT);
+        if !self.line.now().hub.as_ref().is_some_and(is_known) {
+            return Ok(false);
+        }
+        for lane in waiting.iter().filter(|lane| self.snapshots.may_ask(**lane)) {
+            let (scope, number) = *lane;
+            let found = self.store.read(move |tx| {
+                let is_filled = tx.lane_watch(scope, number)?.is_some_and(|watch| watch.is_filled);
+                let mut cursors = tx.cursors()?.into_iter();
+                let cursor = cursors.find(|cursor| (cursor.scope, cursor.lane) == (scope, number));
+                Ok::<_, TxError>((tx.head()?, cursor.filter(|_| !is_filled)))
+            });
+            let (head, Some(cursor)) = found.await? else { continue };
+            let request = SnapshotRequest {
+                epoch: head.epoch,
+                replica: head.replica,
+                cursor,
+            };
+            return self.ask_for_snapshot(&request).await;
+        }
+        Ok(false)
+    }
+
+    async fn ask_for_snapshot(&self, request: &SnapshotRequest) -> Result<bool, Broken> {
+        let lane = (request.cursor.scope, request.cursor.lane);
+        let reply = match self.hub.snapshot(request, self.request_timeout()).await {
+            Ok(reply) => reply,
+            Err(HubError::Refused { code, .. }) if is_of_the_snapshot(&code) => {
+                tracing::warn!(lane = ?lane.1, code, "the hub makes no snapshot of a lane; it is filled page by page");
+                self.snapshots.not_before(lane, UNUSABLE);
+                return Ok(false);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        self.snapshots.not_before(lane, BEING_MADE);
+        if reply.manifest.is_none() {
+            return Ok(false);
+        }
+        let bytes = reply.encode();
+        let fits = |under_way: &UnderWay| {
+            let is_asked_for = under_way.is_of(&request.cursor) && under_way.manifest.epoch == request.epoch;
+            is_asked_for && under_way.manifest.after(request.cursor.sequence).is_some()
+        };
+        let Some(under_way) = UnderWay::of(reply).filter(fits) else {
+            tracing::error!(lane = ?lane.1, "the hub's snapshot of a lane is not what was asked for; it is filled page by page");
+            self.snapshots.not_before(lane, UNUSABLE);
+            return Ok(false);
+        };
+        let kept = self.store.write(Priority::Sync, move |tx: &mut WriteTx<'_>| {
+            tx.set_meta(KEPT, &bytes).map_err(ReplicaError::Ledger)
+        });
+        kept.await?;
+        tracing::info!(
+            lane = ?lane.1, rows = under_way.manifest.rows(), chunks = under_way.manifest.chunks.len(),
+            "a lane is filled from a snapshot"
+        );
+        Ok(true)
+    }
+
+    /// Takes chunks for a while. The next one is fetched while one is applied.
+    async fn take_turn(&self, under_way: Arc<UnderWay>) -> Result<(), Broken> {
+        let begun = Instant::now();
+        let mut rows_max = SLICE_ROWS_MIN;
+        let mut ahead: Option<(u64, Fetched)> = None;
+        loop {
+            let Some((from, note)) = self.next_chunk(&under_way).await? else {
+                tracing::info!(lane = ?under_way.manifest.lane, "the snapshot of a lane is taken; the feed goes on");
+                return self.end_snapshot().await;
+            };
+            let fetched = match ahead.take() {
+                Some((begins, fetched)) if begins == from => fetched,
+                Some(_) | None => self.fetch(&under_way, from, note).await?,
+            };
+            let chunk = match fetched {
+                Fetched::Chunk(chunk) => chunk,
+                Fetched::Gone => {
+                    tracing::warn!(lane = ?under_way.manifest.lane, "the hub has dropped the snapshot of a lane; another is asked for");
+                    return self.end_snapshot().await;
+                }
+                Fetched::Unusable => {
+                    self.snapshots.not_before(under_way.lane(), UNUSABLE);
+                    return self.end_snapshot().await;
+                }
+            };
+            let is_last_of_turn = begun.elapsed() >= TURN;
+            let following = under_way.manifest.after(note.to).filter(|_| !is_last_of_turn);
+            let fetching = async {
+                match following {
+                    Some((from, note)) => Some(self.fetch(&under_way, from, *note).await.map(|fetched| (from, fetched))),
+                    None => None,
+                }
+            };
+            let (applied, fetched) = tokio::join!(self.apply(&under_way, chunk, &mut rows_max), fetching);
+            if !applied? {
+                return self.end_snapshot().await;
+            }
+            self.tell_filling(&under_way, note.to);
+            ahead = fetched.transpose()?;
+            if is_last_of_turn {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The chunk that follows the cursor; none when the snapshot is done with, or does not fit any more.
+    async fn next_chunk(&self, under_way: &Arc<UnderWay>) -> Result<Option<(u64, ChunkNote)>, Broken> {
+        let of = under_way.clone();
+        let place = self.store.read(move |tx| of.place(tx)).await?;
+        let next = place.and_then(|place| under_way.manifest.after(place));
+        Ok(next.map(|(from, note)| (from, *note)))
+    }
+
+    async fn fetch(&self, under_way: &UnderWay, from: u64, note: ChunkNote) -> Result<Fetched, Broken> {
+        for _ in 0..TRIES {
+            let bytes = match self.hub.snapshot_chunk(note.digest, self.request_timeout()).await {
+                Ok(bytes) => bytes,
+                Err(HubError::Refused { code, .. }) if code == "no_such_blob" => return Ok(Fetched::Gone),
+                Err(HubError::Refused { code, .. }) if is_of_the_snapshot(&code) => {
+                    tracing::error!(chunk = %note.digest, code, "the hub cannot give a chunk of its snapshot");
+                    return Ok(Fetched::Unusable);
+                }
+                Err(error) => return Err(error.into()),
+            };
+            if let Some(chunk) = under_way.manifest.read(from, &note, &bytes) {
+                return Ok(Fetched::Chunk(Arc::new(chunk)));
+            }
+            tracing::error!(chunk = %note.digest, "a chunk of a snapshot is not what was signed: nothing of it is taken");
+        }
+        Ok(Fetched::Unusable)
+    }
+
+    /// Applies a chunk in short writes. False when the snapshot does not fit any more.
+    async fn apply(&self, under_way: &Arc<UnderWay>, chunk: Arc<Chunk>, rows_max: &mut usize) -> Result<bool, Broken> {
+        loop {
+            let (key, of, chunk, at_most) = (self.key.clone(), under_way.clone(), chunk.clone(), *rows_max);
+            let begun = Instant::now();
+            let outcome = self.store.write(Priority::Sync, move |tx| {
+                let outcome = replica::take_chunk(tx, &key, &of.reply, &chunk, at_most)?;
+                if let ChunkOutcome::Applied { applied, .. } = &outcome {
+                    tx.observe(applied.latest)?;
+                }
+                Ok::<_, ReplicaError<TxError>>(outcome)
+            });
+            match outcome.await? {
+                ChunkOutcome::Applied { is_whole: true, .. } => return Ok(true),
+                ChunkOutcome::Applied { is_whole: false, .. } => {}
+                ChunkOutcome::OtherCursor => return Ok(false),
+                ChunkOutcome::NotApplied(comparison) => {
+                    self.settle(comparison).await?;
+                    return Ok(false);
+                }
+            }
+            *rows_max = match begun.elapsed() {
+                took if took > SLICE => *rows_max / 2,
+                took if took < SLICE / 2 => *rows_max * 3 / 2,
+                _ => *rows_max,
+            };
+            *rows_max = (*rows_max).clamp(SLICE_ROWS_MIN, SLICE_ROWS_MAX);
+        }
+    }
+
+    async fn end_snapshot(&self) -> Result<(), Broken> {
+        let ended = self.store.write(Priority::Sync, |tx: &mut WriteTx<'_>| {
+            tx.remove_meta(KEPT).map_err(ReplicaError::Ledger)
+        });
+        ended.await?;
+        self.line.update(|line| line.filling = None);
+        Ok(())
+    }
+
+    pub(super) fn tell_filling(&self, under_way: &UnderWay, place: u64) {
+        let filling = Filling {
+            scope: under_way.manifest.scope,
+            lane: under_way.manifest.lane,
+            rows: under_way.manifest.rows_until(place),
+            of_rows: under_way.manifest.rows(),
+        };
+        self.line.update(|line| line.filling = Some(filling));
+    }
+
+    fn request_timeout(&self) -> Duration {
+        Duration::from_secs(self.sync_config().request_timeout_secs)
+    }
+}
+
+/// Refusals that speak of the snapshot and not of this agent.
+fn is_of_the_snapshot(code: &str) -> bool {
+    ["no_such_route", "failed", "no_such_blob"].contains(&code)
+}
