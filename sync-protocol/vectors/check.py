@@ -556,6 +556,16 @@ def clock(given):
     return {"after_each": after}
 
 
+def manifest(said):
+    """Its bytes, and what the hub signs of them."""
+    note = lambda c: array([raw_bytes(c["digest"]), integer(c["bytes"]), integer(c["rows"]), integer(c["to"])])
+    written = keyed({
+        1: raw_bytes(said["epoch"]), 2: raw_bytes(said["scope"]), 3: integer(said["lane"]),
+        4: integer(said["generation"]), 5: integer(said["from"]), 6: array(note(chunk) for chunk in said["chunks"]),
+    })
+    return {"bytes": written.hex(), "signed": (b"mainstay snapshot 1" + sha256(written)).hex()}
+
+
 # --- the files ----------------------------------------------------------------------------------------------------------
 WRITERS = {"header": header, "payload": payload, "state": state}
 MESSAGES = {
@@ -572,6 +582,8 @@ def outcome(kind, case):
     given, expected = case["in"], case["out"]
     if kind in REST:
         return REST[kind](given), expected
+    if kind == "manifest" and "says" in given:
+        return manifest(given["says"]), expected
     if "says" not in given:
         return None
     if kind in WRITERS:

@@ -27,6 +27,7 @@ mod schedule;
 mod several;
 mod signed_requests;
 mod simulated_sites;
+mod snapshot;
 mod transcription;
 mod two_hubs;
 mod two_sites;

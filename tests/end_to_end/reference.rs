@@ -134,6 +134,92 @@ async fn a_new_version_replaces_the_old_one_and_a_broken_file_leaves_what_stands
     Ok(())
 }
 
+/// Codes with long words that no packing makes much shorter: they come in many pieces.
+fn many_codes() -> String {
+    let mut drawn = 1_u64;
+    let mut letter = || {
+        // Any spread will do; it must be the same every time (Knuth, MMIX).
+        drawn = drawn
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        char::from(b'a' + (drawn >> 33) as u8 % 26)
+    };
+    let mut text = String::new();
+    for number in 0..13_000 {
+        let first = char::from(b'A' + (number / 1_000) as u8);
+        let words: String = (0..200).map(|_| letter()).collect();
+        text += &format!("{first}{:03}    {words}\n", number % 1_000);
+    }
+    text
+}
+
+/// How much of the set has been fetched, in percent, while it is; all of it afterwards.
+fn fetched(status: &Value) -> Option<u64> {
+    let sets = status["references"].as_array()?;
+    let set = sets.iter().find(|one| one["set"] == "icd-10-cm")?;
+    match set["state"].as_str()? {
+        "fetching" => set["percent"].as_u64(),
+        _ => Some(100),
+    }
+}
+
+async fn until_fetched(world: &World, percent: u64) -> Result<u64> {
+    let enough = |status: &Value| fetched(status).is_some_and(|now| now >= percent);
+    let status = world.until_status("the transfer to go on", ARRIVES, enough).await?;
+    fetched(&status).context("no transfer")
+}
+
+/// What the agent says of the content that it has fetched and proved: its size.
+fn proved_bytes(world: &World) -> Result<Option<u64>> {
+    for file in std::fs::read_dir(world.agent.program.home().join("logs"))? {
+        for line in std::fs::read_to_string(file?.path())?.lines() {
+            let entry: Value = serde_json::from_str(line)?;
+            if entry["fields"]["message"] == "a content was fetched and is what its digest says" {
+                return Ok(entry["fields"]["bytes"].as_u64());
+            }
+        }
+    }
+    Ok(None)
+}
+
+#[tokio::test]
+async fn a_transfer_that_kill_9_and_a_cut_line_broke_off_goes_on_where_it_was() -> Result<()> {
+    /// What may come twice: the piece that was on its way, at each break.
+    const PIECES: u64 = 2 * 64 * 1024;
+    /// What else goes down the line meanwhile: handshakes, pages, answers to probes, and what frames the pieces.
+    const ELSE: u64 = 160 * 1024;
+    let mut world = World::open(Target::Person).await?;
+    world.until_agreed().await?;
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("codes.txt");
+    std::fs::write(&file, many_codes())?;
+    world.line.set_delay(Duration::from_millis(30));
+    let before = world.line.passed().bytes_down;
+    load(&world, "icd-10-cm", &file).await?;
+
+    let first = until_fetched(&world, 40).await?;
+    world.agent.kill9().await?;
+    world.agent.start().await?;
+    let second = until_fetched(&world, 0).await?;
+    assert!(first < 100 && second >= first, "{second} % after {first} %");
+    let third = until_fetched(&world, 70).await?;
+    world.line.cut().await?;
+    world.line.restore().await?;
+    let fourth = until_fetched(&world, 0).await?;
+    assert!(third < 100 && fourth >= third, "{fourth} % after {third} %");
+    until_fetched(&world, 100).await?;
+    let passed = world.line.passed().bytes_down - before;
+    world.line.set_delay(Duration::ZERO);
+
+    let bytes = tests::until(ARRIVES, "the content to be proved", async || proved_bytes(&world)).await?;
+    assert!(bytes > 4 * (PIECES + ELSE), "a transfer of {bytes} bytes proves nothing");
+    assert!(
+        (bytes..bytes + PIECES + ELSE).contains(&passed),
+        "{passed} bytes came for a content of {bytes}"
+    );
+    Ok(())
+}
+
 /// The official list, by hand: `MAINSTAY_CORPUS_DIR` names a folder with `codes/` in it.
 #[tokio::test]
 async fn the_full_official_list_is_fetched_built_and_searched() -> Result<()> {

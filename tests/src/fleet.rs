@@ -17,6 +17,7 @@ pub use signing::{Signed, SigningAgent};
 pub use tally::{Tally, spread};
 pub use writing::substances;
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -115,6 +116,24 @@ impl Fleet {
         while self.running.join_next().await.is_some() {}
         self.stop = CancellationToken::new();
     }
+}
+
+/// Patients that one simulated agent registers: it keeps all of them in memory.
+const REGISTERED_BY_ONE: usize = 20_000;
+
+/// Registers patients at a site that is there already, by simulated agents of it one after the other, until the hub has them.
+pub async fn register_at(hub: &HubSocket, site: &str, numbers: Range<usize>, patience: Duration) -> Result<()> {
+    for first in numbers.clone().step_by(REGISTERED_BY_ONE) {
+        let agent = SimAgent::enrol(hub, site).await?;
+        for number in first..numbers.end.min(first + REGISTERED_BY_ONE) {
+            agent.register(number)?;
+        }
+        let mut fleet = Fleet::of(vec![agent]);
+        fleet.start();
+        fleet.until_drained(patience).await?;
+        fleet.stop().await;
+    }
+    Ok(())
 }
 
 fn joined(ended: Option<Result<Result<Arc<SimAgent>>, tokio::task::JoinError>>) -> Result<Arc<SimAgent>> {

@@ -167,6 +167,15 @@ impl House {
         token(&self.hub, &self.site).await
     }
 
+    /// An agent of the site on a folder of its own, enrolled and not started: on a machine that is new, or was set up anew.
+    pub async fn another_agent(&self, name: &str, settings: &str) -> Result<Service> {
+        let agent = Service::new(Program::new(&self.binaries.agent, &self.folder.join(name)));
+        write(&agent.program.home().join("agent.toml"), &format!("{AGENT_CONFIG}\n{settings}"))?;
+        let enrolled = agent.program.answer(&["enrol", "--json"], Some(&self.token().await?)).await;
+        enrolled.context("enrolment")?;
+        Ok(agent)
+    }
+
     /// Adds a person with a passphrase of this run.
     pub async fn add_staff(&self, login: &str, name: &str, role: &str) -> Result<SignIn> {
         add_staff(&self.hub, &self.folder, &self.site, login, name, role).await

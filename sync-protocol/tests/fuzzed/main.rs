@@ -10,7 +10,11 @@
 mod changes;
 #[path = "../first/mod.rs"]
 mod first;
+mod hub_ledger;
 mod messages;
+mod replica_ledger;
+mod session;
+mod snapshot;
 mod states;
 
 use std::fs;
@@ -86,6 +90,43 @@ fn no_message_near_a_test_vector_makes_a_reader_fall_over() {
                 messages::run(&[&[choice], input.as_slice()].concat());
             }
         }
+    }
+}
+
+/// What a snapshot consists of, and each of it cut off or altered at every place.
+#[test]
+fn no_snapshot_near_a_test_vector_makes_a_reader_fall_over() {
+    for seed in seeds() {
+        for choice in [0x00, 0x01, 0x02, 0x03, 0x04, 0x0c, 0x81, 0x82, 0x83, 0x84, 0x9c] {
+            snapshot::run(&[&[choice], seed.as_slice()].concat());
+        }
+        if seed.len() > 60 && seed.len() < 400 {
+            variations(&seed).for_each(|input| snapshot::run(&[&[0x00], input.as_slice()].concat()));
+        }
+    }
+}
+
+/// Sessions whose steps are drawn from the messages of the test vectors, and from bytes that mean nothing.
+#[test]
+fn no_session_near_the_test_vectors_breaks_what_either_end_must_keep() {
+    let seeds: Vec<Vec<u8>> = seeds().into_iter().filter(|seed| seed.len() < 2_000).collect();
+    let mut drawn = 1_u64;
+    let mut draw = |below: usize| {
+        // Any spread will do; it must be the same every time (Knuth, MMIX).
+        drawn = drawn
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (drawn >> 33) as usize % below
+    };
+    for _ in 0..400 {
+        let mut input = Vec::new();
+        for _ in 0..24 {
+            let seed = &seeds[draw(seeds.len())];
+            input.push(draw(256) as u8);
+            input.extend((seed.len() as u16).to_le_bytes());
+            input.extend(seed);
+        }
+        session::run(&input);
     }
 }
 

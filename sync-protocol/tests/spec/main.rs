@@ -27,10 +27,12 @@ use sync_protocol::request_signature::{Channel, KeyName, Signed};
 use sync_protocol::signed::ACKS_MAX;
 use sync_protocol::time::REMOTE_LEAD_MAX_MS;
 use sync_protocol::wire::{
-    BODY_MAX_BYTES, PROTOCOL, PROTOCOL_OLDEST, PullReply, PullRequest, PushReply, PushRequest, RETURNS_MAX,
-    UNPACKED_MAX_BYTES, WILLING_MAX, WireError,
+    BODY_MAX_BYTES, CHUNKS_MAX, Chunk, ChunkNote, Cursor, Manifest, PROTOCOL, PROTOCOL_OLDEST, PullReply, PullRequest, PushReply, PushRequest, RETURNS_MAX, Row,
+    SignedManifest, SnapshotReply, SnapshotRequest, Told, UNPACKED_MAX_BYTES, WILLING_MAX, WireError, digest_of_chunk,
 };
-use sync_protocol::{CHANGE_MAX_BYTES, Lane};
+use sync_protocol::{
+    CHANGE_MAX_BYTES, EpochId, Hash, KindId, Lane, RecordId, RecordState, ReplicaId, ScopeId, Signature,
+};
 
 const SPEC: &str = include_str!("../../SPEC.md");
 
@@ -109,6 +111,7 @@ fn the_limits_that_the_spec_names_are_those_of_the_engine() {
         ("HANDSHAKE_MAX_BYTES", HANDSHAKE_MAX_BYTES as u64),
         ("LISTED_MAX", LISTED_MAX as u64),
         ("PARTS", PARTS as u64),
+        ("CHUNKS_MAX", CHUNKS_MAX as u64),
     ];
     let engine: BTreeMap<String, u64> = engine
         .iter()
@@ -293,6 +296,69 @@ fn the_cddl_takes_a_handshake_and_an_enclosed_request() {
     assert_eq!(accepts(&context, "enclosed-request", &request.encode()), Ok(()));
     assert_eq!(accepts(&context, "enclosed-reply", &reply.encode()), Ok(()));
     assert!(accepts(&context, "welcome", &hello.encode()).is_err());
+}
+
+#[test]
+fn the_cddl_takes_a_snapshot_and_its_chunk() {
+    let context = cddl();
+    let (epoch, replica, scope) = (EpochId([1; 16]), ReplicaId([2; 16]), ScopeId([3; 16]));
+    let cursor = Cursor {
+        scope,
+        lane: Lane::Flow,
+        generation: 0,
+        sequence: 5,
+    };
+    let request = SnapshotRequest { epoch, replica, cursor };
+    let row = |sequence, told| Row {
+        sequence,
+        told,
+        bytes: 0,
+        signature: Some(Signature([6; 64])),
+    };
+    let state = RecordState::new(KindId(1), RecordId([7; 16]));
+    let gone = Told::Gone {
+        record: RecordId([8; 16]),
+        vector: state.vector.clone(),
+    };
+    let rows = vec![row(6, Told::State { state, offered: true }), row(9, gone)];
+    let chunk = Chunk {
+        scope,
+        lane: Lane::Flow,
+        generation: 0,
+        from: 5,
+        to: 9,
+        rows,
+    };
+    let body = chunk.encode();
+    let manifest = Manifest {
+        epoch,
+        scope,
+        lane: Lane::Flow,
+        generation: 0,
+        from: 5,
+        chunks: vec![ChunkNote {
+            digest: digest_of_chunk(&body),
+            bytes: body.len() as u64,
+            rows: chunk.rows.len() as u64,
+            to: 9,
+        }],
+    };
+    let reply = SnapshotReply {
+        epoch,
+        replica,
+        accepted: 0,
+        hash: Hash([4; 32]),
+        manifest: Some(SignedManifest {
+            bytes: manifest.encode(),
+            signature: Signature([5; 64]),
+        }),
+    };
+
+    assert_eq!(accepts(&context, "snapshot-request", &unpack(&request.encode()).unwrap()), Ok(()));
+    assert_eq!(accepts(&context, "snapshot-reply", &unpack(&reply.encode()).unwrap()), Ok(()));
+    assert_eq!(accepts(&context, "manifest", &manifest.encode()), Ok(()));
+    assert_eq!(accepts(&context, "chunk", &unpack(&body).unwrap()), Ok(()));
+    assert!(accepts(&context, "manifest", &unpack(&body).unwrap()).is_err());
 }
 
 /// The page shows what is signed; filled in, it is what the engine signs.

@@ -46,6 +46,22 @@ impl SimAgent {
         Ok(patient)
     }
 
+    /// Somebody is registered, as no other number is: one change.
+    pub fn register(&self, number: usize) -> Result<RecordId> {
+        let patient = RecordId(random());
+        let (year, month, day) = (1930 + number % 90, 1 + number % 12, 1 + number % 28);
+        let born = BirthDate::new(year as i16, Some(month as i8), Some(day as i8)).context("a birth date")?;
+        let name = PersonName::new(&syllables(number), &syllables(number / 7 + number / 20_736 + 3));
+        let phone = format!("({:03}) 555-{:04}", 200 + number / 10_000, number % 10_000);
+        self.write(
+            Writing::new(patient::KIND, patient, Action::Arrive, Channel::Page.program(), now())
+                .set(patient::NAME, &Phi::new(name))
+                .set(patient::BIRTH_DATE, &Phi::new(born))
+                .set(patient::PHONE, &Phi::new(phone)),
+        )?;
+        Ok(patient)
+    }
+
     /// A patient, known here or not, comes to this site. Answers the visit.
     pub fn come(&self, patient: RecordId) -> Result<RecordId> {
         let visit = RecordId(random());

@@ -17,7 +17,7 @@ use crate::first::today;
 /// Either what is to be written, or bytes that are to be read.
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-enum Given<T> {
+pub(super) enum Given<T> {
     Says(T),
     Bytes(Hex),
     /// A message before it is compressed.
@@ -32,7 +32,7 @@ enum Given<T> {
 }
 
 /// A refusal in the words of the files: what kind, and of what.
-fn refused(error: &CborError) -> Value {
+pub(super) fn refused(error: &CborError) -> Value {
     match error {
         CborError::Malformed(_) => json!({"refused": "malformed"}),
         CborError::Missing { what } => json!({"refused": "missing", "what": what}),

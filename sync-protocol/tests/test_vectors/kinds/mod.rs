@@ -4,6 +4,7 @@
 
 mod encoding;
 mod merge;
+mod snapshot;
 mod sums;
 mod times;
 
@@ -45,6 +46,8 @@ pub(crate) fn outcome(kind: &str, given: &Value) -> Result<Value> {
         "pull-reply" => encoding::pull_reply(given),
         "chain" => sums::chain(given),
         "proof" => sums::proof(given),
+        "manifest" => snapshot::manifest(given),
+        "chunk" => snapshot::chunk(given),
         "merge" => merge::merge(given),
         "join" => merge::join(given),
         "compose" => merge::compose(given),

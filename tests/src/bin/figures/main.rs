@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, reason = "the figures are its output")]
 
 mod agent;
+mod bootstrap;
 mod converge;
 mod desk;
 mod hub;
@@ -33,6 +34,8 @@ enum Wanted {
     Offline(offline::Wanted),
     /// Records edited on both sides of a cut line, until all is merged and proved; beside it PouchDB.
     Converge(converge::Wanted),
+    /// A new machine at a site with many patients: time, and peak memory of both ends.
+    Bootstrap(bootstrap::Wanted),
     /// Bytes and round trips to find and mend what differs.
     Repair(repair::Wanted),
 }
@@ -46,17 +49,24 @@ async fn main() -> Result<()> {
         Wanted::Merge(wanted) => merge::measure(&wanted),
         Wanted::Offline(wanted) => offline::measure(&wanted).await,
         Wanted::Converge(wanted) => converge::measure(&wanted).await,
+        Wanted::Bootstrap(wanted) => bootstrap::measure(&wanted).await,
         Wanted::Repair(wanted) => repair::measure(&wanted),
     }
 }
 
 /// What of a process lies in memory.
 fn resident_kib(process: u32) -> Result<u64> {
+    memory_kib(process, "VmRSS")
+}
+
+/// The most of a process that ever lay in memory.
+fn peak_kib(process: u32) -> Result<u64> {
+    memory_kib(process, "VmHWM")
+}
+
+fn memory_kib(process: u32, name: &'static str) -> Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmRSS"))
-        .context("no VmRSS")?;
+    let line = status.lines().find(|line| line.starts_with(name)).context(name)?;
     let figure = line.split_whitespace().nth(1).context("no figure")?;
     Ok(figure.parse()?)
 }
