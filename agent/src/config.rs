@@ -1,6 +1,7 @@
 //! Settings: one struct per part, composed here. Every setting has a default, so an empty file is a whole one. What a file
 //! says wrong is told with file, line and remedy, and nothing is started.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use sync_protocol::Lane;
 use sync_protocol::replica::FreezeLimits;
 
 use crate::hub_client::ProxyWay;
@@ -88,6 +90,8 @@ pub struct SyncConfig {
     pub push_max_bytes: usize,
     /// Largest answer to one pull, in bytes before compression.
     pub pull_max_bytes: u64,
+    /// Of that, what each lane has to itself while something of it waits; the rest goes to the higher lanes first.
+    pub pull_lane_bytes: LaneBytes,
     /// A lane that is new here and has at least so many sequences waiting at the hub is filled from a snapshot.
     pub snapshot_rows_min: u64,
     /// A lane is held back when what waits would remove or alter more than this share of the records that it holds here.
@@ -102,6 +106,34 @@ pub struct SyncConfig {
     pub proxy_credentials_file: PathBuf,
 }
 
+/// Bytes for each lane, the highest first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LaneBytes {
+    pub safety: u64,
+    pub flow: u64,
+    pub schedule: u64,
+    pub reference: u64,
+}
+
+impl Default for LaneBytes {
+    fn default() -> LaneBytes {
+        LaneBytes {
+            safety: 32 * 1024,
+            flow: 32 * 1024,
+            schedule: 16 * 1024,
+            reference: 16 * 1024,
+        }
+    }
+}
+
+impl LaneBytes {
+    pub fn budgets(&self) -> BTreeMap<Lane, u64> {
+        let bytes = [self.safety, self.flow, self.schedule, self.reference];
+        Lane::ALL.into_iter().zip(bytes).collect()
+    }
+}
+
 impl Default for SyncConfig {
     fn default() -> SyncConfig {
         SyncConfig {
@@ -113,6 +145,7 @@ impl Default for SyncConfig {
             long_poll_secs: 25,
             push_max_bytes: 128 * 1024,
             pull_max_bytes: 128 * 1024,
+            pull_lane_bytes: LaneBytes::default(),
             snapshot_rows_min: 5_000,
             freeze_share_percent: 30,
             freeze_records_min: 50,
@@ -335,6 +368,10 @@ impl Config {
             return Err(format!("`{name}` must be more than 0"));
         }
         self.sync.check_proxy()?;
+        let kept = self.sync.pull_lane_bytes.budgets().into_values();
+        if kept.fold(0u64, u64::saturating_add) > self.sync.pull_max_bytes {
+            return Err("the lanes of `sync.pull_lane_bytes` together may be at most `sync.pull_max_bytes`".to_owned());
+        }
         if self.sync.push_max_bytes < sync_protocol::CHANGE_MAX_BYTES {
             return Err(format!(
                 "`sync.push_max_bytes` must hold one change: at least {}",

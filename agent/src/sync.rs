@@ -301,13 +301,19 @@ impl Exchange {
         let bytes_max = config.pull_max_bytes;
         // What is answered at once tells every lane in full; what is held may be told in one.
         let takes_digest = !wait.is_zero();
+        // Where nothing is known to wait, they would only make the question longer.
+        let much_waits = self.line.now().behind > 0;
+        let budgets = much_waits.then(|| config.pull_lane_bytes.budgets()).unwrap_or_default();
         let (request, filling) = self
             .store
             .write(Priority::Sync, move |tx| {
                 let mut request = replica::next_pull(tx, bytes_max, wait_ms, |tx, record| tx.is_worked_with(record))?;
                 replica::ask_on(tx, &mut request)?;
+                request.budgets = budgets.clone();
                 let filling = UnderWay::read(tx)?;
-                request.cursors.retain(|cursor| filling.as_ref().is_none_or(|filling| !filling.is_of(cursor)));
+                request
+                    .cursors
+                    .retain(|cursor| filling.as_ref().is_none_or(|filling| !filling.is_of(cursor)));
                 if takes_digest {
                     replica::ask_for_digest(tx, &mut request)?;
                 }
@@ -334,7 +340,12 @@ impl Exchange {
             .await?;
         let behind = reply.pages.iter().map(Page::behind).sum::<u64>() + u64::from(new_lanes);
         let many = |page: &&Page| page.behind() >= config.snapshot_rows_min;
-        let waiting = reply.pages.iter().filter(many).map(|page| (page.scope, page.lane)).collect();
+        let waiting = reply
+            .pages
+            .iter()
+            .filter(many)
+            .map(|page| (page.scope, page.lane))
+            .collect();
         let mut differing = Vec::new();
         for page in reply.pages {
             let of = (page.scope, page.lane);

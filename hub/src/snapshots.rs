@@ -138,7 +138,7 @@ async fn make(
             false => None,
         };
         let is_last = next.is_none();
-        let reached = next.as_ref().map_or(after, |(chunk, _)| chunk.to);
+        let reached = next.as_ref().map_or(after, |packed| packed.chunk.to);
         let kept = db.write(move |txn| {
             let until_ms = txn.now_ms() + LEASE_MS;
             // Whoever had the lease meanwhile has gone on with it.
@@ -146,7 +146,7 @@ async fn make(
                 && txn.snapshot_to_make()?.is_some_and(|stands| stands == snapshot);
             match &next {
                 _ if !goes_on => {}
-                Some((chunk, bytes)) => txn.add_snapshot_chunk(&snapshot, chunk, bytes)?,
+                Some(packed) => txn.add_snapshot_chunk(&snapshot, packed)?,
                 None => txn.finish_snapshot(&snapshot)?,
             }
             Ok::<_, DbError>(goes_on)

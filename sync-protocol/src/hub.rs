@@ -25,7 +25,7 @@ pub use pull::handle_pull;
 pub use push::{Pushed, handle_push};
 pub use repair::{Compared, HubLeaves, handle_repair, recount};
 pub use returns::{TakenBack, handle_return};
-pub use snapshot::{SnapshotOf, admit_snapshot, answer_snapshot, next_chunk};
+pub use snapshot::{Packed, SnapshotOf, admit_snapshot, answer_snapshot, next_chunk};
 pub use writing::{author_at_hub, release};
 
 /// The end of one replica's chain as the hub holds it.

@@ -212,7 +212,10 @@ async fn a_transfer_that_kill_9_and_a_cut_line_broke_off_goes_on_where_it_was() 
     world.line.set_delay(Duration::ZERO);
 
     let bytes = tests::until(ARRIVES, "the content to be proved", async || proved_bytes(&world)).await?;
-    assert!(bytes > 4 * (PIECES + ELSE), "a transfer of {bytes} bytes proves nothing");
+    assert!(
+        bytes > 4 * (PIECES + ELSE),
+        "a transfer of {bytes} bytes proves nothing"
+    );
     assert!(
         (bytes..bytes + PIECES + ELSE).contains(&passed),
         "{passed} bytes came for a content of {bytes}"

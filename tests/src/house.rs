@@ -170,8 +170,14 @@ impl House {
     /// An agent of the site on a folder of its own, enrolled and not started: on a machine that is new, or was set up anew.
     pub async fn another_agent(&self, name: &str, settings: &str) -> Result<Service> {
         let agent = Service::new(Program::new(&self.binaries.agent, &self.folder.join(name)));
-        write(&agent.program.home().join("agent.toml"), &format!("{AGENT_CONFIG}\n{settings}"))?;
-        let enrolled = agent.program.answer(&["enrol", "--json"], Some(&self.token().await?)).await;
+        write(
+            &agent.program.home().join("agent.toml"),
+            &format!("{AGENT_CONFIG}\n{settings}"),
+        )?;
+        let enrolled = agent
+            .program
+            .answer(&["enrol", "--json"], Some(&self.token().await?))
+            .await;
         enrolled.context("enrolment")?;
         Ok(agent)
     }

@@ -194,7 +194,9 @@ impl Exchange {
             let following = under_way.manifest.after(note.to).filter(|_| !is_last_of_turn);
             let fetching = async {
                 match following {
-                    Some((from, note)) => Some(self.fetch(&under_way, from, *note).await.map(|fetched| (from, fetched))),
+                    Some((from, note)) => {
+                        Some(self.fetch(&under_way, from, *note).await.map(|fetched| (from, fetched)))
+                    }
                     None => None,
                 }
             };

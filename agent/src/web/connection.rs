@@ -110,7 +110,12 @@ fn part_details(reading: &Reading<'_, '_>, status: &Status) -> Vec<PartDetail> {
     };
     vec![
         part("Line to the cloud", all.line, since.clone(), answers(line)),
-        part("Hub", all.hub, since, receiving(status).unwrap_or_else(|| exchanged(reading, line))),
+        part(
+            "Hub",
+            all.hub,
+            since,
+            receiving(status).unwrap_or_else(|| exchanged(reading, line)),
+        ),
         part("EHR", all.ehr, String::new(), ehr.to_owned()),
     ]
 }

@@ -1,8 +1,8 @@
 //! Snapshots of lanes: what was asked for, what is made of it, and the chunks among the contents. A chunk is given only to a
 //! site that may pull the lane it is of, and goes with the last snapshot that names it.
 
-use sync_protocol::hub::{self, ChainHead, HubError, HubLedger, SnapshotOf};
-use sync_protocol::wire::{Chunk, ChunkNote, Cursor, Manifest, SignedManifest, SnapshotRequest};
+use sync_protocol::hub::{self, ChainHead, HubError, HubLedger, Packed, SnapshotOf};
+use sync_protocol::wire::{ChunkNote, Cursor, Manifest, SignedManifest, SnapshotRequest};
 use sync_protocol::{Hash, Lane, Signature};
 
 use super::sql::{Row, values};
@@ -134,7 +134,8 @@ impl Txn<'_> {
     }
 
     /// Keeps the next chunk of a snapshot.
-    pub fn add_snapshot_chunk(&mut self, snapshot: &Snapshot, chunk: &Chunk, bytes: &[u8]) -> Result<(), DbError> {
+    pub fn add_snapshot_chunk(&mut self, snapshot: &Snapshot, packed: &Packed) -> Result<(), DbError> {
+        let Packed { chunk, bytes } = packed;
         let digest = self.put_blob(bytes)?;
         self.sql.run(
             "INSERT INTO snapshot_chunks (org, snapshot, chunk, digest, bytes, feed_rows, to_sequence) \

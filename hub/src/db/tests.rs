@@ -50,6 +50,7 @@ on_both_engines! {
         another_sites_replica_and_scope_are_refused,
         the_feed_has_no_gap_and_pages_go_on_where_the_last_ended,
         a_page_keeps_its_budget_but_always_moves_on,
+        each_lane_has_a_budget_of_its_own_and_the_rest_goes_to_the_higher_lanes,
         the_hubs_own_changes_go_on_in_one_chain_after_a_restart,
         a_record_enters_a_scope_once_and_then_follows_it,
         a_kind_nobody_knows_is_kept_for_a_later_version;
@@ -170,6 +171,7 @@ impl Store {
             cursors,
             bytes_max: 100_000,
             wait_ms: 0,
+            budgets: BTreeMap::new(),
         };
         self.write(move |txn| txn.pull(SITE, &request)).await
     }

@@ -161,6 +161,7 @@ impl Hub {
                 cursors: Vec::new(),
                 bytes_max: 0,
                 wait_ms: 0,
+                budgets: std::collections::BTreeMap::new(),
                 willing,
             };
             txn.forget(scope, &request)

@@ -183,6 +183,7 @@ impl Agent {
             cursors,
             bytes_max: 1 << 20,
             wait_ms,
+            budgets: std::collections::BTreeMap::new(),
         }
     }
 

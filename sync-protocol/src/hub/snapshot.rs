@@ -16,6 +16,13 @@ pub struct SnapshotOf {
     pub to: u64,
 }
 
+/// A chunk and its bytes as they travel, by which it is named.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Packed {
+    pub chunk: Chunk,
+    pub bytes: Vec<u8>,
+}
+
 /// Whether the asker may have the lane's snapshot, and its chain as the hub has it. `shared` are the scopes that a replica of
 /// the site may pull beside the site's own.
 pub fn admit_snapshot<L: HubLedger>(
@@ -39,11 +46,7 @@ pub fn admit_snapshot<L: HubLedger>(
 }
 
 /// The answer; `head` must be read after the last chunk was made, so that no chunk knows of a change that it does not.
-pub fn answer_snapshot(
-    request: &SnapshotRequest,
-    head: &ChainHead,
-    manifest: Option<SignedManifest>,
-) -> SnapshotReply {
+pub fn answer_snapshot(request: &SnapshotRequest, head: &ChainHead, manifest: Option<SignedManifest>) -> SnapshotReply {
     SnapshotReply {
         epoch: request.epoch,
         replica: request.replica,
@@ -53,14 +56,14 @@ pub fn answer_snapshot(
     }
 }
 
-/// The chunk that follows a sequence, with its bytes, which a body can hold. None when nothing up to the snapshot's end is
+/// The chunk that follows a sequence, packed so that a body can hold it. None when nothing up to the snapshot's end is
 /// left, or when the scope was rebuilt: then the snapshot is void.
 pub fn next_chunk<L: HubLedger>(
     ledger: &mut L,
     of: &SnapshotOf,
     after: u64,
     bytes_max: u64,
-) -> Result<Option<(Chunk, Vec<u8>)>, HubError<L::Error>> {
+) -> Result<Option<Packed>, HubError<L::Error>> {
     let (_, generation) = ledger.feed_head(of.scope, of.lane)?;
     if generation != of.generation {
         return Ok(None);
@@ -78,7 +81,7 @@ pub fn next_chunk<L: HubLedger>(
         };
         let bytes = chunk.encode();
         if bytes.len() <= BODY_MAX_BYTES || chunk.rows.len() == 1 {
-            return Ok(Some((chunk, bytes)));
+            return Ok(Some(Packed { chunk, bytes }));
         }
         rows = chunk.rows;
         rows.truncate(rows.len() / 2);

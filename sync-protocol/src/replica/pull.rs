@@ -1,6 +1,8 @@
 //! Pulling: pages become bases, and own changes that a base contains are no longer pending. Nothing of a page is applied
 //! before the hub's view of this replica's chain was compared with its own.
 
+use std::collections::BTreeMap;
+
 use super::{Comparison, Place, ReplicaError, ReplicaHead, ReplicaLedger, compare, keep_ack, show};
 use crate::HybridTime;
 use crate::ids::{Lane, RecordId, ScopeId};
@@ -39,6 +41,7 @@ pub fn next_pull<L: ReplicaLedger>(
         wait_ms,
         willing,
         takes_digest: false,
+        budgets: BTreeMap::new(),
     })
 }
 

@@ -14,7 +14,10 @@ use crate::wire::{Chunk, Page, Row, SnapshotReply, Told};
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ChunkOutcome {
     /// `is_whole`: nothing is left of the chunk.
-    Applied { applied: Applied, is_whole: bool },
+    Applied {
+        applied: Applied,
+        is_whole: bool,
+    },
     /// The chunk does not follow the cursor.
     OtherCursor,
     NotApplied(Comparison),
@@ -38,14 +41,20 @@ pub fn take_chunk<L: ReplicaLedger>(
         other @ (Comparison::Stale | Comparison::Lost(_)) => return Ok(ChunkOutcome::NotApplied(other)),
     }
     let cursors = ledger.cursors()?;
-    let of_lane = cursors.into_iter().find(|c| c.scope == chunk.scope && c.lane == chunk.lane);
+    let of_lane = cursors
+        .into_iter()
+        .find(|c| c.scope == chunk.scope && c.lane == chunk.lane);
     let follows = |sequence| chunk.from <= sequence && sequence < chunk.to;
     let Some(mut cursor) = of_lane.filter(|c| c.generation == chunk.generation && follows(c.sequence)) else {
         return Ok(ChunkOutcome::OtherCursor);
     };
     let page = page_of(reply, chunk);
     let mut applied = Applied::default();
-    let mut rows = chunk.rows.iter().filter(|row| row.sequence > cursor.sequence).peekable();
+    let mut rows = chunk
+        .rows
+        .iter()
+        .filter(|row| row.sequence > cursor.sequence)
+        .peekable();
     let mut last = cursor.sequence;
     for row in rows.by_ref().take(rows_max.max(1)) {
         if !is_older(ledger, row)? {

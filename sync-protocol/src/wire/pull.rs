@@ -1,5 +1,7 @@
 //! Pull: what a replica has, and the pages that follow it with what the hub says beside them.
 
+use std::collections::BTreeMap;
+
 use super::{Page, WireError, frame, missing, open, read_lane};
 use crate::cbor::{CborError, Reader, Writer};
 use crate::change::{put_bytes, put_u64};
@@ -30,6 +32,9 @@ pub struct PullRequest {
     pub willing: Vec<Willing>,
     /// Where nothing is new, a digest of what the pages would say will do.
     pub takes_digest: bool,
+    /// Of the bytes, what each lane has to itself while something of it waits. What is not needed goes to the highest lane that
+    /// has more. None: all goes to the higher lanes first.
+    pub budgets: BTreeMap<Lane, u64>,
 }
 
 /// Agreement to one offer: the hub's row of the record must still be the one of this sequence.
@@ -93,12 +98,22 @@ impl PullRequest {
                     w.bool(true).ok();
                 });
             }
+            if !self.budgets.is_empty() {
+                map.put(8, |w| {
+                    w.array(self.budgets.len() as u64).ok();
+                    for (lane, bytes) in &self.budgets {
+                        w.array(2).ok();
+                        put_u64(w, *lane as u64);
+                        put_u64(w, *bytes);
+                    }
+                });
+            }
         })
     }
 
     pub fn decode(body: &[u8]) -> Result<PullRequest, WireError> {
         let (mut epoch, mut replica, mut cursors, mut bytes_max, mut wait_ms) = Default::default();
-        let (mut willing, mut takes_digest) = (Vec::new(), false);
+        let (mut willing, mut takes_digest, mut budgets) = (Vec::new(), false, Vec::new());
         open(body, |key, r| {
             match key {
                 1 => epoch = Some(EpochId(r.fixed("epoch")?)),
@@ -118,6 +133,12 @@ impl PullRequest {
                     })?;
                 }
                 7 => takes_digest = r.bool()?,
+                8 => {
+                    budgets = r.array(Lane::ALL.len(), "budgets", |r| {
+                        r.exact_array(2, "budget")?;
+                        Ok((read_lane(r)?, r.u64()?))
+                    })?;
+                }
                 _ => return Ok(false),
             }
             Ok(true)
@@ -130,6 +151,7 @@ impl PullRequest {
             wait_ms,
             willing,
             takes_digest,
+            budgets: budgets.into_iter().collect(),
         })
     }
 }

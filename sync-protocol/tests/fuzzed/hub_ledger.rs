@@ -159,6 +159,10 @@ impl HubLedger for Hub {
         Ok(())
     }
 
+    fn signature(&mut self, record: RecordId) -> Result<Option<Signature>, Infallible> {
+        Ok(self.states.get(&record).map(|(_, signature)| *signature))
+    }
+
     fn rows_of(&mut self, record: RecordId) -> Result<Vec<(ScopeId, RowStanding)>, Infallible> {
         let rows = self.feeds.iter().filter_map(|((scope, _), feed)| {
             let (_, standing) = feed.places.get(&record)?;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 
 use sync_protocol::cbor::Raw;
-use sync_protocol::hub::{self, HubError, HubLedger as _, Rulebook, SnapshotOf};
+use sync_protocol::hub::{self, HubError, HubLedger as _, Packed, Rulebook, SnapshotOf};
 use sync_protocol::ids::BootId;
 use sync_protocol::proof::{ProofKey, Sum, bucket_of};
 use sync_protocol::replica::{self, ChunkOutcome, Comparison, PageOutcome, ReplicaError};
@@ -425,7 +425,9 @@ impl Session {
 
     /// An agent fills a lane from a snapshot; the bytes say which, how much at once, and where it is broken off.
     fn fill(&mut self, who: usize, bytes: &[u8]) {
-        let [lane, at_once, breaks_after, ..] = bytes else { return };
+        let [lane, at_once, breaks_after, ..] = bytes else {
+            return;
+        };
         let cursors = replica_cursors(&mut self.agents[who]);
         let cursor = cursors[usize::from(*lane) % cursors.len()];
         let head = self.agents[who].head;
@@ -445,7 +447,7 @@ impl Session {
             of.to = hub.feed_head(SITE, of.lane)?.0;
             let mut chunks = Vec::new();
             let mut after = request.cursor.sequence;
-            while let Some((chunk, bytes)) = hub::next_chunk(hub, &of, after, u64::from(*at_once) * 16)? {
+            while let Some(Packed { chunk, bytes }) = hub::next_chunk(hub, &of, after, u64::from(*at_once) * 16)? {
                 after = chunk.to;
                 chunks.push((chunk, bytes));
             }
@@ -456,7 +458,10 @@ impl Session {
         let key = self.key.clone();
         let mut parts = 0;
         for (chunk, bytes) in chunks {
-            assert_eq!(Chunk::decode(&bytes).expect("an honest chunk is read").encode(), chunk.encode());
+            assert_eq!(
+                Chunk::decode(&bytes).expect("an honest chunk is read").encode(),
+                chunk.encode()
+            );
             loop {
                 let rows_max = usize::from(*at_once % 4) + 1;
                 let outcome = self.at_agent(who, |agent| replica::take_chunk(agent, &key, &reply, &chunk, rows_max));

@@ -20,8 +20,14 @@ const PARTS_MAX: usize = 5_000;
 
 /// The first byte says what the rest is: a body as it travels, or before it was compressed.
 pub(crate) fn run(input: &[u8]) {
-    let Some((choice, rest)) = input.split_first() else { return };
-    let body = if choice & 0x80 == 0 { compress(rest) } else { rest.to_vec() };
+    let Some((choice, rest)) = input.split_first() else {
+        return;
+    };
+    let body = if choice & 0x80 == 0 {
+        compress(rest)
+    } else {
+        rest.to_vec()
+    };
     match choice & 7 {
         0 => manifest(rest),
         1 => {
@@ -39,7 +45,10 @@ pub(crate) fn run(input: &[u8]) {
         }
         3 => {
             if let Ok(chunk) = Chunk::decode(&body) {
-                assert_eq!(Chunk::decode(&chunk.encode()).map(|again| again.encode()), Ok(chunk.encode()));
+                assert_eq!(
+                    Chunk::decode(&chunk.encode()).map(|again| again.encode()),
+                    Ok(chunk.encode())
+                );
             }
         }
         _ => take(&body, usize::from(choice >> 3 & 3) + 1),
@@ -53,7 +62,10 @@ fn manifest(bytes: &[u8]) {
     let mut place = manifest.from;
     let mut chunks = 0;
     while let Some((from, note)) = manifest.after(place) {
-        assert!(from == place && note.to > place, "a chunk does not follow the one before it");
+        assert!(
+            from == place && note.to > place,
+            "a chunk does not follow the one before it"
+        );
         assert_eq!(manifest.after(note.to - 1), Some((from, note)));
         place = note.to;
         chunks += 1;
@@ -80,8 +92,15 @@ fn take(body: &[u8], at_once: usize) {
         from: said.from,
         chunks: vec![note],
     };
-    let Some(chunk) = manifest.read(said.from, &note, body) else { return };
-    assert!(chunk.rows.iter().all(|row| (chunk.from + 1..=chunk.to).contains(&row.sequence)));
+    let Some(chunk) = manifest.read(said.from, &note, body) else {
+        return;
+    };
+    assert!(
+        chunk
+            .rows
+            .iter()
+            .all(|row| (chunk.from + 1..=chunk.to).contains(&row.sequence))
+    );
     let mut altered = body.to_vec();
     altered.push(0);
     assert_eq!(manifest.read(said.from, &note, &altered), None);
@@ -103,7 +122,9 @@ fn take(body: &[u8], at_once: usize) {
         manifest: None,
     };
     for _ in 0..PARTS_MAX {
-        let Ok(outcome) = take_chunk(&mut agent, &key, &reply, &chunk, at_once) else { return };
+        let Ok(outcome) = take_chunk(&mut agent, &key, &reply, &chunk, at_once) else {
+            return;
+        };
         match outcome {
             ChunkOutcome::Applied { is_whole: false, .. } => {}
             // There is nothing to take of a chunk that ends where it begins.
@@ -115,19 +136,35 @@ fn take(body: &[u8], at_once: usize) {
     let ended = cursors.iter().find(|cursor| cursor.lane == chunk.lane);
     assert_eq!(ended.map(|cursor| cursor.sequence), Some(chunk.to.max(chunk.from)));
     let again = take_chunk(&mut agent, &key, &reply, &chunk, at_once);
-    assert!(matches!(again, Ok(ChunkOutcome::OtherCursor)), "a chunk that is behind was taken");
-    let forked = SnapshotReply { hash: Hash([1; 32]), ..reply };
-    assert!(matches!(take_chunk(&mut agent, &key, &forked, &chunk, 1), Ok(ChunkOutcome::NotApplied(_))));
+    assert!(
+        matches!(again, Ok(ChunkOutcome::OtherCursor)),
+        "a chunk that is behind was taken"
+    );
+    let forked = SnapshotReply {
+        hash: Hash([1; 32]),
+        ..reply
+    };
+    assert!(matches!(
+        take_chunk(&mut agent, &key, &forked, &chunk, 1),
+        Ok(ChunkOutcome::NotApplied(_))
+    ));
     sums_add_up(&agent, &key, chunk.lane);
 }
 
 fn sums_add_up(agent: &Agent, key: &ProofKey, lane: Lane) {
     let mut held = BTreeMap::<u8, Sum>::new();
-    for base in agent.bases.values().filter(|base| base.counted && base.place.lane == lane) {
+    for base in agent
+        .bases
+        .values()
+        .filter(|base| base.counted && base.place.lane == lane)
+    {
         let sum = held.entry(bucket_of(base.state.record)).or_default();
         *sum = sum.plus(key.leaf(&base.state));
     }
-    let kept = agent.sums.iter().filter(|((_, of, _), sum)| *of == lane && **sum != Sum::default());
+    let kept = agent
+        .sums
+        .iter()
+        .filter(|((_, of, _), sum)| *of == lane && **sum != Sum::default());
     let kept: BTreeMap<u8, Sum> = kept.map(|((.., bucket), sum)| (*bucket, *sum)).collect();
     held.retain(|_, sum| *sum != Sum::default());
     assert_eq!(kept, held);

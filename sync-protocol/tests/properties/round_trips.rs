@@ -1,6 +1,6 @@
 //! Bytes to values and back, without a bit of difference, and no bytes at all that could make a reader fall over.
 
-use proptest::collection::vec;
+use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use sync_protocol::cbor::Unknown;
 use sync_protocol::wire::{
@@ -174,9 +174,10 @@ fn pull() -> impl Strategy<Value = PullRequest> {
         sequence,
     });
     let ids = (id16(), id16());
+    let budgets = btree_map(lane(), any::<u64>(), 0..4);
     let limits = (any::<u64>(), any::<u64>(), any::<bool>());
-    (ids, vec(cursor, 0..4), limits, vec(willing, 0..4)).prop_map(
-        |((epoch, replica), cursors, (bytes_max, wait_ms, takes_digest), willing)| PullRequest {
+    (ids, vec(cursor, 0..4), limits, vec(willing, 0..4), budgets).prop_map(
+        |((epoch, replica), cursors, (bytes_max, wait_ms, takes_digest), willing, budgets)| PullRequest {
             epoch: EpochId(epoch),
             replica: ReplicaId(replica),
             cursors,
@@ -184,6 +185,7 @@ fn pull() -> impl Strategy<Value = PullRequest> {
             wait_ms,
             willing,
             takes_digest,
+            budgets,
         },
     )
 }

@@ -27,8 +27,9 @@ use sync_protocol::request_signature::{Channel, KeyName, Signed};
 use sync_protocol::signed::ACKS_MAX;
 use sync_protocol::time::REMOTE_LEAD_MAX_MS;
 use sync_protocol::wire::{
-    BODY_MAX_BYTES, CHUNKS_MAX, Chunk, ChunkNote, Cursor, Manifest, PROTOCOL, PROTOCOL_OLDEST, PullReply, PullRequest, PushReply, PushRequest, RETURNS_MAX, Row,
-    SignedManifest, SnapshotReply, SnapshotRequest, Told, UNPACKED_MAX_BYTES, WILLING_MAX, WireError, digest_of_chunk,
+    BODY_MAX_BYTES, CHUNKS_MAX, Chunk, ChunkNote, Cursor, Manifest, PROTOCOL, PROTOCOL_OLDEST, PullReply, PullRequest,
+    PushReply, PushRequest, RETURNS_MAX, Row, SignedManifest, SnapshotReply, SnapshotRequest, Told, UNPACKED_MAX_BYTES,
+    WILLING_MAX, WireError, digest_of_chunk,
 };
 use sync_protocol::{
     CHANGE_MAX_BYTES, EpochId, Hash, KindId, Lane, RecordId, RecordState, ReplicaId, ScopeId, Signature,
@@ -354,8 +355,14 @@ fn the_cddl_takes_a_snapshot_and_its_chunk() {
         }),
     };
 
-    assert_eq!(accepts(&context, "snapshot-request", &unpack(&request.encode()).unwrap()), Ok(()));
-    assert_eq!(accepts(&context, "snapshot-reply", &unpack(&reply.encode()).unwrap()), Ok(()));
+    assert_eq!(
+        accepts(&context, "snapshot-request", &unpack(&request.encode()).unwrap()),
+        Ok(())
+    );
+    assert_eq!(
+        accepts(&context, "snapshot-reply", &unpack(&reply.encode()).unwrap()),
+        Ok(())
+    );
     assert_eq!(accepts(&context, "manifest", &manifest.encode()), Ok(()));
     assert_eq!(accepts(&context, "chunk", &unpack(&body).unwrap()), Ok(()));
     assert!(accepts(&context, "manifest", &unpack(&body).unwrap()).is_err());

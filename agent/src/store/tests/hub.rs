@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 
 use sync_protocol::hub::{
-    self, SnapshotOf, Cause, ChainHead, Epoch, HubLeaves, HubLedger, KeptChange, RowStanding, Rulebook, Standing,
+    self, Cause, ChainHead, Epoch, HubLeaves, HubLedger, KeptChange, Packed, RowStanding, Rulebook, SnapshotOf,
+    Standing,
 };
 use sync_protocol::proof::{ProofKey, Sum};
 use sync_protocol::repair::Leaf;
 use sync_protocol::state::RecordState;
-use sync_protocol::wire::{Chunk, Cursor, Manifest, SignedManifest, SnapshotReply, SnapshotRequest};
+use sync_protocol::wire::{Cursor, Manifest, SignedManifest, SnapshotReply, SnapshotRequest};
 use sync_protocol::wire::{Page, PullRequest, PushReply, PushRequest, RepairReply, RepairRequest, Row, Told};
 use sync_protocol::{
     ChangeId, Dot, Draft, EpochId, Hash, HybridTime, Lane, RecordId, ReplicaId, ScopeId, Seal, Signature, Stamp,
@@ -147,7 +148,7 @@ impl Hub {
         self.shelves.feed_head(SCOPE, lane).unwrap().0
     }
 
-    pub(super) fn next_chunk(&mut self, of: &SnapshotOf, after: u64, bytes_max: u64) -> Option<(Chunk, Vec<u8>)> {
+    pub(super) fn next_chunk(&mut self, of: &SnapshotOf, after: u64, bytes_max: u64) -> Option<Packed> {
         hub::next_chunk(&mut self.shelves, of, after, bytes_max).unwrap()
     }
 

@@ -1,6 +1,6 @@
 //! A lane that is filled from a snapshot, in parts and broken off, while the hub goes on.
 
-use sync_protocol::hub::SnapshotOf;
+use sync_protocol::hub::{Packed, SnapshotOf};
 use sync_protocol::replica::{Applied, ChunkOutcome, Comparison, ReplicaLedger, next_pull, take_chunk};
 use sync_protocol::wire::{Chunk, ChunkNote, Manifest, SnapshotReply, digest_of_chunk};
 use sync_protocol::{Lane, RecordId};
@@ -27,7 +27,7 @@ fn snapshot(store: &Store, hub: &mut Hub, meanwhile: impl FnOnce(&mut Hub)) -> (
         to: hub.head(Lane::Flow),
     };
     let (mut chunks, mut notes, mut after, mut meanwhile) = (Vec::new(), Vec::new(), 0, Some(meanwhile));
-    while let Some((chunk, bytes)) = hub.next_chunk(&of, after, CHUNK_BYTES) {
+    while let Some(Packed { chunk, bytes }) = hub.next_chunk(&of, after, CHUNK_BYTES) {
         after = chunk.to;
         notes.push(ChunkNote {
             digest: digest_of_chunk(&bytes),
@@ -70,7 +70,7 @@ fn records(outcome: ChunkOutcome) -> (Vec<RecordId>, bool) {
             applied: Applied { records, .. },
             is_whole,
         } => (records, is_whole),
-        other => panic!("{other:?}"),
+        other @ (ChunkOutcome::OtherCursor | ChunkOutcome::NotApplied(_)) => panic!("{other:?}"),
     }
 }
 

@@ -177,6 +177,7 @@ pub(super) async fn another_sites_replica_and_scope_are_refused(on: On) {
         cursors: vec![cursor],
         bytes_max: 1000,
         wait_ms: 0,
+        budgets: BTreeMap::new(),
     };
     let own = PullRequest {
         takes_digest: false,
@@ -306,4 +307,72 @@ pub(super) async fn a_kind_nobody_knows_is_kept_for_a_later_version(on: On) {
     let reply = store.push(SITE, one.push_after(0)).await;
 
     assert_eq!(reply.quarantined, [(1, clinic::catalogue::reason::UNKNOWN_KIND)]);
+}
+
+/// Rows of each lane in one pull, by how many bytes each has to itself.
+async fn rows_by_lane(store: &Store, bytes_max: u64, budgets: &[(Lane, u64)]) -> Vec<(Lane, usize)> {
+    let cursors = Lane::ALL.map(|lane| Cursor {
+        scope: SITE,
+        lane,
+        generation: 0,
+        sequence: 0,
+    });
+    let request = PullRequest {
+        epoch: store.db.organisation().epoch,
+        replica: ReplicaId([3; 16]),
+        cursors: cursors.to_vec(),
+        bytes_max,
+        wait_ms: 0,
+        willing: Vec::new(),
+        budgets: budgets.iter().copied().collect(),
+    };
+    let pages = store.write(move |txn| txn.pull(SITE, &request)).await;
+    pages.iter().map(|page| (page.lane, page.rows.len())).collect()
+}
+
+pub(super) async fn each_lane_has_a_budget_of_its_own_and_the_rest_goes_to_the_higher_lanes(on: On) {
+    let store = Store::new(on, Policy::CATALOGUE);
+    for number in 1..=10 {
+        for draft in [
+            name(RecordId([number; 16]), "Vance", &[]),
+            allergy(RecordId([100 + number; 16])),
+        ] {
+            store
+                .write(move |txn| txn.author(&draft, Some(SITE)))
+                .await
+                .expect("a change");
+        }
+    }
+    let (safety, flow) = (Lane::Safety, Lane::Flow);
+    let (schedule, reference) = ((Lane::Schedule, 0), (Lane::Reference, 0));
+
+    // As ever: the higher lane takes all that it can use, and a lane at its head is proven.
+    assert_eq!(rows_by_lane(&store, 500, &[]).await[1..], [schedule, reference]);
+    // A budget of one byte is one row.
+    let both = rows_by_lane(&store, 2, &[(safety, 1), (flow, 1)]).await;
+    assert_eq!(both, [(safety, 1), (flow, 1), schedule, reference]);
+    // What nobody has to himself goes to the higher lane.
+    let most = rows_by_lane(&store, 1_000, &[(flow, 1)]).await;
+    assert!(most[0].1 > 1, "{most:?}");
+    assert_eq!(most[1], (flow, 1));
+    // A lane of which nothing waits keeps nothing from the others.
+    let all = rows_by_lane(&store, 100_000, &[(Lane::Schedule, 99_000)]).await;
+    assert_eq!(all[..2], [(safety, 10), (flow, 10)]);
+    // More than there is to give: each has its share.
+    let shared = rows_by_lane(&store, 2, &[(safety, 1_000), (flow, 1_000)]).await;
+    assert_eq!(shared[..2], [(safety, 1), (flow, 1)]);
+}
+
+fn allergy(record: RecordId) -> Draft {
+    use clinic::catalogue::allergy;
+    use clinic::value::AllergyStatement;
+    let statement = AllergyStatement {
+        substance: "Penicillin".to_owned(),
+        ..AllergyStatement::default()
+    };
+    let writing = Writing::new(allergy::KIND, record, Action::AddAllergy, Channel::Page.program(), 1);
+    writing
+        .set(allergy::PATIENT, &RecordId([1; 16]))
+        .assert(allergy::STATEMENT, &Phi::new(statement))
+        .done()
 }

@@ -17,7 +17,10 @@ async fn with_patients(on: On, count: u8) -> Store {
     let store = Store::new(on, Policy::CATALOGUE);
     for number in 1..=count {
         let draft = name(RecordId([number; 16]), "Vance", &[]);
-        store.write(move |txn| txn.author(&draft, Some(SITE))).await.expect("a change");
+        store
+            .write(move |txn| txn.author(&draft, Some(SITE)))
+            .await
+            .expect("a change");
     }
     store
 }
@@ -38,7 +41,7 @@ async fn make_one(store: &Store) -> bool {
                 return Ok(false);
             };
             match next_chunk(txn, &snapshot.of, snapshot.made_to, 1)? {
-                Some((chunk, bytes)) => txn.add_snapshot_chunk(&snapshot, &chunk, &bytes)?,
+                Some(packed) => txn.add_snapshot_chunk(&snapshot, &packed)?,
                 None => txn.finish_snapshot(&snapshot)?,
             }
             Ok(true)
@@ -57,7 +60,10 @@ pub(super) async fn a_snapshot_is_made_chunk_by_chunk_and_goes_on_after_a_restar
     let store = store.reopened(Policy::CATALOGUE);
     // What is written now comes with the feed.
     let draft = name(RecordId([3; 16]), "Voss", &[]);
-    store.write(move |txn| txn.author(&draft, Some(SITE))).await.expect("a change");
+    store
+        .write(move |txn| txn.author(&draft, Some(SITE)))
+        .await
+        .expect("a change");
     while make_one(&store).await {}
 
     let Stands::Whole(snapshot) = stands(&store, START, 0).await else {
@@ -76,7 +82,9 @@ pub(super) async fn a_snapshot_is_made_chunk_by_chunk_and_goes_on_after_a_restar
         let digest = note.digest.0;
         let bytes = store.write(move |txn| Ok(txn.snapshot_chunk(digest, &[SITE])?)).await;
         let bytes = bytes.expect("a chunk");
-        let foreign = store.write(move |txn| Ok(txn.snapshot_chunk(digest, &[OTHER_SITE])?)).await;
+        let foreign = store
+            .write(move |txn| Ok(txn.snapshot_chunk(digest, &[OTHER_SITE])?))
+            .await;
         assert_eq!(foreign, None);
         assert_eq!(digest_of_chunk(&bytes), note.digest);
         let chunk: Chunk = manifest.read(from, note, &bytes).expect("what the manifest says");
@@ -85,7 +93,10 @@ pub(super) async fn a_snapshot_is_made_chunk_by_chunk_and_goes_on_after_a_restar
     }
     let later = Cursor { sequence: 2, ..START };
     assert_eq!(stands(&store, later, 0).await, Stands::Missing);
-    assert_eq!(stands(&store, Cursor { sequence: 4, ..START }, 0).await, Stands::NothingWaits);
+    assert_eq!(
+        stands(&store, Cursor { sequence: 4, ..START }, 0).await,
+        Stands::NothingWaits
+    );
 }
 
 pub(super) async fn a_snapshot_that_is_too_old_is_given_out_no_more_and_dropped_with_its_chunks(on: On) {
@@ -127,7 +138,10 @@ pub(super) async fn a_snapshot_is_refused_to_another_site_and_to_another_epoch(o
     };
 
     assert!(matches!(admit(OTHER_SITE, epoch, 0).await, Err(HubError::ForeignScope)));
-    assert!(matches!(admit(SITE, EpochId([1; 16]), 0).await, Err(HubError::OtherEpoch)));
+    assert!(matches!(
+        admit(SITE, EpochId([1; 16]), 0).await,
+        Err(HubError::OtherEpoch)
+    ));
     assert!(matches!(admit(SITE, epoch, 9).await, Err(HubError::GoneBack)));
     assert_eq!(admit(SITE, epoch, 0).await.unwrap().counter, 0);
 }

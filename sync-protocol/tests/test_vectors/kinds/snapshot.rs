@@ -72,7 +72,10 @@ pub(super) fn manifest(given: &Value) -> Result<Value> {
         Given::Says(said) => {
             let manifest = said.engine()?;
             let bytes = manifest.encode();
-            ensure!(wire::Manifest::decode(&bytes)? == manifest, "the engine reads something else");
+            ensure!(
+                wire::Manifest::decode(&bytes)? == manifest,
+                "the engine reads something else"
+            );
             give(json!({"signed": Hex(snapshot_said(&bytes)), "bytes": Hex(bytes)}))
         }
         Given::Bytes(Hex(bytes)) => match wire::Manifest::decode(&bytes) {

@@ -118,8 +118,5 @@ async fn one(house: &mut House, wanted: &Wanted, way: Way, report: &mut Report) 
 fn is_complete(status: &Value) -> bool {
     let roots = status["roots"].as_object();
     let are_equal = roots.is_some_and(|lanes| lanes.values().all(|lane| lane["equal"] == true));
-    status["filling"].is_null()
-        && status["behind"] == 0
-        && status["roots"]["flow"]["verified_ms"].is_i64()
-        && are_equal
+    status["filling"].is_null() && status["behind"] == 0 && status["roots"]["flow"]["verified_ms"].is_i64() && are_equal
 }
