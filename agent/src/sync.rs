@@ -4,6 +4,7 @@
 mod repair;
 mod snapshot;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -302,8 +303,11 @@ impl Exchange {
         // What is answered at once tells every lane in full; what is held may be told in one.
         let takes_digest = !wait.is_zero();
         // Where nothing is known to wait, they would only make the question longer.
-        let much_waits = self.line.now().behind > 0;
-        let budgets = much_waits.then(|| config.pull_lane_bytes.budgets()).unwrap_or_default();
+        let budgets = if self.line.now().behind > 0 {
+            config.pull_lane_bytes.budgets()
+        } else {
+            BTreeMap::new()
+        };
         let (request, filling) = self
             .store
             .write(Priority::Sync, move |tx| {

@@ -110,7 +110,7 @@ impl Session {
         let sign = |said: &[u8]| mix(&key, said);
         let verify = |said: &[u8], signature: &Signature| mix(&key, said) == *signature;
         let admit = |header: &Header, _: &Payload| {
-            if header.action % 2 == 0 || lenient {
+            if header.action.is_multiple_of(2) || lenient {
                 Ok(())
             } else {
                 Err(REFUSED)
@@ -390,7 +390,7 @@ impl Session {
     }
 
     fn ask_epoch(&mut self, who: usize) {
-        let Some(request) = self.at_agent(who, |agent| replica::epoch_request(agent)) else {
+        let Some(request) = self.at_agent(who, replica::epoch_request) else {
             return;
         };
         let request = EpochRequest::decode(&request.encode()).expect("an honest question is read");

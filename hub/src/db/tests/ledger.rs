@@ -324,6 +324,7 @@ async fn rows_by_lane(store: &Store, bytes_max: u64, budgets: &[(Lane, u64)]) ->
         bytes_max,
         wait_ms: 0,
         willing: Vec::new(),
+        takes_digest: false,
         budgets: budgets.iter().copied().collect(),
     };
     let pages = store.write(move |txn| txn.pull(SITE, &request)).await;
@@ -346,8 +347,9 @@ pub(super) async fn each_lane_has_a_budget_of_its_own_and_the_rest_goes_to_the_h
     let (safety, flow) = (Lane::Safety, Lane::Flow);
     let (schedule, reference) = ((Lane::Schedule, 0), (Lane::Reference, 0));
 
-    // As ever: the higher lane takes all that it can use, and a lane at its head is proven.
-    assert_eq!(rows_by_lane(&store, 500, &[]).await[1..], [schedule, reference]);
+    // As ever: the higher lane takes all that it can use, at least a row, and a lane at its head is proven.
+    let higher = rows_by_lane(&store, 1, &[]).await;
+    assert_eq!(higher, [(safety, 1), schedule, reference]);
     // A budget of one byte is one row.
     let both = rows_by_lane(&store, 2, &[(safety, 1), (flow, 1)]).await;
     assert_eq!(both, [(safety, 1), (flow, 1), schedule, reference]);
