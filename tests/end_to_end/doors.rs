@@ -92,12 +92,24 @@ fn agent_and_hub_do_not_know_each_other() -> Result<()> {
         ("agent", "mainstay-hub"),
         ("hub", "mainstay-agent"),
         ("tests", "mainstay-hub"),
-        ("tests", "mainstay-agent"),
     ] {
         let manifest = fs::read_to_string(workspace_root()?.join(one).join("Cargo.toml"))?;
         let dependencies = manifest.split("[dependencies]").nth(1);
         let dependencies = dependencies.with_context(|| format!("{one} has no dependencies"))?;
         assert!(!dependencies.contains(other), "{one} depends on {other}");
+    }
+    Ok(())
+}
+
+#[test]
+fn tests_know_the_agent_by_its_store_alone_and_that_in_the_simulator() -> Result<()> {
+    let folders = ["tests/src", "tests/simulation", "tests/end_to_end"];
+    let (simulator, here) = ("tests/src/simulation/", "tests/end_to_end/doors.rs");
+    only_in("mainstay_agent", &folders, &[simulator, here])?;
+    for (name, text) in sources("tests/src/simulation")? {
+        for named in text.split("mainstay_agent::").skip(1) {
+            assert!(named.starts_with("store"), "{name} takes more of the agent than its store");
+        }
     }
     Ok(())
 }

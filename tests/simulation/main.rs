@@ -2,7 +2,8 @@
 //! must catch. `cargo simulate` runs as many seeds as there is time for.
 
 use tests::simulation::{
-    Campaign, Findings, Mode, Net, Plan, STORIES, Setup, Transition, Variant, run_plan, run_seed, shrink,
+    Backing, Campaign, Findings, Invariant, Mode, Net, Plan, STORIES, Setup, Transition, Variant, run_plan, run_seed,
+    shrink,
 };
 
 /// A variant that random runs catch is caught within so many seeds, most within a few.
@@ -49,6 +50,26 @@ fn four_hundred_seeds_break_nothing_and_see_every_transition() {
         .filter(|taken| !tally.taken.contains_key(*taken))
         .collect();
     assert!(unseen.is_empty(), "{unseen:?}");
+}
+
+/// Agents' real stores, on disks that lose power, fill up, lose syncs and turn bits over.
+#[test]
+fn twelve_seeds_on_disks_that_fail_break_nothing() {
+    let setup = Setup {
+        store: Backing::Sqlite,
+        ..Setup::honest()
+    };
+
+    let findings = run(1, 12, setup);
+
+    if let Some(caught) = findings.caught.first() {
+        panic!(
+            "seed {} broke {}; replay: cargo simulate --store sqlite --seeds 1 --seed-start {0}",
+            caught.seed, caught.failure
+        );
+    }
+    let checked = |invariant| findings.tally.checks.get(&invariant).copied().unwrap_or(0);
+    assert!(checked(Invariant::StoreAsModel) > 100 && checked(Invariant::SurvivesPowerCut) > 5);
 }
 
 #[test]

@@ -8,8 +8,8 @@ use anyhow::Result;
 use clap::Parser;
 use serde_json::{Value, json};
 use tests::simulation::{
-    Campaign, Caught, Failure, Fault, Faults, Findings, Invariant, Net, Plan, STEPS, STORIES, Setup, Story, Tally,
-    Transition, Variant, run_plan, shrink,
+    Backing, Campaign, Caught, Failure, Fault, Faults, Findings, Invariant, Net, Plan, STEPS, STORIES, Setup, Story,
+    Tally, Transition, Variant, run_plan, shrink,
 };
 
 /// Runs the sync engine through faults by the thousand and checks that nothing is lost.
@@ -24,6 +24,7 @@ use tests::simulation::{
 ///
 /// Examples:
 ///   cargo simulate --seeds 20000                        stories and 20,000 seeds
+///   cargo simulate --store sqlite --seeds 200           agents' real stores, on disks that fail
 ///   cargo simulate --seeds 50000 --seed-start 1000000   other seeds
 ///   cargo simulate --seeds 1000 --faults clone,restore  some of the faults alone
 ///   cargo simulate --seeds 1 --seed-start 4711 --trace  one run, told step by step
@@ -41,6 +42,9 @@ struct Options {
     /// The first seed
     #[arg(long, default_value_t = 1)]
     seed_start: u64,
+    /// Where agents keep what they know: memory, or sqlite, which is their real store on a disk that fails
+    #[arg(long, default_value = "memory")]
+    store: Backing,
     /// Only these faults, by name and with commas between them; all unless given
     #[arg(long, value_delimiter = ',')]
     faults: Vec<Fault>,
@@ -68,6 +72,7 @@ impl Options {
     fn setup(&self) -> Setup {
         Setup {
             variant: self.variant,
+            store: self.store,
             faults: if self.faults.is_empty() {
                 Faults::all()
             } else {
@@ -309,7 +314,11 @@ fn replay(options: &Options, seed: u64) -> String {
     } else {
         format!(" --faults {}", names.join(","))
     };
-    format!("cargo simulate --seeds 1 --seed-start {seed}{faults}{variant} --trace")
+    let store = match options.store {
+        Backing::Memory => "",
+        Backing::Sqlite => " --store sqlite",
+    };
+    format!("cargo simulate --seeds 1 --seed-start {seed}{store}{faults}{variant} --trace")
 }
 
 /// A failure, with the shortest trace that still shows it.
@@ -340,6 +349,7 @@ fn as_json(options: &Options, findings: &Findings, seconds: f64) -> Value {
         "seconds": seconds,
         "steps_per_second": tally.steps as f64 / seconds,
         "seed_start": options.seed_start,
+        "store": format!("{:?}", options.store).to_lowercase(),
         "safety_runs": tally.safety_runs,
         "liveness_runs": tally.liveness_runs,
         "rounds_max": tally.rounds_max,

@@ -14,10 +14,6 @@ use super::variant::Variant;
 
 /// One thing that the engine asked of the ledger, with the answer where it was a question.
 #[derive(Clone, Debug)]
-#[expect(
-    dead_code,
-    reason = "told in a trace's debug form until a store on a disk is asked the same"
-)]
 pub(crate) enum Call {
     Head(ReplicaHead),
     SetHead(ReplicaHead),

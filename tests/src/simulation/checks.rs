@@ -260,6 +260,7 @@ impl World {
             self.check_pending(agent, released)?;
             self.check_bases(agent)?;
             self.check_roots(agent)?;
+            self.recheck(agent)?;
         }
         let records: Vec<RecordId> = self.hub.store.states.keys().copied().collect();
         for record in records {

@@ -44,10 +44,29 @@ faults! {
     Oversized, "oversized" => "writes that are larger than a change may be";
     Unknown, "unknown" => "the hub writes fields that no agent knows";
     Rot, "rot" => "a base or a sum changes at rest, at an agent or at the hub";
+    Power, "power" => "with a store on a disk: the power is cut between writes; inside them it is \"crash\"";
+    Full, "full" => "with a store on a disk: the disk is full for some writes";
+    Sync, "sync" => "with a store on a disk: syncs are confirmed and lost, then the power is cut";
+    Flip, "flip" => "with a store on a disk: a bit turns over";
+    WrongKey, "wrong-key" => "with a store on a disk: it is opened with another's key";
     Delivery, "delivery" => "a partner's reply is lost, or the hub crashes around an attempt";
 }
 
 impl Fault {
+    /// Whether there is such a fault only with a store on a disk.
+    pub(super) fn needs_disk(self) -> bool {
+        matches!(
+            self,
+            Fault::Power | Fault::Full | Fault::Sync | Fault::Flip | Fault::WrongKey
+        )
+    }
+
+    /// Whether there is such a fault only where all is in memory: what rots behind the engine's back rots in one of two
+    /// stores that are compared.
+    pub(super) fn needs_memory(self) -> bool {
+        self == Fault::Rot
+    }
+
     /// The fault that a step is, if it is one.
     pub(super) fn of(what: What) -> Option<Fault> {
         match what {
@@ -64,6 +83,11 @@ impl Fault {
             What::NewerHub => Some(Fault::Unknown),
             What::Replay => Some(Fault::Replay),
             What::Rot => Some(Fault::Rot),
+            What::PowerCut => Some(Fault::Power),
+            What::DiskFull => Some(Fault::Full),
+            What::LoseSyncs => Some(Fault::Sync),
+            What::FlipBit => Some(Fault::Flip),
+            What::WrongKey => Some(Fault::WrongKey),
             What::Edit
             | What::OpenForm
             | What::Message

@@ -138,6 +138,10 @@ impl HubStore {
         }
     }
 
+    pub(crate) fn current_epoch(&self) -> EpochId {
+        self.present.epoch
+    }
+
     /// Draws sequences of every feed of these scopes, for a transaction that will commit later.
     pub(crate) fn draw(&mut self, scopes: &[ScopeId], changes: usize) -> BTreeMap<(ScopeId, Lane), Vec<u64>> {
         let mut drawn = BTreeMap::new();

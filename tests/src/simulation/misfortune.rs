@@ -37,8 +37,9 @@ impl World {
         if self.agents.len() == AGENTS_MAX {
             return Ok(());
         }
+        let sql = self.cloned_store(agent)?;
         let original = &self.agents[agent];
-        let copy = Agent::new(original.disk.clone(), original.site, original.skew_ms);
+        let copy = Agent::new(original.disk.clone(), original.site, original.skew_ms, sql);
         self.agents.push(copy);
         self.tally.fault("agent cloned");
         self.trace
@@ -47,8 +48,8 @@ impl World {
     }
 
     pub(crate) fn copy_agent(&mut self, agent: usize) -> Checked<()> {
-        let agent = &mut self.agents[agent];
-        agent.copy = Some(agent.disk.clone());
+        let copy = self.copied(agent)?;
+        self.agents[agent].copy = Some(copy);
         Ok(())
     }
 
@@ -57,14 +58,12 @@ impl World {
         let Some(copy) = self.agents[agent].copy.clone() else {
             return Ok(());
         };
-        let replica: ReplicaId = copy.store.head.replica;
-        self.trace.line(format!(
-            "agent {agent} is restored to {replica:?}.{}",
-            copy.store.head.counter
-        ));
+        let head = copy.disk.store.head;
+        let replica: ReplicaId = head.replica;
+        self.trace
+            .line(format!("agent {agent} is restored to {replica:?}.{}", head.counter));
         self.tally.fault("agent restored from a copy");
-        self.agents[agent].disk = copy;
-        Ok(())
+        self.put_back(agent, copy)
     }
 
     pub(crate) fn copy_hub(&mut self) {
@@ -231,6 +230,7 @@ impl World {
         let change = sync_protocol::ChangeId(self.rng.id());
         let before = self.agents[agent].disk.store.head;
         let mut disk = self.agents[agent].disk.clone();
+        disk.store.calls = None;
         let at = disk.clock.tick(self.now_ms);
         let refused = replica::author(&mut disk.store, &draft, &super::writers::stamp(change, at, self.now_ms));
         self.tally.checked(Invariant::TooLargeRefused);

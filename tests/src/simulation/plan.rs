@@ -1,6 +1,8 @@
 //! What a seed means: how many sites, how bad the network, and a list of steps. Every step has its own seed, so that one
 //! can be left out without changing what the others do.
 
+use std::str::FromStr;
+
 use super::fault::{Fault, Faults};
 use super::rng::Rng;
 use super::variant::Variant;
@@ -9,6 +11,7 @@ use super::variant::Variant;
 #[derive(Clone, Copy, Debug)]
 pub struct Setup {
     pub variant: Option<Variant>,
+    pub store: Backing,
     pub faults: Faults,
 }
 
@@ -17,6 +20,7 @@ impl Setup {
     pub fn honest() -> Setup {
         Setup {
             variant: None,
+            store: Backing::Memory,
             faults: Faults::all(),
         }
     }
@@ -25,6 +29,27 @@ impl Setup {
         Setup {
             variant: Some(variant),
             ..Setup::honest()
+        }
+    }
+}
+
+/// Where agents keep what they know.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Backing {
+    Memory,
+    /// In their real store, on a disk that fails, beside the one in memory that tells what it must hold. The hub's is in
+    /// memory.
+    Sqlite,
+}
+
+impl FromStr for Backing {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Backing, String> {
+        match text {
+            "memory" => Ok(Backing::Memory),
+            "sqlite" => Ok(Backing::Sqlite),
+            other => Err(format!("no store {other:?}; there are memory, sqlite")),
         }
     }
 }
@@ -100,6 +125,11 @@ pub enum What {
     HubCopy,
     HubConfirm,
     HubRestore,
+    PowerCut,
+    DiskFull,
+    LoseSyncs,
+    FlipBit,
+    WrongKey,
 }
 
 /// Each step, its weight, and what it does.
@@ -162,6 +192,31 @@ pub const STEPS: &[(What, u64, &str)] = &[
     (What::HubCopy, 2, "the hub's store is copied"),
     (What::HubConfirm, 2, "the hub's copy is confirmed as a backup"),
     (What::HubRestore, 1, "the hub is restored from its copy"),
+    (
+        What::PowerCut,
+        2,
+        "on a disk: an agent's power is cut between two writes",
+    ),
+    (
+        What::DiskFull,
+        2,
+        "on a disk: an agent's disk is full for its next writes",
+    ),
+    (
+        What::LoseSyncs,
+        2,
+        "on a disk: it begins to lose syncs, or its power is cut after it did",
+    ),
+    (
+        What::FlipBit,
+        1,
+        "on a disk: a bit of an agent's files turns over while it is stopped",
+    ),
+    (
+        What::WrongKey,
+        1,
+        "on a disk: an agent's store is opened with another's key",
+    ),
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -210,7 +265,14 @@ impl Plan {
             What::HubRestore,
         ];
         let without: Vec<What> = optional.into_iter().filter(|_| rng.per_mille(350)).collect();
-        let wanted = |what: What| !without.contains(&what) && Fault::of(what).is_none_or(|fault| faults.has(fault));
+        let possible = |fault: Fault| {
+            let fits = match setup.store {
+                Backing::Memory => !fault.needs_disk(),
+                Backing::Sqlite => !fault.needs_memory(),
+            };
+            fits && faults.has(fault)
+        };
+        let wanted = |what: What| !without.contains(&what) && Fault::of(what).is_none_or(possible);
         let chosen: Vec<_> = STEPS.iter().filter(|(what, _, _)| wanted(*what)).collect();
         let total: u64 = chosen.iter().map(|(_, weight, _)| weight).sum();
         let length = match mode {

@@ -15,6 +15,9 @@ impl World {
     pub(crate) fn come_to_rest(&mut self) -> Checked<()> {
         for agent in &mut self.agents {
             agent.line = Line::Whole;
+            if let Some(sql) = &agent.sql {
+                sql.store.disk.fill_for(0);
+            }
         }
         for push in std::mem::take(&mut self.slow) {
             self.commit_push(push, Crash::Never)?;

@@ -50,6 +50,7 @@ pub fn run_plan(plan: &Plan, setup: Setup, keep_trace: bool) -> Run {
 }
 
 fn play(world: &mut World, plan: &Plan) -> Checked<()> {
+    world.check_machine()?;
     let sites = world.sites.clone();
     for _ in 0..2 {
         world.new_record(records::PATIENT, sites[0]);

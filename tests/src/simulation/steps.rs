@@ -14,8 +14,6 @@ use super::writers::{Form, Wish, Writer};
 const FORMS_MAX: usize = 8;
 const NETWORK_MAX: usize = 24;
 
-const VALUES: [&str; 4] = ["555-0100", "555-0101", "1980-02-03", "1980-03-02"];
-
 impl World {
     pub(crate) fn step(&mut self, step: &Step, rates: &Rates) -> Checked<()> {
         let mut rng = Rng::seeded(step.seed);
@@ -80,6 +78,11 @@ impl World {
             What::Task => self.task_step(&mut rng, rates),
             What::Withdraw => self.withdraw_task(&mut rng, rates),
             What::Rot => self.rot(&mut rng, agent),
+            What::PowerCut => self.cut_power(agent),
+            What::DiskFull => self.fill_disk(&mut rng, agent),
+            What::LoseSyncs => self.lose_syncs(agent),
+            What::FlipBit => self.flip_bit(agent),
+            What::WrongKey => self.try_another_key(agent),
         }?;
         self.bound_network();
         Ok(())
@@ -129,15 +132,11 @@ impl World {
     fn fill_in_and_submit(&mut self, rng: &mut Rng, form: &Form, rates: &Rates) -> Checked<()> {
         let mut wish = self.fill_in(rng, form);
         let newer = form.writer != Writer::Hub && rng.per_mille(rates.newer_form);
-        if newer {
-            let value = records::of_newer_form(
-                self.hub.schema.saturating_add(1 + rng.below(2) as u8),
-                rng.below(200) as u8,
-            );
-            match (wish.fields.first_mut(), wish.elements.first_mut()) {
-                (Some((_, said)), _) | (None, Some((_, _, said, _))) => *said = value,
-                (None, None) => {}
-            }
+        let value = records::of_newer_form(
+            self.hub.schema.saturating_add(1 + rng.below(2) as u8),
+            rng.below(200) as u8,
+        );
+        if newer && poison(form, &mut wish, value) {
             self.tally.fault("change of a newer form");
         }
         let crash = self.crash(rng, rates);
@@ -166,19 +165,16 @@ impl World {
                 } else {
                     (Act::Refute, names)
                 };
-                wish.elements.push((records::ASSERTION, act, any_value(rng), names));
+                let value = records::any_value(rng, form.kind, records::ASSERTION);
+                wish.elements.push((records::ASSERTION, act, value, names));
             }
             records::VISIT if rng.per_mille(800) => {
                 let withdraws = !form.ends.is_empty() && rng.per_mille(250);
                 wish.elements.push(if withdraws {
                     (records::STATUS, Act::Withdraw, Raw::null(), form.ends.clone())
                 } else {
-                    (
-                        records::STATUS,
-                        Act::Assert,
-                        Raw::int(1 + rng.below(5) as i64),
-                        Vec::new(),
-                    )
+                    let value = records::any_value(rng, form.kind, records::STATUS);
+                    (records::STATUS, Act::Assert, value, Vec::new())
                 });
             }
             _ => {}
@@ -193,7 +189,10 @@ impl World {
                     .filter(|_| rng.per_mille(120));
                 wish.fields.push((
                     *field,
-                    repeats.map_or_else(|| any_value(rng), |(_, value)| value.clone()),
+                    repeats.map_or_else(
+                        || records::any_value(rng, form.kind, *field),
+                        |(_, value)| value.clone(),
+                    ),
                 ));
             }
         }
@@ -221,7 +220,7 @@ impl World {
             .and_then(|live| live.first())
             .filter(|_| rng.per_mille(600));
         let value = last.map_or_else(
-            || Raw::text(VALUES[rng.index(VALUES.len())]),
+            || records::any_value(rng, records::PATIENT, field),
             |(_, value)| value.clone(),
         );
         let crash = self.crash(rng, rates);
@@ -310,12 +309,20 @@ impl World {
     }
 }
 
-fn any_value(rng: &mut Rng) -> Raw {
-    if rng.per_mille(80) {
-        return Raw::null();
+/// Puts a value that the hub does not understand where any text may stand.
+fn poison(form: &Form, wish: &mut Wish, value: Raw) -> bool {
+    let text = wish
+        .fields
+        .iter_mut()
+        .find(|(field, _)| *field != records::BIRTH_DATE || form.kind != records::PATIENT);
+    let statement = wish
+        .elements
+        .iter_mut()
+        .find(|(_, act, ..)| *act == Act::Assert && form.kind == records::ALLERGY);
+    match (text, statement) {
+        (Some((_, said)), _) => *said = value,
+        (None, Some((_, _, said, _))) => *said = records::statement(&value.to_text().unwrap_or_default()),
+        (None, None) => return false,
     }
-    if rng.per_mille(100) {
-        return Raw::text(&"long ".repeat(20 + rng.index(100)));
-    }
-    Raw::text(VALUES[rng.index(VALUES.len())])
+    true
 }

@@ -208,7 +208,7 @@ impl World {
     }
 
     fn assert_allergy(&mut self, writer: Writer, record: RecordId, substance: &str) -> Checked<ChangeId> {
-        let wish = Wish::element(ASSERTION, Act::Assert, Raw::text(substance), &[]);
+        let wish = Wish::element(ASSERTION, Act::Assert, records::statement(substance), &[]);
         let written = self.edit(writer, record, ALLERGY, &wish)?;
         written.ok_or_else(|| Failure::new(Invariant::SaysNothing, "an allergy was no change"))
     }

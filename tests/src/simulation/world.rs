@@ -16,10 +16,11 @@ use super::delivery::{self, Partner, Standing, Task, Tasks};
 use super::hub_store::HubStore;
 use super::network::{Envelope, Line, SlowPush};
 use super::oracle::Log;
-use super::plan::{Setup, Topology};
+use super::plan::{Backing, Setup, Topology};
 use super::records;
 use super::replica_store::{Fuse, ReplicaStore, StoreError};
 use super::rng::Rng;
+use super::storage::{Copy, OnDisk, Stored};
 use super::trace::{Checked, Failure, Invariant, Tally, Trace};
 use super::variant::Variant;
 use super::writers::Form;
@@ -40,18 +41,21 @@ pub(crate) struct Agent {
     pub(crate) disk: AgentDisk,
     pub(crate) site: ScopeId,
     pub(crate) skew_ms: i64,
-    pub(crate) copy: Option<AgentDisk>,
+    pub(crate) copy: Option<Copy>,
     pub(crate) line: Line,
+    /// The store on a disk that must hold what the one in memory does.
+    pub(crate) sql: Option<OnDisk>,
 }
 
 impl Agent {
-    pub(crate) fn new(disk: AgentDisk, site: ScopeId, skew_ms: i64) -> Agent {
+    pub(crate) fn new(disk: AgentDisk, site: ScopeId, skew_ms: i64, sql: Option<OnDisk>) -> Agent {
         Agent {
             disk,
             site,
             skew_ms,
             copy: None,
             line: Line::Whole,
+            sql,
         }
     }
 }
@@ -107,6 +111,7 @@ impl Crash {
 
 pub(crate) struct World {
     pub(crate) variant: Option<Variant>,
+    pub(crate) backing: Backing,
     pub(crate) now_ms: u64,
     pub(crate) agents: Vec<Agent>,
     pub(crate) hub: HubDisk,
@@ -124,6 +129,8 @@ pub(crate) struct World {
     pub(crate) sites: Vec<ScopeId>,
     pub(crate) log: Log,
     pub(crate) key: ProofKey,
+    /// Why this machine could not make a store, if it could not.
+    pub(crate) broken_machine: Option<String>,
     pub(crate) tally: Tally,
     pub(crate) trace: Trace,
     pub(crate) rng: Rng,
@@ -143,6 +150,7 @@ impl World {
         let store = HubStore::new(epoch, hub_replica, key.clone(), variant);
         let mut world = World {
             variant,
+            backing: setup.store,
             now_ms: 1_800_000_000_000,
             agents: Vec::new(),
             hub: HubDisk {
@@ -165,19 +173,21 @@ impl World {
             sites: sites.clone(),
             log: Log::default(),
             key,
+            broken_machine: None,
             tally: Tally::default(),
             trace: Trace::new(keep_lines),
             rng,
         };
         for index in 0..agents {
             let site = sites[index % sites.len()];
-            world.enrol(site, epoch);
+            let agent = world.enrolled(site, epoch);
+            world.agents.push(agent);
         }
         world
     }
 
     /// A new agent of a site, with nothing in its store.
-    pub(crate) fn enrol(&mut self, site: ScopeId, epoch: EpochId) {
+    pub(crate) fn enrolled(&mut self, site: ScopeId, epoch: EpochId) -> Agent {
         let memory = ReplicaStore::new(ReplicaId(self.rng.id()), epoch, site);
         let disk = AgentDisk {
             store: AgentStore::new(memory, self.variant),
@@ -185,7 +195,8 @@ impl World {
             sources: BTreeMap::new(),
             written: BTreeSet::new(),
         };
-        self.agents.push(Agent::new(disk, site, 0));
+        let sql = self.store_of(&disk);
+        Agent::new(disk, site, 0, sql)
     }
 
     pub(crate) fn new_record(&mut self, kind: KindId, site: ScopeId) -> RecordId {
@@ -207,12 +218,16 @@ impl World {
         work: impl FnOnce(&mut AgentDisk) -> Result<T, ReplicaError<StoreError>>,
     ) -> Checked<Option<T>> {
         let mut disk = self.agents[agent].disk.clone();
-        disk.store.fuse = crash.fuse();
+        let is_on_disk = self.agents[agent].sql.is_some();
+        disk.store.fuse = if is_on_disk { Fuse::default() } else { crash.fuse() };
+        disk.store.calls = is_on_disk.then(Vec::new);
         match work(&mut disk) {
             Ok(done) => {
                 disk.store.fuse = Fuse::default();
-                self.agents[agent].disk = disk;
-                Ok(Some(done))
+                match self.stores(agent, disk, crash)? {
+                    Stored::Kept => Ok(Some(done)),
+                    Stored::Lost => Ok(None),
+                }
             }
             Err(ReplicaError::Ledger(StoreError::Crashed)) => {
                 if self.variant == Some(Variant::CounterReused) {

@@ -2,10 +2,8 @@
 
 use clinic::numbering;
 
+use super::records::IDENTIFIER;
 use super::*;
-
-/// Elements: the numbers that a patient is known by.
-const IDENTIFIER: FieldId = FieldId(12);
 
 pub(super) fn dots_held_outside_the_store(setup: Setup) -> Result<(), Failure> {
     let (mut world, patient) = clinic(setup, Topology::OneSite)?;
