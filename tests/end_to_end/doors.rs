@@ -108,7 +108,10 @@ fn tests_know_the_agent_by_its_store_alone_and_that_in_the_simulator() -> Result
     only_in("mainstay_agent", &folders, &[simulator, here])?;
     for (name, text) in sources("tests/src/simulation")? {
         for named in text.split("mainstay_agent::").skip(1) {
-            assert!(named.starts_with("store"), "{name} takes more of the agent than its store");
+            assert!(
+                named.starts_with("store"),
+                "{name} takes more of the agent than its store"
+            );
         }
     }
     Ok(())

@@ -152,8 +152,12 @@ impl ReplicaLedger for AgentStore {
     }
 
     fn put_ack(&mut self, held: &HeldAck) -> Result<(), StoreError> {
-        self.memory.put_ack(held)?;
-        self.note(|| Call::PutAck(*held));
+        let mut held = *held;
+        if self.variant == Some(Variant::AcknowledgedNotPushedAgain) {
+            held.at_hub = held.ack.counter;
+        }
+        self.memory.put_ack(&held)?;
+        self.note(|| Call::PutAck(held));
         Ok(())
     }
 
@@ -179,6 +183,9 @@ impl ReplicaLedger for AgentStore {
     }
 
     fn rewind(&mut self) -> Result<(), StoreError> {
+        if self.variant == Some(Variant::OldEpochCursor) {
+            return Ok(());
+        }
         self.memory.rewind()?;
         self.note(|| Call::Rewind);
         Ok(())

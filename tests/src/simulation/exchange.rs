@@ -326,7 +326,9 @@ impl World {
                 disk.store.adopt(page.replica, page.accepted, page.hash);
             }
             let page = lies::as_believed(&disk.store, page);
+            let hidden = lies::hide_returning(&mut disk.store);
             let mut outcome = replica::handle_page(&mut disk.store, &key, &page)?;
+            lies::show_returning(&mut disk.store, hidden);
             lies::compare_all_lanes(&mut disk.store, &page, &mut outcome)?;
             if let PageOutcome::Applied(applied) = &outcome {
                 disk.clock.observe(applied.latest, now_ms);

@@ -8,7 +8,7 @@ use sync_protocol::hub::{HubLedger as _, Standing};
 use sync_protocol::proof::{self, ProofKey, Sum, bucket_of};
 use sync_protocol::replica::{self, PageOutcome, ReplicaError, ReplicaLedger as _};
 use sync_protocol::wire::{Cursor, Page, PullRequest, PushReply, PushRequest};
-use sync_protocol::{Dot, Hash, Lane, ScopeId};
+use sync_protocol::{Dot, Hash, Lane, RecordId, ScopeId};
 
 use super::agent_store::AgentStore;
 use super::hub_store::HubStore;
@@ -137,6 +137,20 @@ pub(super) fn drop_accepted(store: &mut AgentStore) -> Result<(), ReplicaError<S
     Ok(())
 }
 
+/// `pulls-applied-before-the-return`: what the agent is to return is hidden from the engine while it takes a page.
+pub(super) fn hide_returning(store: &mut AgentStore) -> Option<RecordId> {
+    if store.variant != Some(Variant::PulledBeforeReturn) {
+        return None;
+    }
+    store.head.returning.take()
+}
+
+pub(super) fn show_returning(store: &mut AgentStore, hidden: Option<RecordId>) {
+    if hidden.is_some() {
+        store.head.returning = hidden;
+    }
+}
+
 /// `root-across-lanes`: one root over everything of the scope.
 pub(super) fn root_of_all_lanes(store: &mut HubStore, pages: &mut [Page]) -> Result<(), StoreError> {
     if store.variant == Some(Variant::RootAcrossLanes) {
@@ -179,7 +193,7 @@ fn one_root(scope: ScopeId, sums: Vec<(u8, Sum)>) -> Hash {
 
 impl super::replica_store::ReplicaStore {
     /// Takes a record out of everything but the chain, as an agent that does not wait for the hub would.
-    fn purge_now(&mut self, key: &ProofKey, record: sync_protocol::RecordId) {
+    fn purge_now(&mut self, key: &ProofKey, record: RecordId) {
         let Some((place, base)) = self.bases.get(&record).cloned() else {
             return;
         };

@@ -74,16 +74,46 @@ pub const STORIES: &[Story] = &[
         tell: identity::dots_held_outside_the_store,
     },
     Story {
+        number: 8,
+        name: "one dot, two contents",
+        says: "hub and agent go back before a change, and another takes its number; both must stay, each under a number of its own",
+        tell: hub_lives::one_dot_two_contents,
+    },
+    Story {
+        number: 9,
+        name: "facts of the dead",
+        says: "the hub goes back and a machine is lost; what only another site holds must come back, and be pulled over by nothing",
+        tell: hub_lives::facts_of_the_dead,
+    },
+    Story {
         number: 10,
         name: "a root across lanes",
         says: "one lane is at its head and another behind; nothing must be taken for damage",
         tell: proof::one_lane_behind,
     },
     Story {
+        number: 11,
+        name: "a hub that was put back, noticed and not",
+        says: "it writes on, under numbers that it gave before if nothing told it; what is new must stay, and what it lost come back",
+        tell: hub_lives::a_hub_that_was_put_back,
+    },
+    Story {
         number: 12,
         name: "a partner that commits and is not heard",
         says: "the task must be done once, and never confirmed as withdrawn",
         tell: delivery::a_partner_that_commits_and_is_not_heard,
+    },
+    Story {
+        number: 13,
+        name: "two hub restores, a rebirth and a quarantined change",
+        says: "in every order of these events nothing stays pending at its author, and the change has its effect once",
+        tell: hub_lives::two_restores_a_rebirth_and_a_quarantine,
+    },
+    Story {
+        number: 14,
+        name: "acknowledged, and gone with the hub",
+        says: "the hub goes back before a change that it acknowledged and that no base holds; its author must push it again",
+        tell: hub_lives::acknowledged_and_gone_with_the_hub,
     },
     Story {
         number: 15,

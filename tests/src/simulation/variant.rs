@@ -69,6 +69,12 @@ variants! {
         => "an own change is dropped as soon as the hub has acknowledged it, before a base holds it";
     StatesNotReturned, "states-not-returned", Net::Seeds
         => "after the hub was put back to a copy an agent does not return its bases";
+    AcknowledgedNotPushedAgain, "acknowledged-not-pushed-again", Net::Story(13)
+        => "after the hub was put back an agent takes what was acknowledged to be there, or to come back with states";
+    OldEpochCursor, "old-epoch-cursor-honoured", Net::Seeds
+        => "an agent pulls on in a new epoch from the cursors of the one before";
+    PulledBeforeReturn, "pulls-applied-before-the-return", Net::Story(9)
+        => "in a new epoch an agent applies pages before it has returned its bases";
     RootAcrossLanes, "root-across-lanes", Net::Seeds
         => "one root covers all lanes, and is compared while another lane is behind";
     RootOverIds, "root-over-structured-ids", Net::Story(105)
