@@ -25,6 +25,9 @@ pub(crate) struct Wanted {
     /// What is measured.
     #[arg(long, value_enum, default_values = ["snapshot", "pages"])]
     ways: Vec<Way>,
+    /// From how many waiting rows on a snapshot is taken; pages go on while the hub makes it.
+    #[arg(long, default_value_t = 5_000)]
+    rows_min: u64,
     /// Every piece of traffic is held back so long on the line.
     #[arg(long, default_value_t = 0)]
     delay_ms: u64,
@@ -39,12 +42,13 @@ enum Way {
 }
 
 impl Way {
-    fn settings(self) -> &'static str {
-        match self {
-            Way::Snapshot => "",
+    fn settings(self, rows_min: u64) -> String {
+        let rows_min = match self {
+            Way::Snapshot => rows_min,
             // More than ever wait.
-            Way::Pages => "[sync]\nsnapshot_rows_min = 1000000000\n",
-        }
+            Way::Pages => 1_000_000_000,
+        };
+        format!("[sync]\nsnapshot_rows_min = {rows_min}\n")
     }
 
     fn words(self) -> &'static str {
@@ -72,7 +76,8 @@ pub(crate) async fn measure(wanted: &Wanted) -> Result<()> {
         // So that its peak is of this alone.
         house.hub.stop().await?;
         house.hub.start().await?;
-        house.agent = house.another_agent(&format!("agent-{number}"), way.settings()).await?;
+        let settings = way.settings(wanted.rows_min);
+        house.agent = house.another_agent(&format!("agent-{number}"), &settings).await?;
         house.line.set_delay(Duration::from_millis(wanted.delay_ms));
         one(&mut house, wanted, *way, &mut report).await?;
         house.line.set_delay(Duration::ZERO);
@@ -100,7 +105,7 @@ async fn one(house: &mut House, wanted: &Wanted, way: Way, report: &mut Report) 
     let bytes = house.line.passed().bytes_down - passed;
     let said = house.agent.program.home().join("logs");
     ensure!(
-        way == Way::Pages || was_filling || wanted.patients < 5_000,
+        way == Way::Pages || was_filling || (wanted.patients as u64) < 4 * wanted.rows_min,
         "no snapshot was taken; see {}",
         said.display()
     );
