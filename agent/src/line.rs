@@ -6,6 +6,8 @@ use serde::Serialize;
 use sync_protocol::{Lane, ScopeId};
 use tokio::sync::watch;
 
+use crate::clock;
+
 /// How the line is, as people are told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -89,6 +91,25 @@ impl Trouble {
     }
 }
 
+/// An answer that took longer says too little of the hub's clock to correct times by.
+const CLOCK_ROUND_TRIP_MAX_MS: u64 = 2_000;
+
+/// When something was asked, by both clocks of this machine.
+#[derive(Clone, Copy)]
+pub struct Asked {
+    wall_ms: i64,
+    monotonic_ms: u64,
+}
+
+impl Asked {
+    pub fn now() -> Asked {
+        Asked {
+            wall_ms: clock::now_ms(),
+            monotonic_ms: clock::monotonic_ms(),
+        }
+    }
+}
+
 /// The hub as it described itself when the session began.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct HubAbout {
@@ -134,6 +155,9 @@ pub struct Line {
     pub round_trip_ms: Option<u64>,
     /// How far this clock is ahead of the hub's.
     pub clock_ahead_ms: Option<i64>,
+    /// What the hub's clock showed when this machine's monotonic time was 0, milliseconds since 1970, by the last answer that
+    /// came soon enough to tell.
+    pub hub_at_zero_ms: Option<i64>,
     /// Records that were still to come at the last page.
     pub behind: u64,
     /// While a lane is filled from a snapshot.
@@ -158,12 +182,23 @@ impl Line {
             ehr_polled_ms: None,
             round_trip_ms: None,
             clock_ahead_ms: None,
+            hub_at_zero_ms: None,
             behind: 0,
             filling: None,
             exchanged_ms: None,
             hub: None,
             inspected_by: None,
             reconnect_window_ms: 0,
+        }
+    }
+
+    /// Takes note of the hub's clock, from an answer to what was asked at this time.
+    pub fn note_hub_clock(&mut self, asked: Asked, hub_ms: i64) {
+        let took_ms = clock::monotonic_ms().saturating_sub(asked.monotonic_ms);
+        self.clock_ahead_ms = Some(asked.wall_ms.midpoint(clock::now_ms()) - hub_ms);
+        if took_ms <= CLOCK_ROUND_TRIP_MAX_MS {
+            let between = asked.monotonic_ms + took_ms / 2;
+            self.hub_at_zero_ms = hub_ms.checked_sub_unsigned(between);
         }
     }
 

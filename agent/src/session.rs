@@ -13,7 +13,7 @@ use vault::{ClientKey, RequestKey};
 
 use crate::enrolment::{self, Enrolment};
 use crate::hub_client::{HubClient, HubError};
-use crate::line::{HubAbout, Line, LineState, LineWatch, Trouble};
+use crate::line::{Asked, HubAbout, Line, LineState, LineWatch, Trouble};
 use crate::store::{Priority, ReadError, Store, TxError, WriteError};
 use crate::{clock, policies};
 
@@ -78,6 +78,7 @@ pub async fn greet(store: &Store, hub: &HubClient, line: &LineWatch) -> Result<(
             .collect(),
         agent_ms: clock::now_ms().max(0).cast_unsigned(),
     };
+    let asked = Asked::now();
     let Some(welcome) = hub.hello(&hello, TIMEOUT).await? else {
         line.update(|line| line.hub = Some(HubAbout::of_first_version()));
         return Ok(());
@@ -91,6 +92,7 @@ pub async fn greet(store: &Store, hub: &HubClient, line: &LineWatch) -> Result<(
     };
     line.update(|line| {
         line.hub = Some(known.clone());
+        line.note_hub_clock(asked, i64::try_from(welcome.hub_ms).unwrap_or(i64::MAX));
         line.reconnect_window_ms = welcome.reconnect_window_ms;
     });
     trust(store, hub, welcome.authorities).await

@@ -27,7 +27,7 @@ use crate::clock;
 use crate::config::{Config, SyncConfig};
 use crate::enrolment::{self, Enrolment};
 use crate::hub_client::{HubClient, HubError};
-use crate::line::{LineState, LineWatch, Trouble};
+use crate::line::{Asked, LineState, LineWatch, Trouble};
 use crate::pages::PagesOpen;
 use crate::session::{self, SessionError};
 use crate::store::{Committed, Priority, ReadError, Store, TxError, WriteError};
@@ -217,9 +217,16 @@ impl Exchange {
         let request_timeout = Duration::from_secs(config.request_timeout_secs);
         loop {
             let bytes_max = self.push_bytes.now(config.push_max_bytes);
+            let hub_at_zero_ms = self.line.now().hub_at_zero_ms;
             let next = self
                 .store
-                .write(Priority::Sync, move |tx| replica::next_push(tx, bytes_max))
+                .write(Priority::Sync, move |tx| {
+                    let mut request = replica::next_push(tx, bytes_max)?;
+                    if let Some(request) = &mut request {
+                        request.clock = hub_at_zero_ms.and_then(|hub_ms| tx.boot_clock(hub_ms));
+                    }
+                    Ok::<_, ReplicaError<TxError>>(request)
+                })
                 .await?;
             let Some(request) = next else { return Ok(()) };
             let started = Instant::now();
@@ -325,12 +332,12 @@ impl Exchange {
             })
             .await?;
         let asked = request.replica;
-        let asked_ms = clock::now_ms();
+        let asked_at = Asked::now();
         let reply = self
             .hub
             .pull(&request, wait + Duration::from_secs(config.request_timeout_secs))
             .await?;
-        self.note_answer(&reply, asked_ms, wait);
+        self.note_answer(&reply, asked_at, wait);
         if let Some(series) = reply.series {
             let taken = self.store.write(Priority::Sync, move |tx| {
                 take_series(tx, asked, series).map_err(ReplicaError::Ledger)
@@ -447,7 +454,7 @@ impl Exchange {
         Ok(())
     }
 
-    fn note_answer(&self, reply: &PullReply, asked_ms: i64, wait: Duration) {
+    fn note_answer(&self, reply: &PullReply, asked: Asked, wait: Duration) {
         let now = clock::now_ms();
         let hub_ms = i64::try_from(reply.hub_ms).unwrap_or(i64::MAX);
         self.line.update(|line| {
@@ -456,7 +463,7 @@ impl Exchange {
             line.ehr_polled_ms = reply.ehr_polled_ms.and_then(|ms| i64::try_from(ms).ok());
             // A question that was held says nothing of the round trip, and too little of the clock.
             if wait.is_zero() {
-                line.clock_ahead_ms = Some((asked_ms + now) / 2 - hub_ms);
+                line.note_hub_clock(asked, hub_ms);
             }
             if matches!(line.state, LineState::Starting | LineState::CutOff | LineState::Held) {
                 line.enter(LineState::Connected, None, now);
@@ -539,7 +546,7 @@ impl Exchange {
 
     async fn probe_once(&self, limit: Duration) {
         let started = Instant::now();
-        let asked_ms = clock::now_ms();
+        let asked = Asked::now();
         let answer = timeout(limit, self.hub.probe(limit))
             .await
             .unwrap_or(Err(HubError::NotReached));
@@ -552,11 +559,10 @@ impl Exchange {
             Ok(_) if before.trouble.as_ref().is_some_and(Trouble::only_an_exchange_ends) => {}
             Ok(probe) => {
                 self.reached(started.elapsed());
-                let ahead = (asked_ms + clock::now_ms()) / 2 - probe.hub_ms;
                 self.line.update(|line| {
                     line.reconnect_window_ms = probe.reconnect_window_ms;
                     line.ehr_reached = probe.ehr_reached;
-                    line.clock_ahead_ms = Some(ahead);
+                    line.note_hub_clock(asked, probe.hub_ms);
                 });
                 if before.state == LineState::CutOff {
                     tracing::info!("the line is back");

@@ -154,8 +154,8 @@ pub fn standing(state: &RecordState) -> Option<Standing> {
             Some(Step {
                 to: parse(&element.value)?,
                 change: **id,
-                event_ms: element.origin.event_ms,
-                entered_ms: i64::try_from(element.origin.at.wall_ms).unwrap_or(i64::MAX),
+                event_ms: element.origin.happened_ms(),
+                entered_ms: i64::try_from(element.origin.written().wall_ms).unwrap_or(i64::MAX),
                 who: element.origin.actor.who,
             })
         })

@@ -138,7 +138,7 @@ pub fn follow_copy<T: Value>(
             .into_iter()
             .flatten()
             .filter(|(_, one)| T::from_raw(&one.value).is_some_and(|one| (alike.agrees)(&one, value)));
-        let newest = agreeing.max_by_key(|(_, one)| (one.origin.at, one.origin.dot));
+        let newest = agreeing.max_by_key(|(_, one)| (one.origin.written(), one.origin.dot));
         return (writing, noted(false, newest.map_or(ChangeId::NIL, |(id, _)| *id)));
     }
     let before = match (own, last.filter(|last| !last.change.is_nil())) {
@@ -185,7 +185,7 @@ fn empty<T: Value>(
     let others = live.into_iter().flat_map(|register| &register.values);
     let other = others
         .filter(|(id, _)| **id != last.change)
-        .max_by_key(|(_, live)| (live.origin.at, live.origin.dot));
+        .max_by_key(|(_, live)| (live.origin.written(), live.origin.dot));
     match other {
         None => (writing.clear(field, &[last.change]), noted(true)),
         Some((_, other)) if other.value == own.value => (writing, noted(false)),

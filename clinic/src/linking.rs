@@ -105,7 +105,7 @@ pub fn primary(members: &[RecordState]) -> Option<RecordId> {
 /// When the oldest of the names that the record holds was entered; a record without one comes last.
 fn named_first_ms(state: &RecordState) -> u64 {
     let names = state.register(patient::NAME.id).into_iter();
-    let entered = names.flat_map(|register| register.values.values().map(|live| live.origin.at.wall_ms));
+    let entered = names.flat_map(|register| register.values.values().map(|live| live.origin.written().wall_ms));
     entered.min().unwrap_or(u64::MAX)
 }
 

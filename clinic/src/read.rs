@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use sync_protocol::ChangeId;
 use sync_protocol::change::{Act, Actor};
 use sync_protocol::rules::{self, Ask};
 use sync_protocol::state::{Element, LiveValue, Origin, RecordState};
+use sync_protocol::{ChangeId, ClockFact};
 
 use crate::catalogue::Field;
 use crate::value::Value;
@@ -20,6 +20,8 @@ pub struct Said<T> {
     /// When it happened.
     pub event_ms: i64,
     pub actor: Actor,
+    /// What is known of the clock that the times were read from, where it was wrong; they are corrected as far as that goes.
+    pub clock: Option<ClockFact>,
 }
 
 /// What an `ask` field shows.
@@ -51,13 +53,14 @@ impl<T> Shown<T> {
 
 impl<T> Said<T> {
     fn new(value: T, change: ChangeId, origin: &Origin) -> Said<T> {
-        let entered_ms = i64::try_from(origin.at.wall_ms).unwrap_or(i64::MAX);
+        let entered_ms = i64::try_from(origin.written().wall_ms).unwrap_or(i64::MAX);
         Said {
             value,
             change,
             entered_ms,
-            event_ms: origin.event_ms,
+            event_ms: origin.happened_ms(),
             actor: origin.actor,
+            clock: origin.clock,
         }
     }
 }

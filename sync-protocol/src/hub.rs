@@ -1,6 +1,7 @@
 //! The hub's end of the engine: verifying and keeping what replicas push, quarantining what cannot be used, and feeding
 //! record states back in commit order. It alone verifies chains. It never removes a value that no change names.
 
+mod clock;
 mod epoch;
 mod feed;
 mod pull;
@@ -13,7 +14,7 @@ mod writing;
 use crate::CHANGE_MAX_BYTES;
 use crate::cbor::CborError;
 use crate::change::{Change, Header, Payload, genesis};
-use crate::ids::{ChangeId, Dot, EpochId, Hash, KindId, Lane, RecordId, ReplicaId, ScopeId};
+use crate::ids::{BootId, ChangeId, Dot, EpochId, Hash, KindId, Lane, RecordId, ReplicaId, ScopeId};
 use crate::proof::{ProofKey, Sum};
 use crate::signed::{Ack, Seal, Signature};
 use crate::state::RecordState;
@@ -110,6 +111,10 @@ pub trait HubLedger {
     /// Notes under which dot such a change goes, in place of what was noted of it.
     fn adopt(&mut self, change: ChangeId, dot: Dot, record: RecordId) -> Result<(), Self::Error>;
     fn set_standing(&mut self, dot: Dot, standing: Standing) -> Result<(), Self::Error>;
+
+    /// The hub's clock at the beginning of a boot's monotonic time, if that was ever estimated.
+    fn boot_zero(&mut self, boot: BootId) -> Result<Option<u64>, Self::Error>;
+    fn set_boot_zero(&mut self, boot: BootId, zero_ms: u64) -> Result<(), Self::Error>;
 
     fn state(&mut self, record: RecordId) -> Result<Option<RecordState>, Self::Error>;
     /// The signature is kept beside the state and goes with its rows.

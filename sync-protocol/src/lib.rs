@@ -30,7 +30,7 @@ pub use ids::{ChangeId, Dot, EpochId, FieldId, Hash, KindId, Lane, RecordId, Rep
 pub use phi::Phi;
 pub use signed::{Ack, Seal, Sealed, Signature};
 pub use state::{Element, LiveValue, Origin, RecordState, Register};
-pub use time::{HybridClock, HybridTime};
+pub use time::{BootClock, ClockFact, HybridClock, HybridTime};
 pub use vector::{Comparison, VersionVector};
 
 /// A change that is larger, header, salt and payload together, is refused at the writer; anything bigger is a blob.

@@ -29,12 +29,13 @@ pub enum Rule {
     Ask,
 }
 
-/// Among live values, which are always concurrent, the later by hybrid time, then replica, then counter.
+/// Among live values, which are always concurrent, the later by the time it was entered, then replica, then counter. One of
+/// which nobody knows when it was entered gives way to any of which it is known, and stays beside it.
 pub fn latest(register: &Register) -> Option<Named<'_, LiveValue>> {
     register
         .values
         .iter()
-        .max_by_key(|(_, live)| (live.origin.at, live.origin.dot))
+        .max_by_key(|(_, live)| (!live.origin.is_suspect(), live.origin.written(), live.origin.dot))
 }
 
 /// The minimum by `key`; equal keys fall back to the earliest written, so that every replica picks the same one.
@@ -42,7 +43,7 @@ pub fn earliest<K: Ord>(register: &Register, key: impl Fn(&Raw) -> K) -> Option<
     register
         .values
         .iter()
-        .min_by_key(|(_, live)| (key(&live.value), live.origin.at, live.origin.dot))
+        .min_by_key(|(_, live)| (key(&live.value), live.origin.written(), live.origin.dot))
 }
 
 /// The maximum by `severity`; equal severities fall back to the latest written.
@@ -50,7 +51,7 @@ pub fn worst<K: Ord>(register: &Register, severity: impl Fn(&Raw) -> K) -> Optio
     register
         .values
         .iter()
-        .max_by_key(|(_, live)| (severity(&live.value), live.origin.at, live.origin.dot))
+        .max_by_key(|(_, live)| (severity(&live.value), live.origin.written(), live.origin.dot))
 }
 
 /// The owner's value, and what others propose instead.
@@ -63,7 +64,7 @@ pub struct Owned<'a> {
 /// Where no value is the owner's, the latest proposal is shown, and all stay proposals.
 pub fn owner(register: &Register, is_owner: impl Fn(&Origin) -> bool) -> Owned<'_> {
     let by_time = |a: &Named<'_, LiveValue>, b: &Named<'_, LiveValue>| {
-        (a.1.origin.at, a.1.origin.dot).cmp(&(b.1.origin.at, b.1.origin.dot))
+        (a.1.origin.written(), a.1.origin.dot).cmp(&(b.1.origin.written(), b.1.origin.dot))
     };
     let owned = register
         .values
@@ -103,7 +104,7 @@ pub fn ask(register: &Register) -> Ask<'_> {
         [first, rest @ ..] => {
             let same = rest.iter().all(|(_, live)| live.seen == first.1.seen);
             let standing = first.1.seen.as_ref().filter(|_| same);
-            values.sort_by_key(|(_, live)| (live.origin.at, live.origin.dot));
+            values.sort_by_key(|(_, live)| (live.origin.written(), live.origin.dot));
             Ask::Open { standing, values }
         }
     }
@@ -166,7 +167,7 @@ pub struct Furthest<'a> {
 /// the earlier event stands: that is when the state was reached.
 pub fn furthest<'a>(state: &'a RecordState, field: FieldId, passed_by: impl Fn(&Raw, &Raw) -> bool) -> Furthest<'a> {
     let mut transitions = unnamed(state, field, Act::Withdraw);
-    transitions.sort_by_key(|(_, e)| (e.origin.event_ms, e.origin.at, e.origin.dot));
+    transitions.sort_by_key(|(_, e)| (e.origin.happened_ms(), e.origin.written(), e.origin.dot));
     let mut ends: Vec<Named<'a, Element>> = Vec::new();
     for (id, element) in &transitions {
         let passed = transitions

@@ -9,7 +9,7 @@ use crate::change::{
     put_vector, read_act, read_actor, read_dot, read_ids, read_time, read_vector,
 };
 use crate::ids::{ChangeId, Dot, FieldId, KindId, RecordId};
-use crate::time::HybridTime;
+use crate::time::{CLOCK_TOLERANCE_MS, ClockFact, HybridTime};
 use crate::vector::VersionVector;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -40,6 +40,8 @@ pub struct Origin {
     /// When it happened.
     pub event_ms: i64,
     pub actor: Actor,
+    /// What the hub knows of the writer's clock.
+    pub clock: Option<ClockFact>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -144,6 +146,7 @@ impl RecordState {
     /// applied and holds no more was named there, so it goes; commutative, associative and idempotent. `applied` answers
     /// whether a change was applied on either side.
     pub fn join(&mut self, other: &RecordState, applied: impl Fn(&ChangeId) -> bool) {
+        let known = [self.clocks(), other.clocks()];
         let mut fields: BTreeSet<FieldId> = self.registers.keys().copied().collect();
         fields.extend(other.registers.keys());
         for field in fields {
@@ -175,7 +178,12 @@ impl RecordState {
         }
         for (field, theirs) in &other.elements {
             let mine = self.elements.entry(*field).or_default();
-            mine.extend(theirs.iter().map(|(id, element)| (*id, element.clone())));
+            for (id, element) in theirs {
+                mine.entry(*id).or_insert_with(|| element.clone());
+            }
+        }
+        for (change, fact) in known.iter().flatten() {
+            self.note_clock(*change, *fact);
         }
         self.vector.join(&other.vector);
         // A change that one side has released is released under the names that only the other side knows, too.
@@ -186,6 +194,64 @@ impl RecordState {
                 mine.clone_from(theirs);
             }
         }
+    }
+
+    /// Notes what the hub knows of the clock that a change's times were read from.
+    pub fn note_clock(&mut self, change: ChangeId, fact: ClockFact) {
+        for origin in self
+            .origins_mut()
+            .filter_map(|(id, origin)| (id == change).then_some(origin))
+        {
+            origin.clock = ClockFact::joined(origin.clock, Some(fact));
+        }
+    }
+
+    /// What is known of clocks on either side, for what is live here.
+    pub(crate) fn join_clocks(&mut self, other: &RecordState) {
+        for (change, fact) in other.clocks() {
+            self.note_clock(change, fact);
+        }
+    }
+
+    /// Takes what is said of clocks out of what was not understood. Where that is not what a hub writes, it stays there and goes
+    /// on as it came.
+    fn understand_clocks(&mut self) {
+        let Some(said) = self.unknown.0.get(&CLOCKS) else {
+            return;
+        };
+        let Ok(clocks) = cbor::parse(said.as_bytes(), read_clocks) else {
+            return;
+        };
+        if clocks.is_empty() {
+            return;
+        }
+        let mut understood = self.clone();
+        for (change, fact) in &clocks {
+            understood.note_clock(*change, *fact);
+        }
+        understood.unknown.0.remove(&CLOCKS);
+        if cbor::encode(|w| put_clocks(w, &understood.clocks())) == said.as_bytes() {
+            *self = understood;
+        }
+    }
+
+    /// What is known of the clocks of changes that something here comes from.
+    fn clocks(&self) -> BTreeMap<ChangeId, ClockFact> {
+        let values = self.registers.values().flat_map(|register| &register.values);
+        let elements = self.elements.values().flatten();
+        values
+            .map(|(id, live)| (*id, live.origin))
+            .chain(elements.map(|(id, element)| (*id, element.origin)))
+            .filter_map(|(id, origin)| Some((id, origin.clock?)))
+            .collect()
+    }
+
+    fn origins_mut(&mut self) -> impl Iterator<Item = (ChangeId, &mut Origin)> {
+        let values = self.registers.values_mut().flat_map(|register| &mut register.values);
+        let elements = self.elements.values_mut().flatten();
+        values
+            .map(|(id, live)| (*id, &mut live.origin))
+            .chain(elements.map(|(id, element)| (*id, &mut element.origin)))
     }
 
     /// Counts the other dots of changes that are in this state.
@@ -203,6 +269,10 @@ impl RecordState {
             map.put(3, |w| put_vector(w, &self.vector));
             map.put(4, |w| self.put_registers(w));
             map.put(5, |w| self.put_elements(w));
+            let clocks = self.clocks();
+            if !clocks.is_empty() && !self.unknown.0.contains_key(&CLOCKS) {
+                map.put(CLOCKS, |w| put_clocks(w, &clocks));
+            }
             map.finish(w);
         })
     }
@@ -257,27 +327,89 @@ impl RecordState {
                 }
                 Ok(true)
             })?;
-            Ok(RecordState {
+            let mut state = RecordState {
                 kind: kind.ok_or(CborError::Missing { what: "kind" })?,
                 record: record.ok_or(CborError::Missing { what: "record id" })?,
                 vector: vector.ok_or(CborError::Missing { what: "version vector" })?,
                 registers,
                 elements,
                 unknown,
-            })
+            };
+            state.understand_clocks();
+            Ok(state)
         })
     }
 }
 
 impl Origin {
+    /// When it was entered, as far as is known, in an order that all replicas share.
+    pub fn written(&self) -> HybridTime {
+        match self.clock {
+            Some(ClockFact::Corrected(wall_ms)) => HybridTime { wall_ms, logical: 0 },
+            Some(ClockFact::Suspect) | None => self.at,
+        }
+    }
+
+    /// When it happened. What was entered as it happened was read from the same clock, and is corrected with it.
+    pub fn happened_ms(&self) -> i64 {
+        match self.clock {
+            Some(ClockFact::Corrected(ms)) if self.is_of_its_entry() => i64::try_from(ms).unwrap_or(i64::MAX),
+            Some(ClockFact::Corrected(_) | ClockFact::Suspect) | None => self.event_ms,
+        }
+    }
+
+    fn is_of_its_entry(&self) -> bool {
+        let at = i64::try_from(self.at.wall_ms).unwrap_or(i64::MAX);
+        self.event_ms.abs_diff(at) <= CLOCK_TOLERANCE_MS
+    }
+
+    /// Whether nobody knows when it was entered.
+    pub fn is_suspect(&self) -> bool {
+        self.clock == Some(ClockFact::Suspect)
+    }
+
     pub fn of(header: &Header) -> Origin {
         Origin {
             dot: header.dot,
             at: header.at,
             event_ms: header.event_ms,
             actor: header.actor,
+            clock: None,
         }
     }
+}
+
+/// The key of what is known of clocks. Readers from before it keep it as something that they do not understand.
+const CLOCKS: u64 = 6;
+
+/// `[id, corrected]`, or `[id]` of what is suspect, in order of ids.
+fn put_clocks(w: &mut Writer, clocks: &BTreeMap<ChangeId, ClockFact>) {
+    w.array(clocks.len() as u64).ok();
+    for (id, fact) in clocks {
+        match fact {
+            ClockFact::Corrected(ms) => {
+                w.array(2).ok();
+                put_bytes(w, &id.0);
+                put_u64(w, *ms);
+            }
+            ClockFact::Suspect => {
+                w.array(1).ok();
+                put_bytes(w, &id.0);
+            }
+        }
+    }
+}
+
+fn read_clocks(r: &mut Reader<'_>) -> Result<Vec<(ChangeId, ClockFact)>, CborError> {
+    r.array(LIST_MAX, "clocks", |r| {
+        let parts = r.array_length()?;
+        let id = ChangeId(r.fixed("change id")?);
+        match parts {
+            1 => Ok((id, ClockFact::Suspect)),
+            2 => Ok((id, ClockFact::Corrected(r.u64()?))),
+            _ => Err(CborError::Form { what: "clock" }),
+        }
+    })
 }
 
 fn put_origin(w: &mut Writer, origin: &Origin) {
@@ -295,6 +427,7 @@ fn read_origin(r: &mut Reader<'_>) -> Result<Origin, CborError> {
         at: read_time(r)?,
         event_ms: r.i64()?,
         actor: read_actor(r)?,
+        clock: None,
     })
 }
 

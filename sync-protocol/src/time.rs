@@ -1,6 +1,8 @@
 //! Hybrid logical time (Kulkarni et al., "Logical Physical Clocks", 2014). It breaks ties between concurrent values and
 //! nothing else; no change is ever refused for it.
 
+use crate::ids::BootId;
+
 /// How far a remote time may pull the local one ahead of the local wall clock.
 pub const REMOTE_LEAD_MAX_MS: u64 = 2_000;
 
@@ -9,6 +11,51 @@ pub const REMOTE_LEAD_MAX_MS: u64 = 2_000;
 pub struct HybridTime {
     pub wall_ms: u64,
     pub logical: u32,
+}
+
+/// A writer's time that is no further than this from the corrected one is not corrected.
+pub const CLOCK_TOLERANCE_MS: u64 = 2_000;
+
+/// What the hub knows of the clock that a change's times were read from. Nothing is known of one that was right.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum ClockFact {
+    /// When the change was written by the hub's clock, milliseconds since 1970.
+    Corrected(u64),
+    /// It was written before its machine's clock was found to be wrong, and nobody knows by how much it was wrong then.
+    Suspect,
+}
+
+impl ClockFact {
+    /// Of two that were noted of one change the smaller; what is known before what is only suspected.
+    pub fn joined(one: Option<ClockFact>, other: Option<ClockFact>) -> Option<ClockFact> {
+        match (one, other) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        }
+    }
+}
+
+/// How the clocks of a writer stood at an exchange.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BootClock {
+    /// The start of the writer that monotonic times count from.
+    pub boot: BootId,
+    /// The hub's clock when that was 0, as the writer estimates it, milliseconds since 1970.
+    pub zero_ms: u64,
+    pub monotonic_ms: u64,
+    /// The writer's wall clock at that monotonic time.
+    pub wall_ms: u64,
+}
+
+impl BootClock {
+    /// By how much the writer's wall clock differs from the hub's.
+    pub fn off_by_ms(&self) -> u64 {
+        self.zero_ms.saturating_add(self.monotonic_ms).abs_diff(self.wall_ms)
+    }
+
+    pub fn is_off(&self) -> bool {
+        self.off_by_ms() > CLOCK_TOLERANCE_MS
+    }
 }
 
 /// Gives each write a time later than every one before it on this replica.

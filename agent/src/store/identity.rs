@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rusqlite::{Connection, OptionalExtension, params};
 use sync_protocol::replica::{self, Entered, Reborn, ReplicaError, ReplicaHead, Written};
 use sync_protocol::wire::EpochReply;
-use sync_protocol::{ChangeId, Draft, EpochId, Hash, HybridClock, HybridTime, RecordId, ReplicaId, Stamp};
+use sync_protocol::{BootClock, ChangeId, Draft, EpochId, Hash, HybridClock, HybridTime, RecordId, ReplicaId, Stamp};
 
 use super::fault::{StoreError, TxError};
 use super::tx::{Life, ReadTx, WriteTx};
@@ -122,8 +122,13 @@ impl WriteTx<'_> {
             salt: self.life.draw()?,
             at,
             boot: self.life.boot,
-            monotonic_ms: u64::try_from(self.life.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            monotonic_ms: self.life.monotonic_ms(),
         })
+    }
+
+    /// How this program's clocks stand beside the hub's, which showed `hub_ms` when the machine's monotonic time was 0.
+    pub fn boot_clock(&self, hub_ms: i64) -> Option<BootClock> {
+        self.life.clock(hub_ms)
     }
 
     fn set_clock(&self, clock: HybridClock) -> Result<(), TxError> {

@@ -3,15 +3,15 @@
 
 use std::collections::BTreeSet;
 use std::ops::Deref;
-use std::time::Instant;
 
 use ring::rand::{SecureRandom, SystemRandom};
 use rusqlite::Connection;
 use sync_protocol::ids::BootId;
 use sync_protocol::replica::ReplicaHead;
-use sync_protocol::{KindId, RecordId};
+use sync_protocol::{BootClock, KindId, RecordId};
 
 use super::fault::TxError;
+use crate::clock;
 
 /// A consistent view of the store: nothing that commits meanwhile is seen.
 pub struct ReadTx<'c> {
@@ -64,7 +64,8 @@ impl Committed {
 /// One start of the program, by which monotonic times are compared.
 pub(super) struct Life {
     pub(super) boot: BootId,
-    pub(super) started: Instant,
+    /// In the machine's monotonic time.
+    started_ms: u64,
     random: SystemRandom,
 }
 
@@ -74,8 +75,23 @@ impl Life {
         let boot = BootId(draw(&random)?);
         Ok(Life {
             boot,
-            started: Instant::now(),
+            started_ms: clock::monotonic_ms(),
             random,
+        })
+    }
+
+    pub(super) fn monotonic_ms(&self) -> u64 {
+        clock::monotonic_ms().saturating_sub(self.started_ms)
+    }
+
+    /// How this start's clocks stand, if the hub's clock showed `hub_ms` when the machine's monotonic time was 0.
+    pub(super) fn clock(&self, hub_ms: i64) -> Option<BootClock> {
+        let zero_ms = hub_ms.checked_add_unsigned(self.started_ms)?;
+        Some(BootClock {
+            boot: self.boot,
+            zero_ms: u64::try_from(zero_ms).ok()?,
+            monotonic_ms: self.monotonic_ms(),
+            wall_ms: u64::try_from(clock::now_ms()).ok()?,
         })
     }
 

@@ -3,7 +3,7 @@
 use clinic::catalogue::{Field, patient};
 use clinic::read::{Said, Shown};
 use clinic::value::{Sex, Value};
-use sync_protocol::{Phi, RecordState};
+use sync_protocol::{ClockFact, Phi, RecordState};
 
 use super::conflicts;
 use super::reading::{Reading, ids};
@@ -86,9 +86,9 @@ fn latest_field<T: Value>(
             let place = reading.place(live.origin.actor, live.origin.dot.replica)?;
             let when = reading
                 .clock
-                .at(i64::try_from(live.origin.at.wall_ms).unwrap_or(i64::MAX));
-            let who = reading.who(live.origin.actor)?;
-            beside.push(format!("{} · {place} {when}, {who}", words(&other)));
+                .at(i64::try_from(live.origin.written().wall_ms).unwrap_or(i64::MAX));
+            let (who, clock) = (reading.who(live.origin.actor)?, clock_words(live.origin.clock));
+            beside.push(format!("{} · {place} {when}{clock}, {who}", words(&other)));
         }
     }
     Ok(PatientField {
@@ -126,8 +126,18 @@ fn plain_field<T>(
 
 fn source<T>(reading: &Reading<'_, '_>, said: &Said<T>) -> Result<String, TxError> {
     Ok(format!(
-        "{}, {}",
+        "{}{}, {}",
         reading.clock.spoken(said.event_ms),
+        clock_words(said.clock),
         reading.who(said.actor)?
     ))
+}
+
+/// What is to be said of a time that was read from a clock that was wrong.
+fn clock_words(clock: Option<ClockFact>) -> &'static str {
+    match clock {
+        Some(ClockFact::Corrected(_)) => " (corrected: that machine’s clock was wrong)",
+        Some(ClockFact::Suspect) => " (not certain: that machine’s clock was wrong)",
+        None => "",
+    }
 }

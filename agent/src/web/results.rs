@@ -38,7 +38,7 @@ fn observed_ms(state: &RecordState) -> i64 {
 /// When it came in, told apart also where several came within a millisecond, as they do in one message.
 fn received(state: &RecordState) -> Option<(HybridTime, Dot)> {
     let (_, live) = rules::latest(state.register(result::SERVICE.id)?)?;
-    Some((live.origin.at, live.origin.dot))
+    Some((live.origin.written(), live.origin.dot))
 }
 
 /// A later report of the same service and time that takes back what was said before, or completes it.

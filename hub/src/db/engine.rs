@@ -95,6 +95,7 @@ impl Store {
             writes,
             present: None,
             any_adopted: None,
+            boots: BTreeMap::new(),
             wrote: false,
             mark: self.mark.get(),
             has_gone_back: false,

@@ -1,6 +1,7 @@
 //! The engine's storage, on the tables. What goes in comes out byte for byte; the engine decides everything.
 
 use sync_protocol::hub::{Cause, ChainHead, Epoch, HubLedger, KeptChange, RowStanding, Standing};
+use sync_protocol::ids::BootId;
 use sync_protocol::proof::Sum;
 use sync_protocol::signed::state_said;
 use sync_protocol::wire::{self, PushRequest, ReturnRequest, Told};
@@ -166,6 +167,29 @@ impl HubLedger for Txn<'_> {
 
     fn hear_of_epoch(&mut self, epoch: EpochId) -> Result<(), DbError> {
         self.add_epoch(epoch, ReplicaId::NIL, Cause::Heard)
+    }
+
+    fn boot_zero(&mut self, boot: BootId) -> Result<Option<u64>, DbError> {
+        if let Some(known) = self.boots.get(&boot) {
+            return Ok(*known);
+        }
+        let row = self.sql.row(
+            "SELECT zero_ms FROM boots WHERE org = ?1 AND boot = ?2",
+            values![self.org, boot.0],
+        )?;
+        let zero_ms = row.map(|row| row.get(0)).transpose()?;
+        self.boots.insert(boot, zero_ms);
+        Ok(zero_ms)
+    }
+
+    fn set_boot_zero(&mut self, boot: BootId, zero_ms: u64) -> Result<(), DbError> {
+        self.sql.run(
+            "INSERT INTO boots (org, boot, zero_ms) VALUES (?1, ?2, ?3) \
+             ON CONFLICT (org, boot) DO UPDATE SET zero_ms = excluded.zero_ms WHERE boots.zero_ms > excluded.zero_ms",
+            values![self.org, boot.0, zero_ms],
+        )?;
+        self.boots.insert(boot, Some(zero_ms));
+        Ok(())
     }
 
     fn stable(&mut self, replica: ReplicaId) -> Result<u64, DbError> {

@@ -9,7 +9,9 @@ use sync_protocol::change::{Header, Payload, genesis};
 use sync_protocol::hub::{HubError, HubLedger, Standing, reason};
 use sync_protocol::ids::BootId;
 use sync_protocol::wire::{Cursor, Page, PullRequest, PushReply, PushRequest};
-use sync_protocol::{Change, Dot, Draft, Hash, HybridTime, KindId, Lane, Phi, RecordState, Stamp, author, proof};
+use sync_protocol::{
+    BootClock, Change, ClockFact, Dot, Draft, Hash, HybridTime, KindId, Lane, Phi, RecordState, Stamp, author, proof,
+};
 
 use ::tests::postgres::Cluster;
 
@@ -53,7 +55,8 @@ on_both_engines! {
         each_lane_has_a_budget_of_its_own_and_the_rest_goes_to_the_higher_lanes,
         the_hubs_own_changes_go_on_in_one_chain_after_a_restart,
         a_record_enters_a_scope_once_and_then_follows_it,
-        a_kind_nobody_knows_is_kept_for_a_later_version;
+        a_kind_nobody_knows_is_kept_for_a_later_version,
+        what_a_wrong_clock_wrote_is_corrected_or_suspect;
     index:
         the_index_follows_the_state,
         a_search_takes_its_words_as_they_are;
@@ -257,6 +260,7 @@ impl Author {
             changes: run.into_iter().map(|(_, _, change)| change.clone()).collect(),
             last: self.hash,
             acks: Vec::new(),
+            clock: None,
         }
     }
 }

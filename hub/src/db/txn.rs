@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use sync_protocol::ids::BootId;
 use sync_protocol::{ChangeId, EpochId, HybridClock, HybridTime, RecordId, ReplicaId, ScopeId, Stamp};
 use vault::RowKeys;
 
@@ -31,6 +32,8 @@ pub struct Txn<'c> {
     pub(super) present: Option<(EpochId, ReplicaId)>,
     /// Whether anything is known from returned states alone.
     pub(super) any_adopted: Option<bool>,
+    /// What was asked of boots, since nearly all changes of a push are of one.
+    pub(super) boots: BTreeMap<BootId, Option<u64>>,
     /// Clinical content was written.
     pub(super) wrote: bool,
     pub(super) mark: Option<&'c Mark>,

@@ -160,6 +160,7 @@ impl Agent {
             changes: vec![change],
             last,
             acks: Vec::new(),
+            clock: None,
         };
         (record, request)
     }

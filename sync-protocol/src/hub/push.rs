@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::clock;
 use super::feed::publish;
 use super::returns;
 use super::{ChainHead, HubError, HubLedger, KeptChange, Rulebook, Standing, acknowledge, chain_of, hash_at, reason};
@@ -10,6 +11,7 @@ use crate::change::{Change, Header, Payload};
 use crate::ids::{ChangeId, Dot, Hash, RecordId, ReplicaId, ScopeId};
 use crate::signed::Ack;
 use crate::state::RecordState;
+use crate::time::BootClock;
 use crate::wire::{PushReply, PushRequest};
 
 /// A push's answer, and the records it touched.
@@ -34,6 +36,9 @@ pub fn handle_push<L: HubLedger>(
     }
     let shown = shown_acks(ledger, rulebook, &request.acks)?;
     let mut head = chain_of(ledger, request.replica, site)?;
+    if let Some(clock) = &request.clock {
+        clock::note_boot(ledger, clock)?;
+    }
     let own_ack = shown.iter().find(|ack| ack.replica == request.replica);
     if head.counter == 0
         && let Some(ack) = own_ack
@@ -153,7 +158,8 @@ fn take_run<L: HubLedger>(
         if is_old {
             returns::give_way(ledger, rulebook, dot, change)?;
         }
-        let standing = accept(ledger, rulebook, site, dot, change, hash, &mut pushed.touched)?;
+        let from = (site, request.clock.as_ref());
+        let standing = accept(ledger, rulebook, from, dot, change, hash, &mut pushed.touched)?;
         let reason = match standing {
             Standing::Quarantined(reason) => Some(reason),
             Standing::Alias => set_apart(ledger, change)?,
@@ -200,7 +206,7 @@ fn chain_adds_up(request: &PushRequest) -> bool {
 fn accept<L: HubLedger>(
     ledger: &mut L,
     rulebook: &Rulebook<'_>,
-    site: ScopeId,
+    (site, now): (ScopeId, Option<&BootClock>),
     dot: Dot,
     change: &Change,
     hash: Hash,
@@ -251,6 +257,7 @@ fn accept<L: HubLedger>(
                     Err(reason) => Standing::Quarantined(reason),
                     Ok(()) => {
                         apply(ledger, &mut state, &header, &payload)?;
+                        clock::correct(ledger, &mut state, &header, now)?;
                         Standing::Applied
                     }
                 },

@@ -126,6 +126,7 @@ fn take_back<L: HubLedger>(
     remove_gone(ledger, trusted, &mut ours, theirs)?;
     add_unknown(&mut ours, &arriving, &unknown);
     await_names(ledger, &mut ours, theirs)?;
+    ours.join_clocks(theirs);
     join_vectors(ledger, &mut ours, theirs)?;
     for (key, raw) in &theirs.unknown.0 {
         ours.unknown.0.entry(*key).or_insert_with(|| raw.clone());

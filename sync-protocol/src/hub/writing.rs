@@ -1,5 +1,6 @@
 //! The hub's own changes, and the second try of what was set apart.
 
+use super::clock;
 use super::feed::publish;
 use super::push::apply;
 use super::{HubError, HubLedger, KeptChange, Rulebook, Standing, chain_of};
@@ -78,6 +79,7 @@ pub fn release<L: HubLedger>(
     }
     let mut state = before.clone();
     apply(ledger, &mut state, &header, &payload)?;
+    clock::correct(ledger, &mut state, &header, None)?;
     ledger.set_standing(kept.dot, Standing::Applied)?;
     publish(ledger, rulebook, Some(&before), &state, None)?;
     Ok(true)

@@ -46,6 +46,7 @@ pub fn next_push<L: ReplicaLedger>(
         last: run.last().map_or(previous, |own| own.hash),
         changes: run.into_iter().map(|own| own.change).collect(),
         acks: others(ledger, &head)?,
+        clock: None,
     }))
 }
 
@@ -87,6 +88,7 @@ fn again<L: ReplicaLedger>(
         last: last.hash,
         changes: run.into_iter().map(|own| own.change).collect(),
         acks,
+        clock: None,
     }))
 }
 

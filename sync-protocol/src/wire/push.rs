@@ -4,8 +4,9 @@ use super::compact::{self, Batch};
 use super::{COMPACT_SINCE, WireError, frame, frame_apart, missing, open};
 use crate::cbor::{self, CborError, MapWriter};
 use crate::change::{Change, put_bytes, put_u64};
-use crate::ids::{EpochId, Hash, ReplicaId};
+use crate::ids::{BootId, EpochId, Hash, ReplicaId};
 use crate::signed::{Ack, Sealed, put_acks, put_sealed, read_acks, read_sealed};
+use crate::time::BootClock;
 
 pub(super) const CHANGES_MAX: usize = 4_096;
 /// The key of a compact batch, which stands in place of the changes.
@@ -24,6 +25,8 @@ pub struct PushRequest {
     /// The hub's word for every earlier incarnation whose changes are not yet stable, and for this one where it is of an
     /// earlier epoch.
     pub acks: Vec<Ack>,
+    /// How this replica's clocks stand beside the hub's, where it could tell.
+    pub clock: Option<BootClock>,
 }
 
 /// The hub's acknowledgement: how far it holds this replica's chain, and the hash there.
@@ -97,12 +100,21 @@ impl PushRequest {
         if !self.acks.is_empty() {
             map.put(20, |w| put_acks(w, &self.acks));
         }
+        if let Some(clock) = &self.clock {
+            map.put(21, |w| {
+                w.array(4).ok();
+                put_bytes(w, &clock.boot.0);
+                put_u64(w, clock.zero_ms);
+                put_u64(w, clock.monotonic_ms);
+                put_u64(w, clock.wall_ms);
+            });
+        }
     }
 
     pub fn decode(body: &[u8]) -> Result<PushRequest, WireError> {
         let (mut epoch, mut replica, mut after, mut previous, mut changes, mut last) = Default::default();
         let mut batch = None;
-        let mut acks = Vec::new();
+        let (mut acks, mut clock) = (Vec::new(), None);
         open(body, |key, r| {
             match key {
                 1 => epoch = Some(EpochId(r.fixed("epoch")?)),
@@ -123,6 +135,15 @@ impl PushRequest {
                 6 => last = Some(Hash(r.fixed("last hash")?)),
                 COMPACT => batch = Some(Batch::read(r)?),
                 20 => acks = read_acks(r)?,
+                21 => {
+                    r.exact_array(4, "clock")?;
+                    clock = Some(BootClock {
+                        boot: BootId(r.fixed("boot")?),
+                        zero_ms: r.u64()?,
+                        monotonic_ms: r.u64()?,
+                        wall_ms: r.u64()?,
+                    });
+                }
                 _ => return Ok(false),
             }
             Ok(true)
@@ -143,6 +164,7 @@ impl PushRequest {
             changes: changes.ok_or(missing("changes"))?,
             last: last.ok_or(missing("last hash"))?,
             acks,
+            clock,
         })
     }
 }

@@ -1,6 +1,8 @@
 //! What the engine of today read, in the words of the first format, so that the two can be compared. The only file here
 //! that follows the engine.
 
+use std::collections::BTreeMap;
+
 use sync_protocol::cbor::{CborError, Raw};
 use sync_protocol::wire::{self, Told, WireError};
 use sync_protocol::{self as engine, HybridTime, VersionVector};
@@ -140,8 +142,37 @@ pub(crate) fn state(state: &engine::RecordState) -> State {
         vector: vector(&state.vector),
         registers: registers.collect(),
         elements: elements.collect(),
-        unknown: unknown(&state.unknown),
+        unknown: unknown(&with_clocks(state)),
     }
+}
+
+/// To the first reader what is known of clocks is a key that it does not understand.
+fn with_clocks(state: &engine::RecordState) -> engine::cbor::Unknown {
+    let values = state.registers.values().flat_map(|register| &register.values);
+    let elements = state.elements.values().flatten();
+    let clocks: BTreeMap<_, _> = values
+        .map(|(id, live)| (*id, live.origin.clock))
+        .chain(elements.map(|(id, element)| (*id, element.origin.clock)))
+        .filter_map(|(id, clock)| Some((id, clock?)))
+        .collect();
+    let mut unknown = state.unknown.clone();
+    if !clocks.is_empty() {
+        let said = Raw::build(|w| {
+            w.array(clocks.len() as u64).unwrap();
+            for (id, clock) in &clocks {
+                match clock {
+                    engine::ClockFact::Corrected(ms) => {
+                        w.array(2).unwrap().bytes(&id.0).unwrap().u64(*ms).unwrap();
+                    }
+                    engine::ClockFact::Suspect => {
+                        w.array(1).unwrap().bytes(&id.0).unwrap();
+                    }
+                }
+            }
+        });
+        unknown.0.entry(6).or_insert(said);
+    }
+    unknown
 }
 
 fn origin(origin: &engine::Origin) -> Origin {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 
 use sync_protocol::hub::{Cause, ChainHead, Epoch, HubLedger, KeptChange, RowStanding, Standing};
+use sync_protocol::ids::BootId;
 use sync_protocol::proof::Sum;
 use sync_protocol::wire::{Row, Told};
 use sync_protocol::{ChangeId, Dot, EpochId, Hash, Lane, RecordId, RecordState, ReplicaId, ScopeId, Signature};
@@ -20,6 +21,7 @@ pub(crate) struct Hub {
     epochs: Vec<Epoch>,
     present: Epoch,
     pub(crate) chains: BTreeMap<ReplicaId, ChainHead>,
+    boots: BTreeMap<BootId, u64>,
     pub(crate) kept: BTreeMap<Dot, KeptChange>,
     first: BTreeMap<ChangeId, Dot>,
     adopted: BTreeMap<ChangeId, (Dot, RecordId)>,
@@ -38,6 +40,7 @@ impl Hub {
             epochs: vec![present],
             present,
             chains: BTreeMap::new(),
+            boots: BTreeMap::new(),
             kept: BTreeMap::new(),
             first: BTreeMap::new(),
             adopted: BTreeMap::new(),
@@ -80,6 +83,15 @@ impl HubLedger for Hub {
 
     fn epochs(&mut self) -> Result<Vec<Epoch>, Infallible> {
         Ok(self.epochs.clone())
+    }
+
+    fn boot_zero(&mut self, boot: BootId) -> Result<Option<u64>, Infallible> {
+        Ok(self.boots.get(&boot).copied())
+    }
+
+    fn set_boot_zero(&mut self, boot: BootId, zero_ms: u64) -> Result<(), Infallible> {
+        self.boots.insert(boot, zero_ms);
+        Ok(())
     }
 
     fn set_epoch(&mut self, epoch: EpochId, hub_replica: ReplicaId, cause: Cause) -> Result<(), Infallible> {

@@ -249,6 +249,7 @@ impl Session {
             changes,
             last,
             acks: Vec::new(),
+            clock: None,
         };
         let again = PushRequest::decode(&request.encode_compact());
         assert_eq!(again.as_ref(), Ok(&request), "folded and read again");

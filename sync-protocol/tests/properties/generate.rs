@@ -8,8 +8,8 @@ use sync_protocol::cbor::{Raw, Unknown};
 use sync_protocol::ids::BootId;
 use sync_protocol::vector::Entry;
 use sync_protocol::{
-    Act, Actor, ChangeId, Dot, ElementWrite, FieldId, FieldWrite, Header, HybridTime, KindId, Names, Payload, RecordId,
-    RecordState, ReplicaId, VersionVector,
+    Act, Actor, ChangeId, ClockFact, Dot, ElementWrite, FieldId, FieldWrite, Header, HybridTime, KindId, Names,
+    Payload, RecordId, RecordState, ReplicaId, VersionVector,
 };
 
 pub(crate) const RECORD: RecordId = RecordId([9; 16]);
@@ -101,6 +101,25 @@ prop_compose! {
             unknown,
         }
     }
+}
+
+pub(crate) fn clock() -> impl Strategy<Value = ClockFact> {
+    prop_oneof![
+        Just(ClockFact::Suspect),
+        (0_u64..1 << 45).prop_map(ClockFact::Corrected)
+    ]
+}
+
+/// What is known of the clocks of some changes of a history.
+pub(crate) fn clocks() -> impl Strategy<Value = BTreeMap<ChangeId, ClockFact>> {
+    btree_map((1_u8..15).prop_map(|n| ChangeId([n; 16])), clock(), 0..5)
+}
+
+pub(crate) fn with_clocks(mut state: RecordState, clocks: BTreeMap<ChangeId, ClockFact>) -> RecordState {
+    for (change, fact) in clocks {
+        state.note_clock(change, fact);
+    }
+    state
 }
 
 /// One change of a history, before it has names and dots.

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use sync_protocol::cbor::{Raw, Unknown};
 use sync_protocol::{ChangeId, Dot, Header, Payload, RecordState, ReplicaId};
 
-use crate::generate::{build, history, state_of, unknown, within};
+use crate::generate::{build, clocks, history, state_of, unknown, with_clocks, within};
 
 fn cut() -> impl Strategy<Value = [usize; 3]> {
     prop::array::uniform3(0_usize..8)
@@ -36,10 +36,13 @@ proptest! {
 
     #[test]
     fn join_is_commutative_associative_and_idempotent(
-        history in history(), cuts in prop::array::uniform3(cut()), unknown in prop::array::uniform3(unknown())
+        history in history(),
+        cuts in prop::array::uniform3(cut()),
+        unknown in prop::array::uniform3(unknown()),
+        clocks in prop::array::uniform3(clocks()),
     ) {
-        let states: Vec<_> = cuts.iter().zip(unknown).map(|(cut, unknown)| RecordState {
-            unknown, ..state_of(&history, cut)
+        let states: Vec<_> = cuts.iter().zip(unknown).zip(clocks).map(|((cut, unknown), clocks)| RecordState {
+            unknown, ..with_clocks(state_of(&history, cut), clocks)
         }).collect();
         let [one, two, three] = [&states[0], &states[1], &states[2]];
         let (first, last) = (applied(&history, &cuts[..2]), applied(&history, &cuts[1..]));

@@ -3,16 +3,17 @@
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use sync_protocol::cbor::Unknown;
+use sync_protocol::ids::BootId;
 use sync_protocol::wire::{
     Cursor, EpochReply, EpochRequest, Held, Page, PullReply, PullRequest, PushReply, PushRequest, ReturnReply,
     ReturnRequest, Returned, Row, Told, Willing,
 };
 use sync_protocol::{
-    Ack, Change, Dot, EpochId, FieldId, Hash, Header, Lane, Names, Payload, RecordId, RecordState, ReplicaId, ScopeId,
-    Sealed, Signature,
+    Ack, BootClock, Change, Dot, EpochId, FieldId, Hash, Header, Lane, Names, Payload, RecordId, RecordState,
+    ReplicaId, ScopeId, Sealed, Signature,
 };
 
-use crate::generate::{build, header, history, id16, payload, unknown};
+use crate::generate::{build, clocks, header, history, id16, payload, unknown, with_clocks};
 
 fn hash() -> impl Strategy<Value = Hash> {
     any::<[u8; 32]>().prop_map(Hash)
@@ -90,7 +91,15 @@ fn return_request() -> impl Strategy<Value = ReturnRequest> {
 fn push() -> impl Strategy<Value = PushRequest> {
     let changes = vec(change(), 0..4);
     let place = (id16(), id16(), any::<u64>(), hash());
-    (place, changes, hash(), vec(ack(), 0..2)).prop_map(|((epoch, replica, after, previous), changes, last, acks)| {
+    let clock = (id16(), any::<u64>(), any::<u64>(), any::<u64>());
+    let clock = proptest::option::of(clock.prop_map(|(boot, zero_ms, monotonic_ms, wall_ms)| BootClock {
+        boot: BootId(boot),
+        zero_ms,
+        monotonic_ms,
+        wall_ms,
+    }));
+    let beside = (vec(ack(), 0..2), clock);
+    (place, changes, hash(), beside).prop_map(|((epoch, replica, after, previous), changes, last, (acks, clock))| {
         PushRequest {
             epoch: EpochId(epoch),
             replica: ReplicaId(replica),
@@ -99,6 +108,7 @@ fn push() -> impl Strategy<Value = PushRequest> {
             changes,
             last,
             acks,
+            clock,
         }
     })
 }
@@ -191,9 +201,9 @@ fn pull() -> impl Strategy<Value = PullRequest> {
 }
 
 fn state() -> impl Strategy<Value = RecordState> {
-    (history(), unknown()).prop_map(|(history, unknown)| RecordState {
+    (history(), clocks(), unknown()).prop_map(|(history, clocks, unknown)| RecordState {
         unknown,
-        ..build(history.iter())
+        ..with_clocks(build(history.iter()), clocks)
     })
 }
 

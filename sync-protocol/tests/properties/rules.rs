@@ -7,7 +7,8 @@ use proptest::prelude::*;
 use sync_protocol::cbor::Raw;
 use sync_protocol::rules::{self, Ask};
 use sync_protocol::{
-    Act, Actor, ChangeId, Dot, Element, HybridTime, LiveValue, Origin, RecordId, RecordState, Register, ReplicaId,
+    Act, Actor, ChangeId, ClockFact, Dot, Element, HybridTime, LiveValue, Origin, RecordId, RecordState, Register,
+    ReplicaId,
 };
 
 use crate::generate::{ELEMENTS, KIND, RECORD};
@@ -27,6 +28,7 @@ fn origin(at: u8, replica: u8) -> Origin {
             who: RecordId::NIL,
             channel: 0,
         },
+        clock: None,
     }
 }
 
@@ -41,6 +43,43 @@ fn register() -> impl Strategy<Value = Register> {
         values,
         unseen: BTreeSet::new(),
     })
+}
+
+#[test]
+fn a_corrected_time_counts_in_place_of_the_one_that_was_read_and_a_suspect_one_gives_way() {
+    let value = |at: u8, clock| LiveValue {
+        origin: Origin {
+            clock,
+            ..origin(at, at)
+        },
+        value: Raw::int(at.into()),
+        seen: None,
+    };
+    let latest = |values: &[LiveValue]| {
+        let values = values
+            .iter()
+            .enumerate()
+            .map(|(n, live)| (ChangeId([n as u8; 16]), live.clone()));
+        let register = Register {
+            values: values.collect(),
+            unseen: BTreeSet::new(),
+        };
+        rules::latest(&register).and_then(|(_, live)| live.value.to_int())
+    };
+
+    let right = value(5, None);
+    assert_eq!(latest(&[right.clone(), value(9, None)]), Some(9));
+    assert_eq!(
+        latest(&[right.clone(), value(9, Some(ClockFact::Corrected(4)))]),
+        Some(5)
+    );
+    assert_eq!(
+        latest(&[right.clone(), value(2, Some(ClockFact::Corrected(6)))]),
+        Some(2)
+    );
+    assert_eq!(latest(&[right, value(9, Some(ClockFact::Suspect))]), Some(5));
+    let suspects = [value(9, Some(ClockFact::Suspect)), value(3, Some(ClockFact::Suspect))];
+    assert_eq!(latest(&suspects), Some(9));
 }
 
 fn elements(acts: &'static [Act]) -> impl Strategy<Value = RecordState> {

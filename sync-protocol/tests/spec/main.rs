@@ -25,7 +25,7 @@ use sync_protocol::proof::BUCKETS;
 use sync_protocol::repair::{LISTED_MAX, PARTS};
 use sync_protocol::request_signature::{Channel, KeyName, Signed};
 use sync_protocol::signed::ACKS_MAX;
-use sync_protocol::time::REMOTE_LEAD_MAX_MS;
+use sync_protocol::time::{CLOCK_TOLERANCE_MS, REMOTE_LEAD_MAX_MS};
 use sync_protocol::wire::{
     BODY_MAX_BYTES, CHUNKS_MAX, Chunk, ChunkNote, Cursor, Manifest, PROTOCOL, PROTOCOL_OLDEST, PullReply, PullRequest,
     PushReply, PushRequest, RETURNS_MAX, Row, SignedManifest, SnapshotReply, SnapshotRequest, Told, UNPACKED_MAX_BYTES,
@@ -106,6 +106,7 @@ fn the_limits_that_the_spec_names_are_those_of_the_engine() {
         ("ACKS_MAX", ACKS_MAX as u64),
         ("RETURNS_MAX", RETURNS_MAX as u64),
         ("BUCKETS", BUCKETS as u64),
+        ("CLOCK_TOLERANCE_MS", CLOCK_TOLERANCE_MS),
         ("REMOTE_LEAD_MAX_MS", REMOTE_LEAD_MAX_MS),
         ("PROTOCOL", PROTOCOL),
         ("PROTOCOL_OLDEST", PROTOCOL_OLDEST),

@@ -8,7 +8,7 @@ use sync_protocol::replica::{self, Comparison, Entered, Lost, PageOutcome};
 use sync_protocol::wire::{
     EpochReply, EpochRequest, Page, PullReply, PullRequest, PushReply, PushRequest, ReturnRequest, Told,
 };
-use sync_protocol::{Dot, EpochId, RecordId, ReplicaId};
+use sync_protocol::{BootClock, Dot, EpochId, RecordId, ReplicaId};
 
 use super::lies;
 use super::network::SlowPush;
@@ -16,6 +16,7 @@ use super::network::{Envelope, Message, Opened};
 use super::trace::{Checked, Failure, Invariant, Transition, hold};
 use super::variant::Variant;
 use super::world::{Crash, World};
+use super::writers::BOOT;
 
 impl World {
     /// Puts the agent's next push on the line; `None` when it has nothing to push.
@@ -23,9 +24,15 @@ impl World {
         let request = self.agent_commits(agent, Crash::Never, |disk| {
             replica::next_push(&mut disk.store, bytes_max)
         })?;
-        let Some(request) = request.flatten() else {
+        let Some(mut request) = request.flatten() else {
             return Ok(None);
         };
+        request.clock = Some(BootClock {
+            boot: BOOT,
+            zero_ms: 0,
+            monotonic_ms: self.now_ms,
+            wall_ms: self.wall_ms(agent),
+        });
         self.trace.line(format!(
             "agent {agent} pushes {:?}.{}..={}",
             request.replica,

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sync_protocol::hub::{Cause, ChainHead, Epoch, HubLedger, KeptChange, RowStanding, Standing};
+use sync_protocol::ids::BootId;
 use sync_protocol::proof::{ProofKey, Sum, bucket_of};
 use sync_protocol::wire::{Row, Told};
 use sync_protocol::{
@@ -68,6 +69,7 @@ pub(crate) struct HubStore {
     epochs: Vec<Epoch>,
     present: Epoch,
     chains: BTreeMap<ReplicaId, ChainHead>,
+    boots: BTreeMap<BootId, u64>,
     /// Up to here a backup was confirmed, of each chain.
     stable: BTreeMap<ReplicaId, u64>,
     /// Known from returned states alone: where, and under which dot.
@@ -116,6 +118,7 @@ impl HubStore {
             epochs: vec![founded],
             present: founded,
             chains: BTreeMap::new(),
+            boots: BTreeMap::new(),
             stable: BTreeMap::new(),
             adopted: BTreeMap::new(),
             kept: BTreeMap::new(),
@@ -306,6 +309,17 @@ impl HubLedger for HubStore {
     fn epochs(&mut self) -> Result<Vec<Epoch>, StoreError> {
         self.fuse.burn()?;
         Ok(self.epochs.clone())
+    }
+
+    fn boot_zero(&mut self, boot: BootId) -> Result<Option<u64>, StoreError> {
+        self.fuse.burn()?;
+        Ok(self.boots.get(&boot).copied())
+    }
+
+    fn set_boot_zero(&mut self, boot: BootId, zero_ms: u64) -> Result<(), StoreError> {
+        self.fuse.burn()?;
+        self.boots.insert(boot, zero_ms);
+        Ok(())
     }
 
     fn set_epoch(&mut self, epoch: EpochId, hub_replica: ReplicaId, cause: Cause) -> Result<(), StoreError> {

@@ -81,7 +81,7 @@ impl Form {
 }
 
 impl World {
-    fn view(&self, writer: Writer, record: RecordId) -> Option<&RecordState> {
+    pub(crate) fn view(&self, writer: Writer, record: RecordId) -> Option<&RecordState> {
         match writer {
             Writer::Agent(agent) => self.agents[agent].disk.store.view(record),
             Writer::Hub => self.hub.store.states.get(&record).map(AsRef::as_ref),
@@ -157,9 +157,9 @@ impl World {
         let source_field = form.source.zip(wish.fields.first().cloned());
         let written = match form.writer {
             Writer::Agent(agent) => {
-                let now_ms = self.wall_ms(agent);
+                let (wall_ms, now_ms) = (self.wall_ms(agent), self.now_ms);
                 self.agent_commits(agent, crash, |disk| {
-                    let stamp = stamp(change, disk.clock.tick(now_ms), now_ms);
+                    let stamp = stamp(change, disk.clock.tick(wall_ms), now_ms);
                     let written = replica::author(&mut disk.store, &draft, &stamp)?;
                     if written.is_some() {
                         disk.written.insert(change);
@@ -316,13 +316,16 @@ impl World {
     }
 }
 
+/// The one boot of all writers: monotonic time is the run's own, whatever wall clocks say.
+pub(crate) const BOOT: BootId = BootId([0xb0; 16]);
+
 pub(crate) fn stamp(change: ChangeId, at: sync_protocol::HybridTime, now_ms: u64) -> Stamp {
-    // Salt, boot and monotonic time change nothing of what is simulated; they need only be the run's own.
+    // The salt changes nothing of what is simulated; it need only be the run's own.
     Stamp {
         change,
         salt: change.0,
         at,
-        boot: BootId(change.0),
+        boot: BOOT,
         monotonic_ms: now_ms,
     }
 }

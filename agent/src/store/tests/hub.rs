@@ -7,6 +7,7 @@ use sync_protocol::hub::{
     self, Cause, ChainHead, Epoch, HubLeaves, HubLedger, KeptChange, Packed, RowStanding, Rulebook, SnapshotOf,
     Standing,
 };
+use sync_protocol::ids::BootId;
 use sync_protocol::proof::{ProofKey, Sum};
 use sync_protocol::repair::Leaf;
 use sync_protocol::state::RecordState;
@@ -116,7 +117,7 @@ impl Hub {
                 wall_ms: u64::from(self.stamped),
                 logical: 0,
             },
-            boot: sync_protocol::ids::BootId([1; 16]),
+            boot: BootId([1; 16]),
             monotonic_ms: 0,
         };
         let key = proof_key();
@@ -235,6 +236,14 @@ impl HubLedger for Shelves {
             hub_replica: ReplicaId([0xff; 16]),
             cause: Cause::Founded,
         }])
+    }
+
+    fn boot_zero(&mut self, _: BootId) -> Result<Option<u64>, Infallible> {
+        Ok(None)
+    }
+
+    fn set_boot_zero(&mut self, _: BootId, _: u64) -> Result<(), Infallible> {
+        Ok(())
     }
 
     fn set_epoch(&mut self, _: EpochId, _: ReplicaId, _: Cause) -> Result<(), Infallible> {

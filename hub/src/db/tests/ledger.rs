@@ -378,3 +378,42 @@ fn allergy(record: RecordId) -> Draft {
         .assert(allergy::STATEMENT, &Phi::new(statement))
         .done()
 }
+
+pub(super) async fn what_a_wrong_clock_wrote_is_corrected_or_suspect(on: On) {
+    let store = Store::new(on, Policy::CATALOGUE);
+    let (early, late) = (RecordId([40; 16]), RecordId([41; 16]));
+    let clock = |boot: u8| {
+        Some(BootClock {
+            boot: BootId([boot; 16]),
+            zero_ms: 500_000,
+            monotonic_ms: 20,
+            wall_ms: 1_050,
+        })
+    };
+
+    // Brought by a later start, of which alone it is known how wrong its clock is.
+    let mut before = Author::new(&store, 7);
+    before.write(1, &name(early, "Vance", &[]), None);
+    let mut request = before.push_after(0);
+    request.clock = clock(2);
+    store.push(SITE, request).await;
+    // Brought by the start that wrote it.
+    let mut now = Author::new(&store, 8);
+    now.write(2, &name(late, "Ito", &[]), None);
+    let mut request = now.push_after(0);
+    request.clock = clock(1);
+    store.push(SITE, request).await;
+
+    let noted = |state: Option<RecordState>| {
+        let state = state.unwrap();
+        let register = state.register(patient::NAME.id).unwrap();
+        register
+            .values
+            .values()
+            .map(|live| live.origin.clock)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(noted(store.state(early).await), [Some(ClockFact::Suspect)]);
+    assert_eq!(noted(store.state(late).await), [Some(ClockFact::Corrected(500_000))]);
+    store.assert_sums_hold(SITE).await;
+}

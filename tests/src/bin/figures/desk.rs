@@ -247,6 +247,7 @@ impl Desk {
             changes: std::mem::take(&mut self.run),
             last: self.hash,
             acks: Vec::new(),
+            clock: None,
         }
     }
 }

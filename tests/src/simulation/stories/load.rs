@@ -1,5 +1,7 @@
 //! Many at once: hub processes, changes behind a bad one, clocks, sites after a restart.
 
+use sync_protocol::rules;
+
 use super::*;
 
 pub(super) fn slow_against_fast(setup: Setup) -> Result<(), Failure> {
@@ -62,14 +64,22 @@ pub(super) fn clocks_far_apart(setup: Setup) -> Result<(), Failure> {
 
     // Whoever saw the other's value replaces it, whatever the clocks say.
     let corrected = world.write(A, patient, PHONE, "602-555-0113")?;
-    let mail = [
-        world.write(A, patient, EMAIL, "slow@example.org")?,
-        world.write(B, patient, EMAIL, "fast@example.org")?,
-    ];
+    let fast = world.write(B, patient, EMAIL, "fast@example.org")?;
+    world.now_ms += 60_000;
+    let slow = world.write(A, patient, EMAIL, "slow@example.org")?;
+    let mail = [slow, fast];
     world.heal_and_check()?;
 
     world.expect_live(patient, PHONE, &[corrected])?;
     world.expect_live(patient, EMAIL, &mail)?;
+    // Between those who did not see each other the later one counts, by a clock that is right.
+    for writer in [A, B] {
+        let shown = world.view(writer, patient);
+        let latest = shown.and_then(|state| rules::latest(state.register(EMAIL)?).map(|(id, _)| *id));
+        hold(Invariant::EffectEqualsOracle, latest == Some(slow), || {
+            format!("the later of two values is {slow:?}, shown is {latest:?}")
+        })?;
+    }
     let ahead = world.agents[0].disk.clock.last.wall_ms.saturating_sub(world.now_ms);
     hold(Invariant::EffectEqualsOracle, ahead <= 2_000, || {
         format!("a remote time moved the slow clock {ahead} ms ahead")
