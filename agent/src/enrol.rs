@@ -192,9 +192,11 @@ fn refused(error: HubError, url: &str) -> EnrolError {
         HubError::Proxy { .. } => EnrolError::Proxy(error.to_string()),
         HubError::Dates => EnrolError::Dates,
         HubError::Refused { code, message } if code.starts_with("token_") => EnrolError::TokenRefused { message },
-        other @ (HubError::Refused { .. } | HubError::Unreadable | HubError::Setup | HubError::Versions { .. }) => {
-            EnrolError::Hub(other)
-        }
+        other @ (HubError::Refused { .. }
+        | HubError::Unreadable
+        | HubError::NotSigned
+        | HubError::Setup
+        | HubError::Versions { .. }) => EnrolError::Hub(other),
     }
 }
 

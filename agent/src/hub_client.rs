@@ -23,10 +23,12 @@ use crate::line::Trouble;
 
 mod contact;
 mod enrolling;
+mod signatures;
 
 use contact::{Answer, Contact, Question};
 pub use contact::{Credentials, ProxyWay};
 pub use enrolling::{EnrolReply, Enrolling};
+use signatures::HubKey;
 
 #[derive(Debug, thiserror::Error)]
 pub enum HubError {
@@ -51,6 +53,8 @@ pub enum HubError {
     Busy { retry_after: Duration },
     #[error("the hub's answer cannot be read")]
     Unreadable,
+    #[error("what the hub says does not bear its signature")]
+    NotSigned,
     #[error("the secure channel cannot be set up")]
     Setup,
 }
@@ -67,6 +71,7 @@ impl HubError {
             HubError::Dates => Trouble::Dates,
             HubError::Refused { code, .. } => Trouble::Refused(code.clone()),
             HubError::Unreadable => Trouble::Refused("its answer cannot be read".to_owned()),
+            HubError::NotSigned => Trouble::Refused("what it says does not bear its signature".to_owned()),
             HubError::Setup => Trouble::Refused("no secure channel".to_owned()),
         }
     }
@@ -165,6 +170,7 @@ pub struct HubClient {
     contact: Arc<Contact>,
     /// The hub has said that it reads compact batches.
     compact: Arc<AtomicBool>,
+    key: Arc<HubKey>,
 }
 
 impl HubClient {
@@ -178,6 +184,7 @@ impl HubClient {
         Ok(HubClient {
             contact: Arc::new(Contact::new(url, proxy, credentials, first_number)?),
             compact: Arc::default(),
+            key: Arc::default(),
         })
     }
 
@@ -218,6 +225,7 @@ impl HubClient {
                 let both = welcome.about.has(feature::COMPACT) && hello.about.has(feature::COMPACT);
                 let compact = both && welcome.protocol >= COMPACT_SINCE;
                 self.compact.store(compact, Ordering::Relaxed);
+                self.key.take(welcome.signing_key);
                 Ok(Some(welcome))
             }
             Err(HubError::Refused { code, .. }) if code == "no_such_route" => Ok(None),
@@ -259,17 +267,25 @@ impl HubClient {
             request.encode()
         };
         let body = self.post("/v1/push", body, timeout).await?;
-        Ok(PushReply::decode(&body)?)
+        let reply = PushReply::decode(&body)?;
+        self.key.check_push(&reply)?;
+        Ok(reply)
     }
 
     pub async fn pull(&self, request: &PullRequest, timeout: Duration) -> Result<PullReply, HubError> {
         let body = self.post("/v1/pull", request.encode(), timeout).await?;
-        Ok(PullReply::decode(&body)?)
+        let reply = PullReply::decode(&body)?;
+        let key = Arc::clone(&self.key);
+        // A page of a few hundred states takes a while to verify.
+        let checked = tokio::task::spawn_blocking(move || key.check_pages(&reply.pages).map(|()| reply));
+        checked.await.map_err(|_| HubError::Unreadable)?
     }
 
     pub async fn repair(&self, request: &RepairRequest, timeout: Duration) -> Result<RepairReply, HubError> {
         let body = self.post("/v1/repair", request.encode(), timeout).await?;
-        Ok(RepairReply::decode(&body)?)
+        let reply = RepairReply::decode(&body)?;
+        self.key.check_pages(std::slice::from_ref(&reply.page))?;
+        Ok(reply)
     }
 
     pub async fn snapshot(&self, request: &SnapshotRequest, timeout: Duration) -> Result<SnapshotReply, HubError> {

@@ -217,6 +217,11 @@ impl Db {
         &self.of.organisation
     }
 
+    /// By which the hub's signatures are known, for this organisation.
+    pub fn signing_key(&self) -> Option<[u8; 32]> {
+        self.of.keys.public_key().try_into().ok()
+    }
+
     /// The epoch as the store has it now.
     pub async fn epoch(&self) -> Result<EpochId, DbError> {
         self.read(|txn| Ok::<_, DbError>(txn.present()?.0)).await

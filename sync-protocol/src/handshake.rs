@@ -111,6 +111,8 @@ pub struct Welcome {
     pub expects_signature: bool,
     /// Whether a proxy may inspect this site's line.
     pub allows_inspection: bool,
+    /// By which the hub's signatures of acknowledgements and states are known (Ed25519).
+    pub signing_key: Option<[u8; 32]>,
 }
 
 const FEATURES_MAX: usize = 256;
@@ -132,6 +134,7 @@ const WINDOW_MS: u64 = 69;
 const AUTHORITIES: u64 = 70;
 const SIGNATURE: u64 = 71;
 const INSPECTION: u64 = 72;
+const SIGNING_KEY: u64 = 73;
 
 #[derive(Default)]
 struct Parts {
@@ -252,13 +255,16 @@ impl Welcome {
                 w.bool(is).ok();
             });
         }
+        if let Some(key) = &self.signing_key {
+            map.put(SIGNING_KEY, |w| put_bytes(w, key));
+        }
         cbor::encode(|w| map.finish(w))
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Welcome, CborError> {
         let mut parts = Parts::default();
         let (mut protocol, mut hub_ms, mut window, mut authorities) = (None, None, 0, Vec::new());
-        let (mut signature, mut inspection) = (false, false);
+        let (mut signature, mut inspection, mut signing_key) = (false, false, None);
         cbor::parse(bytes, |r| {
             r.map(|key, r| {
                 match key {
@@ -270,6 +276,7 @@ impl Welcome {
                     }
                     SIGNATURE => signature = r.bool()?,
                     INSPECTION => inspection = r.bool()?,
+                    SIGNING_KEY => signing_key = Some(r.fixed("signing key")?),
                     _ => return parts.read(key, r),
                 }
                 Ok(true)
@@ -284,6 +291,7 @@ impl Welcome {
             authorities,
             expects_signature: signature,
             allows_inspection: inspection,
+            signing_key,
         })
     }
 }
@@ -342,6 +350,7 @@ mod tests {
             authorities: vec![vec![1, 2], vec![3]],
             expects_signature: true,
             allows_inspection: false,
+            signing_key: Some([7; 32]),
         };
 
         assert_eq!(Hello::decode(&hello.encode()), Ok(hello));

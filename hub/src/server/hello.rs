@@ -69,6 +69,7 @@ pub(super) async fn hello(State(app): State<App>, caller: Caller, body: Body) ->
         authorities: trusted.iter().map(|certificate| certificate.to_vec()).collect(),
         expects_signature: caller.is_signed(),
         allows_inspection: inspection,
+        signing_key: db.signing_key(),
     };
     Ok(cbor(welcome.encode()))
 }

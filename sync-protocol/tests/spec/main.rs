@@ -279,6 +279,7 @@ fn the_cddl_takes_a_handshake_and_an_enclosed_request() {
         authorities: vec![vec![1]],
         expects_signature: true,
         allows_inspection: false,
+        signing_key: Some([4; 32]),
     };
     let headers = vec![("content-type".to_owned(), "application/cbor".to_owned())];
     let request = EnclosedRequest {
