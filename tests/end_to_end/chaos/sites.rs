@@ -342,6 +342,12 @@ impl Sites {
 
     /// Ends the writers. Answers what each site was sent, the second machine's with its site's.
     pub(super) async fn stop_writing(&mut self) -> Result<Vec<Vec<Sent>>> {
+        // One that came last has hardly begun.
+        tests::until(PATIENCE, "every writer to be confirmed something", async || {
+            let has_begun = |writer: &Writer| writer.book.sent().iter().any(|sent| sent.confirmed);
+            Ok(self.writers.iter().all(has_begun).then_some(()))
+        })
+        .await?;
         self.stop.cancel();
         let mut written: Vec<Vec<Sent>> = Vec::new();
         for (number, writer) in self.writers.drain(..).enumerate() {
