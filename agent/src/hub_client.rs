@@ -290,7 +290,9 @@ impl HubClient {
 
     pub async fn snapshot(&self, request: &SnapshotRequest, timeout: Duration) -> Result<SnapshotReply, HubError> {
         let body = self.post("/v1/snapshot", request.encode(), timeout).await?;
-        Ok(SnapshotReply::decode(&body)?)
+        let reply = SnapshotReply::decode(&body)?;
+        self.key.check_snapshot(&reply)?;
+        Ok(reply)
     }
 
     /// A chunk of a snapshot as it comes; whether it is what its name says is the caller's to find out.

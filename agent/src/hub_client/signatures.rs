@@ -5,7 +5,7 @@ use std::sync::{PoisonError, RwLock};
 
 use ring::signature::{ED25519, UnparsedPublicKey};
 use sync_protocol::signed::state_said;
-use sync_protocol::wire::{Page, PushReply};
+use sync_protocol::wire::{Page, PushReply, SnapshotReply};
 use sync_protocol::{Ack, Signature};
 
 use super::HubError;
@@ -38,6 +38,14 @@ impl HubKey {
                     .all(|(state, signature)| fits(&key, &state_said(&state.to_bytes()), &signature))
         };
         refused_unless(pages.iter().all(is_signed))
+    }
+
+    /// The manifest names each chunk by its digest, so its signature stands for all of them.
+    pub(super) fn check_snapshot(&self, reply: &SnapshotReply) -> Result<(), HubError> {
+        let (Some(key), Some(manifest)) = (self.now(), &reply.manifest) else {
+            return Ok(());
+        };
+        refused_unless(fits(&key, &manifest.said(), &manifest.signature))
     }
 
     pub(super) fn check_push(&self, reply: &PushReply) -> Result<(), HubError> {
