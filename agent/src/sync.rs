@@ -1,22 +1,24 @@
 //! The exchange loop: push what is written here, pull what the hub has, one exchange at a time; and the probe that tells
 //! how the line is. It never applies anything that the engine has not compared with this replica's own chain.
 
+mod push_bytes;
 mod repair;
 mod snapshot;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sync_protocol::proof::ProofKey;
 use sync_protocol::replica::{self, Comparison, Entered, PageOutcome, ReplicaError, Taken, Weighing};
 use sync_protocol::wire::{Page, PullReply, PullRequest};
-use sync_protocol::{CHANGE_MAX_BYTES, Hash, Lane, ScopeId};
+use sync_protocol::{Hash, Lane, ScopeId};
 use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+pub use push_bytes::PushBytes;
 pub use repair::Repairs;
 pub use snapshot::Snapshots;
 use snapshot::UnderWay;
@@ -49,31 +51,6 @@ pub struct Exchange {
     pub repairs: Repairs,
     pub push_bytes: PushBytes,
     pub snapshots: Snapshots,
-}
-
-/// How much one push carries: what was not answered in time is tried again with half as much, so that a hub or a line that is
-/// slow gets pushes that it can take in before they run out of time; every answer doubles it again, up to the setting.
-#[derive(Debug)]
-pub struct PushBytes(AtomicUsize);
-
-impl Default for PushBytes {
-    fn default() -> PushBytes {
-        PushBytes(AtomicUsize::new(usize::MAX))
-    }
-}
-
-impl PushBytes {
-    fn now(&self, most: usize) -> usize {
-        self.0.load(Ordering::Relaxed).min(most)
-    }
-
-    fn learn<T>(&self, carried: usize, answer: &Result<T, HubError>) {
-        if answer.is_ok() {
-            self.0.store(carried.saturating_mul(2), Ordering::Relaxed);
-        } else if let Err(HubError::NotReached) = answer {
-            self.0.store((carried / 2).max(CHANGE_MAX_BYTES), Ordering::Relaxed);
-        }
-    }
 }
 
 /// Why an exchange broke off.
@@ -277,13 +254,15 @@ impl Exchange {
         let limit = Duration::from_secs(config.request_timeout_secs);
         let mut states = 0;
         loop {
-            let bytes_max = config.push_max_bytes;
+            let bytes_max = self.push_bytes.now(config.push_max_bytes);
             let next = self
                 .store
                 .write(Priority::Sync, move |tx| replica::next_return(tx, bytes_max))
                 .await?;
             let Some(request) = next else { break };
-            let reply = self.hub.give_back(&request, limit).await?;
+            let taken = self.hub.give_back(&request, limit).await;
+            self.push_bytes.learn(bytes_max, &taken);
+            let reply = taken?;
             if reply.refused > 0 {
                 tracing::warn!(
                     refused = reply.refused,
@@ -573,31 +552,5 @@ impl Exchange {
             }
             Err(error) => self.note(&Broken::Hub(error)),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_not_answered_in_time_is_tried_again_with_less_and_every_answer_gives_more() {
-        let bytes = PushBytes::default();
-        let most = 128 * 1024;
-        let unanswered: Result<(), HubError> = Err(HubError::NotReached);
-        assert_eq!(bytes.now(most), most);
-
-        for _ in 0..2 {
-            bytes.learn(bytes.now(most), &unanswered);
-        }
-        assert_eq!(bytes.now(most), most / 4);
-        for _ in 0..10 {
-            bytes.learn(bytes.now(most), &unanswered);
-        }
-        assert_eq!(bytes.now(most), CHANGE_MAX_BYTES);
-        for _ in 0..10 {
-            bytes.learn(bytes.now(most), &Ok(()));
-        }
-        assert_eq!(bytes.now(most), most);
     }
 }
