@@ -23,6 +23,7 @@ mod postgres_gone;
 mod proxies;
 mod put_back;
 mod reference;
+mod rot;
 mod schedule;
 mod several;
 mod signed_requests;

@@ -4,10 +4,9 @@
 use std::collections::BTreeMap;
 
 use sync_protocol::Lane;
-use sync_protocol::hub::{self, Compared, HubError, HubLeaves, HubLedger};
+use sync_protocol::hub::{self, HubError, HubLeaves, HubLedger};
 use sync_protocol::proof::ProofKey;
 use sync_protocol::repair::{Leaf, total};
-use sync_protocol::wire::RepairRequest;
 
 use super::sealing::unseal;
 use super::sql::values;
@@ -72,13 +71,6 @@ impl Txn<'_> {
             }
         }
         Ok((leaves, unreadable))
-    }
-
-    /// Compares what a replica of the site holds with what its scope has.
-    pub fn compare(&mut self, site: ScopeId, request: &RepairRequest) -> Result<Compared, HubError<DbError>> {
-        let shared = [self.organisation.scope()];
-        let key = &self.organisation.proof_key;
-        hub::handle_repair(self, key, site, &shared, request)
     }
 
     /// One bucket as its rows are, beside the sum that is kept of it.

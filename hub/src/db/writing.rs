@@ -2,9 +2,9 @@
 
 use clinic::catalogue::Home;
 use clinic::index::Index;
-use sync_protocol::hub::{self, Found, HubError, Pushed, Rulebook, TakenBack};
+use sync_protocol::hub::{self, Compared, Found, HubError, Pushed, Rulebook, TakenBack};
 use sync_protocol::replica::Written;
-use sync_protocol::wire::{EpochRequest, Page, PullRequest, PushRequest, ReturnRequest};
+use sync_protocol::wire::{EpochRequest, Page, PullRequest, PushRequest, RepairRequest, ReturnRequest};
 use sync_protocol::{Draft, Header, KindId, Lane, Payload, RecordState, Seal, Signature};
 
 use super::*;
@@ -91,6 +91,12 @@ impl Txn<'_> {
     pub fn pull(&mut self, site: ScopeId, request: &PullRequest) -> Outcome<Vec<Page>> {
         let shared = [self.organisation.scope()];
         self.with_rules(|txn, rules| hub::handle_pull(txn, &rules.seal, site, &shared, request))
+    }
+
+    /// Compares what a replica of the site holds with what its scope has.
+    pub fn compare(&mut self, site: ScopeId, request: &RepairRequest) -> Outcome<Compared> {
+        let shared = [self.organisation.scope()];
+        self.with_rules(|txn, rules| hub::handle_repair(txn, rules.key, &rules.seal, site, &shared, request))
     }
 
     /// Answers which epoch it is. What the replica shows may prove that this store has gone back: then a new one begins.

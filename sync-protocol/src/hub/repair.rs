@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{HubError, HubLedger, RowStanding, chain_of};
+use super::{HubError, HubLedger, RowStanding, acknowledge, chain_of};
 use crate::ids::{Lane, RecordId, ScopeId};
 use crate::proof::{self, ProofKey, Sum};
 use crate::repair::{Leaf, Part, total, words_of_buckets, words_of_parts};
+use crate::signed::Seal;
 use crate::vector::VersionVector;
 use crate::wire::{Cursor, Listed, Page, RepairAsk, RepairReply, RepairRequest, Row, Told};
 
@@ -24,9 +25,11 @@ pub struct Compared {
     pub miscounted: Vec<u8>,
 }
 
+/// Answers either question of a repair, under the hub's word for how far it holds the puller's chain.
 pub fn handle_repair<L: HubLeaves>(
     ledger: &mut L,
     key: &ProofKey,
+    seal: &Seal<'_>,
     site: ScopeId,
     shared: &[ScopeId],
     request: &RepairRequest,
@@ -36,6 +39,7 @@ pub fn handle_repair<L: HubLeaves>(
         return Err(HubError::OtherEpoch);
     }
     let head = chain_of(ledger, request.replica, site)?;
+    let ack = acknowledge(ledger, seal, request.replica, &head)?;
     let cursor = request.cursor;
     if cursor.scope != site && !shared.contains(&cursor.scope) {
         return Err(HubError::ForeignScope);
@@ -48,8 +52,8 @@ pub fn handle_repair<L: HubLeaves>(
             page: Page {
                 epoch,
                 replica: request.replica,
-                accepted: head.counter,
-                hash: head.hash,
+                accepted: ack.counter,
+                hash: ack.hash,
                 scope: cursor.scope,
                 lane: cursor.lane,
                 generation,
@@ -58,7 +62,7 @@ pub fn handle_repair<L: HubLeaves>(
                 head: last,
                 rows: Vec::new(),
                 root: at_head,
-                sealed: None,
+                sealed: Some(ack.sealed()),
             },
             parts: Vec::new(),
             more: false,

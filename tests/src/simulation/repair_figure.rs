@@ -151,7 +151,7 @@ fn ask(
     figure.round_trips += 1;
     figure.bytes_up += body.len();
     let request = RepairRequest::decode(&body).map_err(said)?;
-    let compared = hub::handle_repair(hub, key, SITE, &[], &request).map_err(said)?;
+    let compared = hub::handle_repair(hub, key, &SEAL, SITE, &[], &request).map_err(said)?;
     let body = compared.reply.encode();
     figure.bytes_down += body.len();
     RepairReply::decode(&body).map_err(said)

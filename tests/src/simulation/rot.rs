@@ -17,7 +17,7 @@ use super::network::Line;
 use super::replica_store::{ReplicaStore, StoreError};
 use super::rng::Rng;
 use super::trace::{Checked, Failure, Invariant, hold};
-use super::world::{Crash, World};
+use super::world::{Crash, SEAL, World};
 
 /// Questions after which a repair must have come to its end.
 const ROUNDS_MAX: usize = 64;
@@ -207,7 +207,7 @@ impl World {
         let request = RepairRequest::decode(&body).map_err(broken)?;
         let (site, key) = (self.agents[agent].site, self.key.clone());
         let compared = self.hub_commits(Crash::Never, |disk, _| {
-            let compared = hub::handle_repair(&mut disk.store, &key, site, &[], &request)?;
+            let compared = hub::handle_repair(&mut disk.store, &key, &SEAL, site, &[], &request)?;
             for bucket in &compared.miscounted {
                 hub::recount(
                     &mut disk.store,
@@ -222,7 +222,12 @@ impl World {
         let reply = compared.ok_or_else(|| Failure::new(Invariant::EngineSound, "the hub did not answer"))?;
         let body = reply.reply.encode();
         self.trace.bytes(&body);
-        RepairReply::decode(&body).map_err(broken)
+        let reply = RepairReply::decode(&body).map_err(broken)?;
+        let is_signed = reply.page.ack().is_some_and(|ack| ack.is_signed_by(&SEAL));
+        hold(Invariant::EngineSound, is_signed, || {
+            "an answer to a repair lacks the hub's signature".to_owned()
+        })?;
+        Ok(reply)
     }
 
     fn hub_sums(&mut self, scope: ScopeId, lane: Lane) -> Checked<Vec<(u8, Sum)>> {

@@ -140,7 +140,7 @@ impl Hub {
 
 impl Hub {
     pub(super) fn compare(&mut self, request: &RepairRequest) -> RepairReply {
-        hub::handle_repair(&mut self.shelves, &proof_key(), SCOPE, &[], request)
+        hub::handle_repair(&mut self.shelves, &proof_key(), &SEAL, SCOPE, &[], request)
             .unwrap()
             .reply
     }
