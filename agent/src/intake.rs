@@ -14,6 +14,7 @@ mod results;
 mod schedule;
 mod sources;
 mod visits;
+mod waiting;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,9 +30,11 @@ use connection::Connection;
 /// How long to wait when the system gives no more connections, before asking again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-/// Takes connections until told to stop, then lets each finish the message that it is about.
+/// Takes connections until told to stop, then lets each finish the message that it is about. Beside them, results that wait
+/// for their patient are tried again.
 pub async fn serve(store: Store, config: MllpConfig, listener: TcpListener, stop: CancellationToken) {
     let config = Arc::new(config);
+    let waiting = tokio::spawn(waiting::follow(store.clone(), stop.clone()));
     let mut connections: JoinSet<()> = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -60,6 +63,7 @@ pub async fn serve(store: Store, config: MllpConfig, listener: TcpListener, stop
     while let Some(ended) = connections.join_next().await {
         report(ended);
     }
+    report(waiting.await);
 }
 
 fn prepared(stream: TcpStream, peer: String, store: &Store, config: &Arc<MllpConfig>) -> Connection {
@@ -74,6 +78,6 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended
         && error.is_panic()
     {
-        tracing::error!("an HL7 connection ended by a fault in the program");
+        tracing::error!("a part of the HL7 intake ended by a fault in the program");
     }
 }

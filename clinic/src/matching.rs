@@ -2,12 +2,13 @@
 //! asked about, and only the written rule joins without asking.
 
 use minicbor::Decoder;
+use sync_protocol::Phi;
 use sync_protocol::cbor::Raw;
 use sync_protocol::state::RecordState;
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
-use crate::catalogue::{coverage, patient};
+use crate::catalogue::{coverage, patient, result};
 use crate::numbering::TEMP_SYSTEM;
 use crate::value::{Address, BirthDate, Identifier, PersonName, Sex, TEXT_MAX_BYTES, Value};
 
@@ -137,6 +138,23 @@ impl Identity {
                 .into_iter()
                 .collect(),
             member_ids: Vec::new(),
+        }
+    }
+
+    /// What a result goes on saying of whom it is about.
+    pub fn of_result(state: &RecordState) -> Identity {
+        Identity {
+            name: result::SAID_NAME
+                .value(state)
+                .map(Phi::into_exposed)
+                .unwrap_or_default(),
+            birth_date: result::SAID_BIRTH_DATE.value(state).map(Phi::into_exposed),
+            identifiers: result::SAID_IDENTIFIER
+                .value(state)
+                .map(Phi::into_exposed)
+                .into_iter()
+                .collect(),
+            ..Identity::default()
         }
     }
 

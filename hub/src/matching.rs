@@ -13,7 +13,7 @@ use clinic::matching::{Identity, Likeness, Score, Weights, judge_own, questions,
 use clinic::numbering::TEMP_SYSTEM;
 use clinic::value::{LinkStanding, ReportText};
 use clinic::write::{Action, Channel};
-use clinic::{Shown, Writing, coverage, link, patient};
+use clinic::{Shown, Writing, coverage, link, patient, result};
 use sync_protocol::hub::{HubError, HubLedger};
 use sync_protocol::{Phi, RecordId, RecordState};
 
@@ -22,6 +22,7 @@ use crate::db::{DbError, Txn};
 mod config;
 mod decision;
 mod following;
+mod results;
 
 pub use config::Config;
 pub use decision::{Decided, Refusal, decide};
@@ -66,8 +67,8 @@ impl Matcher {
         &self.0.weights
     }
 
-    /// Looks at records that were written in this transaction: at patients for others that are alike, and at links for
-    /// what follows from them.
+    /// Looks at records that were written in this transaction: at patients for others that are alike, at links for what
+    /// follows from them, and at results for a patient who left the site before they came.
     pub fn consider(&self, txn: &mut Txn<'_>, touched: &[RecordId]) -> Outcome<()> {
         let mut patients = BTreeSet::new();
         for record in touched.iter().collect::<BTreeSet<_>>() {
@@ -78,6 +79,7 @@ impl Matcher {
                 }
                 coverage::KIND => patients.extend(coverage::PATIENT.value(&state)),
                 link::KIND => following::follow(txn, &state)?,
+                result::KIND => results::let_bearer_in(txn, &state)?,
                 _ => {}
             }
         }
@@ -159,30 +161,22 @@ impl Matcher {
         Ok(())
     }
 
-    /// Whoever the index finds near, and nobody else.
+    /// Whoever the index finds near, and nobody else. What too many agree in tells nobody apart, such as a telephone number
+    /// that stands for none; the fewer agree in something, the more it tells.
     fn candidates(&self, txn: &mut Txn<'_>, ours: &Identity) -> Result<Vec<RecordState>, DbError> {
-        let mut found = BTreeMap::new();
+        // The patient is found too.
+        let at_most = self.0.candidates_max.saturating_add(1);
+        let mut answers = Vec::new();
         for question in questions(ours) {
-            for state in txn.search(patient::KIND, &question)? {
-                found.insert(state.record, state);
-            }
-            if found.len() >= self.0.candidates_max {
-                break;
-            }
+            answers.push(txn.search_few(patient::KIND, &question, at_most)?);
         }
-        let terms: Vec<_> = ours
-            .member_ids
-            .iter()
-            .map(|id| Wanted::Exactly(member_term(id)))
-            .collect();
-        for state in txn.search(coverage::KIND, &[terms])? {
-            if let Some(patient) = coverage::PATIENT.value(&state)
-                && let Some(state) = txn.state(patient)?.filter(|state| state.kind == patient::KIND)
-            {
-                found.insert(patient, state);
-            }
-        }
-        Ok(found.into_values().take(self.0.candidates_max).collect())
+        answers.push(covered_alike(txn, ours, at_most)?);
+        answers.sort_by_key(Vec::len);
+        let mut seen = BTreeSet::new();
+        let mut found: Vec<RecordState> = answers.into_iter().flatten().collect();
+        found.retain(|state| seen.insert(state.record));
+        found.truncate(at_most);
+        Ok(found)
     }
 
     /// Proposals of ours that corrections have made hopeless.
@@ -244,6 +238,19 @@ impl Matcher {
             (LinkStanding::Linked | LinkStanding::Proposed | LinkStanding::Distinct, _) => Ok(()),
         }
     }
+}
+
+/// Those whom a payer knows by one of the same numbers.
+fn covered_alike(txn: &mut Txn<'_>, ours: &Identity, at_most: usize) -> Result<Vec<RecordState>, DbError> {
+    let terms = ours.member_ids.iter().map(|id| Wanted::Exactly(member_term(id)));
+    let mut found = Vec::new();
+    for state in txn.search_few(coverage::KIND, &[terms.collect()], at_most)? {
+        let Some(patient) = coverage::PATIENT.value(&state) else {
+            continue;
+        };
+        found.extend(txn.state(patient)?.filter(|state| state.kind == patient::KIND));
+    }
+    Ok(found)
 }
 
 /// Writes how alike the two are and how the link stands, where that is new. The link goes wherever either patient is.

@@ -18,7 +18,7 @@ use crate::store::{ReadTx, TxError, WriteTx};
 /// Until when somebody should have found the patient of a result.
 const MATCHED_WITHIN_MS: i64 = 4 * 60 * 60 * 1000;
 /// Results without a patient that a repeated one is looked for among.
-const UNMATCHED_MAX: u32 = 500;
+pub(super) const UNMATCHED_MAX: u32 = 500;
 
 const NO_PATIENT: &str = "PID-3: no patient here carries one of these numbers with this name or birth date; \
                           the result waits for a person";
@@ -76,7 +76,7 @@ fn keep(
     let id = tx.new_record_id()?;
     let event = event_time(&report.times, received.zone, received_ms);
     let person = &said.person;
-    let number = person.identifiers.first().cloned().map(Phi::new);
+    let number = said.kept_number().cloned().map(Phi::new);
     let deadline = received_ms + MATCHED_WITHIN_MS;
     let draft = Writing::new(
         result::KIND,
@@ -120,7 +120,7 @@ fn repeated(
             && result::OBSERVED_MS.value(state) == Some(observed_ms)
             && result::SAID_NAME.value(state).as_ref() == person.name.value()
             && result::SAID_BIRTH_DATE.value(state).as_ref() == person.birth_date.value()
-            && result::SAID_IDENTIFIER.value(state).map(Phi::into_exposed).as_ref() == person.identifiers.first()
+            && result::SAID_IDENTIFIER.value(state).map(Phi::into_exposed).as_ref() == said.kept_number()
     };
     Ok(known
         .into_iter()

@@ -1,5 +1,7 @@
 //! ORU R01: on the patient it is surely about, else in the list of those that wait for a person.
 
+use std::time::Instant;
+
 use clinic::catalogue::{patient, result};
 use clinic::value::{BirthDate, PersonName};
 use clinic::write::Channel;
@@ -162,4 +164,37 @@ async fn each_patient_of_a_message_gets_their_own_results() {
         ),
         (1, 1)
     );
+}
+
+#[tokio::test]
+async fn a_result_that_came_before_its_patient_finds_them_once_they_are_here() {
+    let site = Site::open().await;
+    site.send(&DOLORES.oru("R1", "113")).await;
+    site.send(&SEAMUS.oru("R2", "99")).await;
+    assert_eq!(site.unmatched().await.len(), 2);
+
+    site.send(&DOLORES.adt("A04", "1", &[])).await;
+
+    let deadline = Instant::now() + PATIENCE;
+    while site.unmatched().await.len() == 2 {
+        assert!(Instant::now() < deadline, "the result still waits");
+        tokio::task::yield_now().await;
+    }
+    let results = site.linked(site.patient().await.record, result::KIND).await;
+    assert_eq!(results.len(), 1);
+    assert_eq!(site.unmatched().await.len(), 1, "another person's result went with it");
+}
+
+#[tokio::test]
+async fn a_result_that_waits_goes_on_naming_the_labels_number() {
+    let site = Site::open().await;
+    let label = clinic::numbering::mint(3, 4, None).unwrap();
+    let both = DOLORES
+        .oru("R1", "113")
+        .replace(DOLORES.number, &format!("{}~{label}", DOLORES.number));
+
+    site.send(&both).await;
+
+    let number = result::SAID_IDENTIFIER.value(&site.unmatched().await[0]).unwrap();
+    assert_eq!(number.expose().value, label);
 }

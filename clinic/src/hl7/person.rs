@@ -78,7 +78,8 @@ pub fn identity_of(
     }
 }
 
-pub(crate) fn wanted_numbers(identifiers: &[Identifier]) -> Vec<Identifier> {
+/// As [`PatientSaid::wanted_numbers`].
+pub fn wanted_numbers(identifiers: &[Identifier]) -> Vec<Identifier> {
     let known = identifiers.iter().filter(|id| !id.system.is_empty()).cloned();
     let temp = identifiers.iter().filter_map(|id| {
         Some(Identifier {

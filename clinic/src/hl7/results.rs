@@ -7,6 +7,7 @@ use sync_protocol::Phi;
 use super::person::{PatientSaid, wanted_numbers};
 use super::{clipped, sent_at, within_limit};
 use crate::matching::Identity;
+use crate::numbering;
 use crate::value::{Identifier, REPORT_MAX_BYTES, ReportText};
 
 const SERVICE_MAX_BYTES: usize = 300;
@@ -45,6 +46,13 @@ impl PatientReports {
 
     pub fn wanted_numbers(&self) -> Vec<Identifier> {
         wanted_numbers(&self.person.identifiers)
+    }
+
+    /// The one number that a result goes on naming while it waits for its patient: the label's, else the first.
+    pub fn kept_number(&self) -> Option<&Identifier> {
+        let numbers = &self.person.identifiers;
+        let of_label = numbers.iter().find(|id| numbering::parse(&id.value).is_some());
+        of_label.or(numbers.first())
     }
 }
 

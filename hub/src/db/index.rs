@@ -110,6 +110,29 @@ impl Txn<'_> {
     /// Records of a kind of which, for every word, one of the word's alternatives meets a term. At most
     /// [`FOUND_MAX`]; none when no word is given, or none that can be looked up.
     pub fn search(&mut self, kind: KindId, words: &[Vec<Wanted>]) -> Result<Vec<RecordState>, DbError> {
+        let near = self.near(kind, words, CANDIDATES_MAX)?;
+        let mut found = self.meant(near, words)?;
+        found.truncate(FOUND_MAX);
+        Ok(found)
+    }
+
+    /// As [`Txn::search`], for what is to tell few apart: nobody where more than so many may be meant, and then no record is
+    /// opened.
+    pub fn search_few(
+        &mut self,
+        kind: KindId,
+        words: &[Vec<Wanted>],
+        at_most: usize,
+    ) -> Result<Vec<RecordState>, DbError> {
+        let near = self.near(kind, words, at_most.saturating_add(1))?;
+        if near.len() > at_most {
+            return Ok(Vec::new());
+        }
+        self.meant(near, words)
+    }
+
+    /// Records that may be meant, by their blind terms.
+    fn near(&mut self, kind: KindId, words: &[Vec<Wanted>], at_most: usize) -> Result<Vec<RecordId>, DbError> {
         let mut values = values![self.org, kind.0].to_vec();
         let sets: Vec<String> = words
             .iter()
@@ -119,12 +142,14 @@ impl Txn<'_> {
             return Ok(Vec::new());
         }
         self.flush_records()?;
-        let text = format!("{} ORDER BY record LIMIT {CANDIDATES_MAX}", sets.join(" INTERSECT "));
-        let rows = self.sql.rows(&text, &values)?;
-        let mut found = self.states_of(records(&rows)?)?;
-        // The index only narrows down: it knows no beginning beyond a length, and one blind word may stand for two.
+        let text = format!("{} ORDER BY record LIMIT {at_most}", sets.join(" INTERSECT "));
+        records(&self.sql.rows(&text, &values)?)
+    }
+
+    /// The index only narrows down: it knows no beginning beyond a length, and one blind word may stand for two.
+    fn meant(&mut self, near: Vec<RecordId>, words: &[Vec<Wanted>]) -> Result<Vec<RecordState>, DbError> {
+        let mut found = self.states_of(near)?;
         found.retain(|state| is_meant(&(self.policy.index)(state).terms, words));
-        found.truncate(FOUND_MAX);
         Ok(found)
     }
 

@@ -126,6 +126,33 @@ async fn a_spelling_variant_is_proposed_and_explained() {
 }
 
 #[tokio::test]
+async fn a_telephone_number_that_stands_for_none_hides_nobody() {
+    let mut house = House::new();
+    let few = Config {
+        candidates_max: 3,
+        ..Config::default()
+    };
+    house.matcher = few.matcher().unwrap();
+    let none = "555-555-5555";
+    for year in 1950..1970 {
+        let born = format!("{year}-11-30");
+        house.patient("Haddad, Nadia", &born, none, &[]).await;
+    }
+    let one = house.patient("Whitehorse, Jolene", "1987-03-04", none, &[]).await;
+    let numbered = house
+        .patient("Quill, Orla", "1980-12-03", none, &[("urn:x", "7")])
+        .await;
+
+    let alike = house.patient("Whithorse, Joleen", "1987-03-04", none, &[]).await;
+    let same = house
+        .patient("Quill, Orla", "1980-12-03", none, &[("urn:x", "7")])
+        .await;
+
+    assert_eq!(house.standing(one, alike).await, Some(LinkStanding::Proposed));
+    assert_eq!(house.standing(numbered, same).await, Some(LinkStanding::Linked));
+}
+
+#[tokio::test]
 async fn name_birth_date_and_phone_join_and_nothing_less_does() {
     let house = House::new();
     let one = house.patient("Quill, Orla", "1980-12-03", "602 555 0143", &[]).await;
