@@ -78,12 +78,13 @@ impl Wish {
         self.from_ms <= now_ms && now_ms < self.until_ms
     }
 
-    /// Of two wishes for one site: the one that holds now, then the one that is whole, then the one that begins first, then
-    /// the longer.
+    /// Of two wishes for one site: the one that holds now, then the one that no cap touches, then the one that is whole, then
+    /// the one that begins first, then the longer.
     fn before(&self, other: &Wish, now_ms: i64) -> bool {
         let rank = |wish: &Wish| {
             (
                 !wish.holds_at(now_ms),
+                wish.rule.is_capped(),
                 wish.rule.is_thin(),
                 wish.from_ms.max(now_ms),
                 -wish.until_ms,
@@ -224,6 +225,16 @@ mod tests {
 
         assert_eq!(wishes.0[&SITE].until_ms, NOW + 10);
         assert_eq!(wishes.0[&OTHER].rule, MemberRule::Schedule);
+    }
+
+    #[test]
+    fn what_no_cap_touches_goes_before_what_lasts_longer() {
+        let mut wishes = Wishes::default();
+
+        wishes.add(SITE, wish(MemberRule::Schedule, NOW - 5, NOW + 50), NOW);
+        wishes.add(SITE, wish(MemberRule::Written, i64::MIN, NOW + 10), NOW);
+
+        assert_eq!(wishes.0[&SITE].rule, MemberRule::Written);
     }
 
     #[test]

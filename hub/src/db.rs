@@ -71,6 +71,8 @@ pub use meta::Organisation;
 pub use reused::Reused;
 pub use sites::{Site, SiteFigures};
 pub use snapshots::{Snapshot, Stands};
+#[cfg(test)]
+pub(crate) use sql::statements;
 pub use tasks::Touched;
 pub use txn::Txn;
 pub use wakes::{Commit, Woken};

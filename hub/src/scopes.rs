@@ -7,8 +7,8 @@ use clinic::membership::MemberRule;
 use clinic::{Action, Channel, Writing, patient, site};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use sync_protocol::RecordId;
 use sync_protocol::hub::{HubError, HubLedger};
+use sync_protocol::{RecordId, ScopeId};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -43,6 +43,8 @@ impl Config {
 }
 
 const LEASE: &[u8] = b"scopes";
+/// Sites with a cap that one transaction looks at: of each all patients are counted.
+const SITES_AT_ONCE: usize = 20;
 /// A process that goes through the scopes says so anew with every transaction; one that is gone is replaced after this.
 const LEASE_MS: u64 = 60_000;
 
@@ -87,9 +89,10 @@ async fn sweep_all(db: &Db, config: &Config, owner: LeaseOwner, stop: &Cancellat
     Ok(())
 }
 
-/// One round: until nothing is due, or another process has the lease.
+/// One sweep: until nothing is due, or another process has the lease.
 async fn sweep(db: &Db, config: &Config, owner: LeaseOwner, stop: &CancellationToken) -> Result<(), SweepError> {
     let at_once = config.patients_at_once;
+    let mut looked_at = ScopeId([0; 16]);
     while !stop.is_cancelled() {
         let done = db
             .write(move |txn| {
@@ -97,28 +100,46 @@ async fn sweep(db: &Db, config: &Config, owner: LeaseOwner, stop: &CancellationT
                 if !txn.take_lease(LEASE, owner, until)? {
                     return Ok::<_, SweepError>(Round::Another);
                 }
-                let settled = settle_due(txn, at_once)? + sweep_policy(txn, at_once)? + let_in(txn, at_once)?;
-                if settled > 0 {
-                    return Ok(Round::Settled(settled));
-                }
-                tell_sites(txn)?;
-                txn.settle_stable_daily()?;
-                Ok(Round::Nothing)
+                round(txn, at_once, looked_at)
             })
             .await?;
         match done {
             Round::Settled(patients) => tracing::debug!(patients, "scopes settled"),
+            Round::LetIn { patients, after } => {
+                tracing::debug!(patients, "there is room again in scopes");
+                looked_at = after;
+            }
             Round::Nothing | Round::Another => return Ok(()),
         }
     }
     Ok(())
 }
 
+#[derive(Debug)]
 enum Round {
     Settled(usize),
+    /// Sites with a cap were looked at, up to this one.
+    LetIn {
+        patients: usize,
+        after: ScopeId,
+    },
     Nothing,
     /// Another process of the hub does it.
     Another,
+}
+
+/// What one transaction does of a sweep. Only when nothing else is due are sites looked at, and each once in a sweep.
+fn round(txn: &mut Txn<'_>, at_once: usize, looked_at: ScopeId) -> Result<Round, SweepError> {
+    let settled = settle_due(txn, at_once)? + sweep_policy(txn, at_once)?;
+    if settled > 0 {
+        return Ok(Round::Settled(settled));
+    }
+    if let Some(let_in) = let_in(txn, at_once, looked_at)? {
+        return Ok(let_in);
+    }
+    tell_sites(txn)?;
+    txn.settle_stable_daily()?;
+    Ok(Round::Nothing)
 }
 
 fn settle_due(txn: &mut Txn<'_>, at_most: usize) -> Result<usize, SweepError> {
@@ -153,31 +174,41 @@ fn sweep_policy(txn: &mut Txn<'_>, at_most: usize) -> Result<usize, SweepError> 
     Ok(patients.len())
 }
 
-/// Lets in those whom a cap kept out, where there is room again.
-fn let_in(txn: &mut Txn<'_>, at_most: usize) -> Result<usize, SweepError> {
+/// Lets in those whom a cap kept out, where there is room again, from the sites after this one on. `None` when no site is
+/// left to look at.
+fn let_in(txn: &mut Txn<'_>, at_most: usize, after: ScopeId) -> Result<Option<Round>, SweepError> {
     let patients_max = u64::try_from(txn.scope_policy()?.policy.patients_max).unwrap_or(0);
-    let mut settled = 0;
-    for one in txn.sites()? {
-        let (held, kept_out) = txn.member_counts(one.scope)?;
-        let room = usize::try_from(patients_max.saturating_sub(held)).unwrap_or(usize::MAX);
-        if kept_out.is_empty() || room == 0 {
-            continue;
+    let (mut patients, mut after, mut looked_at) = (0, after, 0);
+    while looked_at < SITES_AT_ONCE {
+        let Some(scope) = txn.next_that_keeps_out(after)? else {
+            break;
+        };
+        looked_at += 1;
+        let room = patients_max.saturating_sub(txn.members_in(scope)?);
+        let room = usize::try_from(room).unwrap_or(usize::MAX).min(at_most - patients);
+        let let_in = txn.members_kept_out(scope, room)?;
+        for patient in &let_in {
+            txn.settle_patient(*patient, None)?;
         }
-        for patient in txn.members_kept_out(one.scope, room.min(at_most))? {
-            txn.settle_patient(patient, None)?;
-            settled += 1;
+        patients += let_in.len();
+        if patients == at_most {
+            // The next transaction looks whether the same site has room for more.
+            return Ok(Some(Round::LetIn { patients, after }));
         }
+        after = scope;
     }
-    Ok(settled)
+    Ok((looked_at > 0).then_some(Round::LetIn { patients, after }))
 }
 
 /// Says on a site's record what its cap keeps out and by which rule, and takes it back when it no longer does.
 fn tell_sites(txn: &mut Txn<'_>) -> Result<(), SweepError> {
     let patients_max = txn.scope_policy()?.policy.patients_max;
-    for one in txn.sites()? {
-        let (_, kept_out) = txn.member_counts(one.scope)?;
-        let rules: Vec<MemberRule> = kept_out.iter().map(|(rule, _)| *rule).collect();
-        let notice = notice(&rules, patients_max);
+    let kept_out = txn.kept_out_by()?;
+    let sites = txn.sites()?;
+    txn.fetch_states(&sites.iter().map(|one| RecordId(one.scope.0)).collect())?;
+    for one in sites {
+        let rules = kept_out.get(&one.scope).map(Vec::as_slice).unwrap_or_default();
+        let notice = notice(rules, patients_max);
         let Some(record) = txn.state(RecordId(one.scope.0))? else {
             continue;
         };

@@ -89,6 +89,7 @@ impl Store {
             now_ms: now_ms(),
             touched: BTreeSet::new(),
             held: BTreeMap::new(),
+            regions: None,
             entered: BTreeMap::new(),
             pending: Pending::default(),
             locks: Locks::default(),

@@ -166,29 +166,33 @@ impl Txn<'_> {
         rows.iter().map(|row| row.get(0).map(RecordId)).collect()
     }
 
-    /// How many patients a site has, and how many each rule would add if the cap allowed it.
-    pub fn member_counts(&mut self, scope: ScopeId) -> Result<(u64, Vec<(MemberRule, u64)>), DbError> {
+    /// The first site after this one out of which the cap keeps somebody.
+    pub fn next_that_keeps_out(&mut self, after: ScopeId) -> Result<Option<ScopeId>, DbError> {
         self.flush_members()?;
-        let rows = self.sql.rows(
-            "SELECT standing, rule, count(*) FROM members WHERE org = ?1 AND scope = ?2 GROUP BY standing, rule \
-             ORDER BY standing, rule",
-            values![self.org, scope.0],
+        let row = self.sql.row(
+            "SELECT scope FROM members WHERE org = ?1 AND standing = 2 AND scope > ?2 ORDER BY scope LIMIT 1",
+            values![self.org, after.0],
         )?;
-        let (mut held, mut kept_out) = (0, Vec::new());
-        for row in &rows {
-            let (standing, rule, count): (u16, u16, u64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            if standing == MemberStanding::In as u16 {
-                held += count;
-            }
-            let rule = u8::try_from(rule).ok().and_then(MemberRule::from_number);
-            if let Some(rule) = rule.filter(|_| standing == MemberStanding::KeptOut as u16) {
-                kept_out.push((rule, count));
-            }
-        }
-        Ok((held, kept_out))
+        row.map(|row| row.get(0).map(ScopeId)).transpose()
     }
 
-    pub(super) fn members_in(&mut self, scope: ScopeId) -> Result<u64, DbError> {
+    /// The rules by which the cap keeps somebody out, of each site where it does.
+    pub fn kept_out_by(&mut self) -> Result<BTreeMap<ScopeId, Vec<MemberRule>>, DbError> {
+        self.flush_members()?;
+        let rows = self.sql.rows(
+            "SELECT scope, rule FROM members WHERE org = ?1 AND standing = 2 GROUP BY scope, rule ORDER BY scope, rule",
+            values![self.org],
+        )?;
+        let mut kept_out = BTreeMap::<ScopeId, Vec<MemberRule>>::new();
+        for row in &rows {
+            let rule = u8::try_from(row.get::<u16>(1)?).ok().and_then(MemberRule::from_number);
+            kept_out.entry(ScopeId(row.get(0)?)).or_default().extend(rule);
+        }
+        Ok(kept_out)
+    }
+
+    /// How many patients a site has.
+    pub fn members_in(&mut self, scope: ScopeId) -> Result<u64, DbError> {
         self.flush_members()?;
         let row = self.sql.one(
             "SELECT count(*) FROM members WHERE org = ?1 AND scope = ?2 AND standing = 1",

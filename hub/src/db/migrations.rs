@@ -33,6 +33,7 @@ const STEPS: &[&[Part]] = &[
     &[Part::Tables(include_str!("schema_11.sql"))],
     &[Part::Tables(include_str!("schema_12.sql"))],
     &[Part::Tables(include_str!("schema_13.sql"))],
+    &[Part::Tables(include_str!("schema_14.sql"))],
 ];
 
 pub(super) fn bring_forward(sql: &mut Sql<'_>, root: &RowRoot) -> Result<(), DbError> {

@@ -129,7 +129,7 @@ impl Pending {
 
 impl Txn<'_> {
     /// Fetches the states of records that were not read yet.
-    pub(super) fn fetch_states(&mut self, records: &BTreeSet<RecordId>) -> Result<(), DbError> {
+    pub fn fetch_states(&mut self, records: &BTreeSet<RecordId>) -> Result<(), DbError> {
         let missing: Vec<RecordId> = records
             .iter()
             .filter(|record| !self.pending.states.contains_key(*record))

@@ -59,6 +59,7 @@ impl Txn<'_> {
     ) -> Outcome<()> {
         let mut of = Vec::new();
         match state.kind {
+            site::KIND => self.regions = None,
             visit::KIND => concerned.patients.extend(visit::PATIENT.value(state)),
             appointment::KIND => concerned.patients.extend(appointment::PATIENT.value(state)),
             patient::KIND => of.push(state.record),
@@ -139,8 +140,11 @@ impl Txn<'_> {
             wishes.add_written(RecordId(site.0), &in_force.policy, now);
         }
         if in_force.policy.region_index {
-            let regions = self.regions()?;
-            wishes.add_region(&regions, now);
+            if self.regions.is_none() {
+                self.regions = Some(self.regions()?);
+            }
+            let regions = self.regions.as_deref().unwrap_or_default();
+            wishes.add_region(regions, now);
         }
         for one in &cluster {
             let scopes = wishes.0.keys().map(|site| ScopeId(site.0));
@@ -183,8 +187,9 @@ impl Txn<'_> {
 
     fn regions(&mut self) -> Outcome<Vec<(RecordId, Option<String>)>> {
         let mut regions = Vec::new();
-        for one in self.sites()? {
-            let record = RecordId(one.scope.0);
+        let sites: Vec<RecordId> = self.sites()?.iter().map(|one| RecordId(one.scope.0)).collect();
+        self.fetch_states(&sites.iter().copied().collect())?;
+        for record in sites {
             let region = self.state(record)?.and_then(|state| site::REGION.value(&state));
             regions.push((record, region));
         }
@@ -201,7 +206,8 @@ impl Txn<'_> {
     ) -> Outcome<()> {
         let was_in = before.is_some_and(|member| member.standing == MemberStanding::In);
         let Some(wish) = wish else {
-            if was_in {
+            // Whom the cap kept out, a change of the site's own may have entered all the same.
+            if was_in || self.is_live(scope, patient)? {
                 self.offer_patient(scope, patient)?;
             }
             return Ok(self.drop_member(scope, patient)?);
@@ -282,15 +288,16 @@ impl Txn<'_> {
     /// Offers what belongs to a patient, but for what belongs to another patient of the scope as well.
     fn offer_followers(&mut self, scope: ScopeId, patient: RecordId) -> Outcome<()> {
         for (record, kind) in self.linking_to(patient)? {
-            let live = self
-                .rows_of(record)?
-                .iter()
-                .any(|(held, standing)| *held == scope && *standing == RowStanding::Live);
-            if live && (kind != link::KIND || !self.has_other_end(scope, record, patient)?) {
+            if self.is_live(scope, record)? && (kind != link::KIND || !self.has_other_end(scope, record, patient)?) {
                 self.offer(scope, record)?;
             }
         }
         Ok(())
+    }
+
+    fn is_live(&mut self, scope: ScopeId, record: RecordId) -> Outcome<bool> {
+        let rows = self.rows_of(record)?;
+        Ok(rows.contains(&(scope, RowStanding::Live)))
     }
 
     fn has_other_end(&mut self, scope: ScopeId, record: RecordId, patient: RecordId) -> Outcome<bool> {

@@ -218,9 +218,22 @@ pub(super) enum Sql<'c> {
     Postgres(&'c mut Session),
 }
 
+#[cfg(test)]
+thread_local! {
+    static STATEMENTS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+/// How many statements this thread has asked of stores.
+#[cfg(test)]
+pub(crate) fn statements() -> usize {
+    STATEMENTS.get()
+}
+
 impl Sql<'_> {
     /// All rows of an answer. A statement that may find many has a limit.
     pub(super) fn rows(&mut self, text: &str, values: &[Value]) -> Result<Vec<Row>, DbError> {
+        #[cfg(test)]
+        STATEMENTS.set(STATEMENTS.get() + 1);
         match self {
             Sql::Embedded(connection) => {
                 let mut statement = connection.prepare_cached(text)?;
@@ -251,6 +264,8 @@ impl Sql<'_> {
 
     /// Runs a statement; answers how many rows it changed.
     pub(super) fn run(&mut self, text: &str, values: &[Value]) -> Result<u64, DbError> {
+        #[cfg(test)]
+        STATEMENTS.set(STATEMENTS.get() + 1);
         match self {
             Sql::Embedded(connection) => Ok(connection.prepare_cached(text)?.execute(params_from_iter(values))? as u64),
             Sql::Postgres(session) => session.run(text, values),

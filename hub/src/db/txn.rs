@@ -26,6 +26,8 @@ pub struct Txn<'c> {
     /// Patients of each scope as this transaction found them, and how many it entered.
     pub(super) held: BTreeMap<ScopeId, u64>,
     pub(super) entered: BTreeMap<ScopeId, u64>,
+    /// The region of every site, once a patient was settled for whom it counts.
+    pub(super) regions: Option<Vec<(RecordId, Option<String>)>>,
     pub(super) pending: Pending,
     pub(super) locks: Locks,
     pub(super) writes: bool,

@@ -1,14 +1,15 @@
 use clinic::flow::VisitState;
 use clinic::policies::ScopePolicy;
 use clinic::value::{AllergyStatement, AppointmentStatus, LinkStanding, PersonName, Target};
-use clinic::{allergy, appointment, link, linking, visit};
+use clinic::{Identifier, allergy, appointment, link, linking, numbering, result, visit};
 use sync_protocol::hub::RowStanding;
 use sync_protocol::wire::{PullRequest, Willing};
 use sync_protocol::{Draft, Phi, ReplicaId, ScopeId};
 use vault::DataKey;
 
 use super::*;
-use crate::db::{Config as StoreConfig, Place, Policy, PolicyInForce, Site};
+use crate::db::{Config as StoreConfig, Place, Policy, PolicyInForce, Site, statements};
+use crate::matching::Matcher;
 
 const NORTH: ScopeId = ScopeId([1; 16]);
 const SOUTH: ScopeId = ScopeId([2; 16]);
@@ -82,6 +83,38 @@ impl Hub {
             .set(allergy::PATIENT, &record(of))
             .assert(allergy::STATEMENT, &Phi::new(statement));
         self.author(draft.done(), None).await;
+    }
+
+    /// A result that a site has of somebody of this name and number, whom it does not know.
+    async fn result_waits(&self, number: u8, at: ScopeId, family: &str, said: &Identifier) {
+        let draft = Writing::new(result::KIND, record(number), Action::ReceiveResult, actor(), 0)
+            .set(result::SITE, &RecordId(at.0))
+            .set(result::SAID_NAME, &Phi::new(PersonName::new(family, "Ada")))
+            .set(result::SAID_IDENTIFIER, &Phi::new(said.clone()))
+            .done();
+        self.write(move |txn| {
+            txn.author(&draft, Some(at))?;
+            Matcher::default().consider(txn, &[record(number)])
+        })
+        .await;
+    }
+
+    async fn sites(&self, count: u16) {
+        self.write(move |txn| {
+            for number in 0..count {
+                let mut scope = [0xAA; 16];
+                scope[..2].copy_from_slice(&number.to_be_bytes());
+                txn.add_site(&Site {
+                    scope: ScopeId(scope),
+                    name: format!("Site {number}"),
+                    zone: "UTC".to_owned(),
+                    ehr: Target::Person,
+                    seen_ms: None,
+                })?;
+            }
+            Ok(())
+        })
+        .await;
     }
 
     async fn book(&self, number: u8, of: u8, at: ScopeId, in_days: i64, status: AppointmentStatus) {
@@ -336,4 +369,110 @@ async fn two_records_of_one_person_concern_the_same_sites() {
         .unwrap();
     assert_eq!(linked, [NORTH]);
     hub.roots_are_sound().await;
+}
+
+#[tokio::test]
+async fn a_result_that_waits_lets_in_again_who_was_there_and_carries_its_number() {
+    let hub = Hub::new().await;
+    let label = Identifier {
+        system: numbering::TEMP_SYSTEM.to_owned(),
+        value: numbering::mint(1, 1, None).unwrap(),
+        kind: "TEMP".to_owned(),
+    };
+    hub.patient(10, "Lovelace").await;
+    let numbered = Writing::new(patient::KIND, record(10), Action::Administer, actor(), 0)
+        .assert(patient::IDENTIFIER, &Phi::new(label.clone()));
+    hub.author(numbered.done(), None).await;
+    hub.book(12, 10, NORTH, 1, AppointmentStatus::Booked).await;
+    hub.book(12, 10, NORTH, 1, AppointmentStatus::Cancelled).await;
+    hub.agree(NORTH).await;
+
+    // Read from a label by a laboratory that knows no authorities.
+    let said = Identifier {
+        system: "RIVERSIDE".to_owned(),
+        value: label.value.to_lowercase(),
+        kind: String::new(),
+    };
+    hub.result_waits(20, NORTH, "Babbage", &said).await;
+    assert_eq!(hub.held(NORTH).await, [(10, Gone), (12, Gone), (20, Live)]);
+    hub.result_waits(21, SOUTH, "Lovelace", &said).await;
+    assert_eq!(hub.held(SOUTH).await, [(21, Live)]);
+
+    hub.result_waits(22, NORTH, "Lovelace", &said).await;
+
+    let back = [(10, Live), (12, Live), (20, Live), (22, Live)];
+    assert_eq!(hub.held(NORTH).await, back);
+    assert_eq!(hub.held(SOUTH).await, [(21, Live)]);
+    hub.roots_are_sound().await;
+}
+
+#[tokio::test]
+async fn whom_the_site_wrote_is_let_in_over_its_cap_and_leaves_when_nobody_wants_them_any_more() {
+    let hub = Hub::new().await;
+    hub.policy(ScopePolicy {
+        schedule_days: 14,
+        recent_days: 7,
+        patients_max: 1,
+        ..ScopePolicy::default()
+    })
+    .await;
+    for number in 10..12 {
+        hub.patient(number, "Lovelace").await;
+        hub.book(number + 10, number, NORTH, 10, AppointmentStatus::Booked)
+            .await;
+    }
+    assert_eq!(hub.held(NORTH).await, [(10, Live), (20, Live), (21, Live)]);
+
+    hub.write(|txn| txn.settle_scopes(&[record(11)], Some(NORTH))).await;
+    assert_eq!(
+        hub.held(NORTH).await,
+        [(10, Live), (11, Live), (20, Live), (21, Live)],
+        "a cap keeps out whom the site wrote itself"
+    );
+
+    // As an earlier version left it: kept out by rule, and entered by the site's own change.
+    hub.patient(13, "Lovelace").await;
+    hub.book(23, 13, NORTH, 10, AppointmentStatus::Booked).await;
+    hub.write(|txn| txn.enter(NORTH, record(13))).await;
+    hub.book(23, 13, NORTH, 10, AppointmentStatus::Cancelled).await;
+    assert!(hub.held(NORTH).await.contains(&(13, Offered)));
+    hub.roots_are_sound().await;
+}
+
+#[tokio::test]
+async fn what_a_sweep_asks_the_store_for_fifty_patients_does_not_grow_with_the_sites() {
+    let mut asked = Vec::new();
+    for sites in [0, 200] {
+        let hub = Hub::new().await;
+        hub.sites(sites).await;
+        for number in 10..60 {
+            hub.patient(number, "Lovelace").await;
+        }
+        let all_again = PolicyInForce {
+            version: 1,
+            policy: ScopePolicy {
+                region_index: true,
+                ..ScopePolicy::default()
+            },
+            swept_after: RecordId::NIL,
+            swept: false,
+        };
+        let counts = hub.write(move |txn| {
+            txn.set_scope_policy(&all_again)?;
+            let mut counts = Vec::new();
+            // The patients, then that there are no more, and the sites are told.
+            for _ in 0..2 {
+                let before = statements();
+                round(txn, 50, ScopeId([0; 16]))?;
+                counts.push(statements() - before);
+            }
+            Ok(counts)
+        });
+        asked.push(counts.await);
+    }
+
+    let [few, many] = asked.as_slice() else { panic!() };
+    println!("statements at 2 sites {few:?}, at 202 sites {many:?}");
+    // Sites are read 64 at once, for their regions and to be told.
+    assert!(many[0] <= few[0] + 4 && many[1] <= few[1] + 8, "{asked:?}");
 }
