@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use sync_protocol::cbor::Raw;
 use sync_protocol::change::{Act, Header, Payload};
 use sync_protocol::rules::Rule;
-use sync_protocol::{FieldId, KindId, Lane, Phi, RecordId};
+use sync_protocol::{FieldId, KindId, Lane, Phi, RecordId, RecordState};
 
 use crate::flow::VisitState;
 use crate::task::{Answer, Candidates, Delivery, Entered, Intent, TaskKind};
@@ -280,6 +280,8 @@ kinds! {
         /// Of a code set: the file's digest.
         CONTENT: BlobDigest = 7, Latest, Hub, false;
         BYTES: i64 = 8, Latest, Hub, false;
+        /// When what it came from was last found to say the same; renewed now and then.
+        CHECKED_MS: i64 = 9, Latest, Hub, false;
     }
     /// What the organisation has decided; the hub signs it, sites obey and show it.
     policy = 15, Reference, Hub, Organisation {
@@ -339,7 +341,20 @@ pub fn home(id: KindId) -> Home {
 }
 
 /// Raised when a kind, field or type is added: quarantined changes are tried again after an upgrade.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
+
+/// The source of a reference set that is made of what the EHR lists.
+pub const EHR_SOURCE: &str = "EHR";
+
+/// That a reference set was found unchanged is written down no oftener than this, since every site is told.
+pub const CHECKED_EVERY_MS: i64 = 4 * 60 * 60 * 1000;
+
+/// When a reference set was last known to be as its source has it.
+pub fn reference_checked_ms(set: &RecordState) -> Option<i64> {
+    reference_set::LOADED_MS
+        .value(set)
+        .max(reference_set::CHECKED_MS.value(set))
+}
 
 /// Reasons for quarantine, beside the engine's own.
 pub mod reason {

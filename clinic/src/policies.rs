@@ -35,9 +35,10 @@ impl Default for ScopePolicy {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReferencePolicy {
-    /// A schedule or list from the EHR older than this is marked.
+    /// A schedule, or a list from the EHR, that was last found to be so longer ago than this is marked. That one is found
+    /// unchanged is written down every four hours.
     pub stale_after_hours: i64,
-    /// A code set that was loaded longer ago than this is marked.
+    /// A code set, or a list from a file, that was last found to be so longer ago than this is marked.
     pub code_set_stale_after_days: i64,
 }
 

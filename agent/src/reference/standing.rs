@@ -1,6 +1,6 @@
 //! How the sets of reference data stand here: what is in force, what is on its way, what was refused.
 
-use clinic::catalogue::reference_set;
+use clinic::catalogue::{reference_checked_ms, reference_set};
 use serde::Serialize;
 use sync_protocol::Hash;
 
@@ -16,6 +16,8 @@ pub struct SetStanding {
     pub entries: i64,
     pub source: String,
     pub loaded_ms: i64,
+    /// When it was last known to be as its source has it.
+    pub checked_ms: i64,
     #[serde(flatten)]
     pub state: SetState,
     /// Of a code set: the version that is searched here; absent until one is.
@@ -60,6 +62,7 @@ pub fn standing(tx: &ReadTx<'_>) -> Result<Vec<SetStanding>, TxError> {
             entries,
             source: reference_set::SOURCE.value(state).unwrap_or_default(),
             loaded_ms: reference_set::LOADED_MS.value(state).unwrap_or_default(),
+            checked_ms: reference_checked_ms(state).unwrap_or_default(),
             state: match content {
                 Some(digest) if searched.is_none_or(|one| one.digest != digest) => {
                     on_its_way(tx, digest, entries, &contents, &sets)?

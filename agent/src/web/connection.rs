@@ -260,7 +260,7 @@ fn policy_words(name: &str, body: &str) -> String {
         clinic::policies::REFERENCE => clinic::policies::ReferencePolicy::parse(body)
             .map(|policy| {
                 format!(
-                    "lists older than {} h and code sets older than {} days are marked",
+                    "schedules and lists of the EHR older than {} h, other lists and code sets older than {} days are marked",
                     policy.stale_after_hours, policy.code_set_stale_after_days
                 )
             })

@@ -4,8 +4,9 @@
 use axum::extract::{Path, Query};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use clinic::catalogue::{form, payer, provider, room};
+use clinic::catalogue::{EHR_SOURCE, form, payer, provider, room};
 use clinic::code_set::{CodeEntry, CodeStanding};
+use clinic::policies::ReferencePolicy;
 use serde::Deserialize;
 use sync_protocol::{Hash, KindId, RecordId, RecordState};
 
@@ -99,14 +100,17 @@ fn sets(reading: &Reading<'_, '_>) -> Result<ReferenceSets, TxError> {
 fn sets_of(reading: &Reading<'_, '_>, all: Vec<SetStanding>) -> Result<ReferenceSets, TxError> {
     let policy = policies::reference(reading.tx, &reading.asked.web.app.enrolment)?;
     let set = |set: SetStanding| {
-        let age_ms = reading.clock.now_ms.saturating_sub(set.loaded_ms).max(0);
-        let stale_ms = match set.is_code_set {
-            true => policy.code_set_stale_after_days.saturating_mul(24 * HOUR_MS),
-            false => policy.stale_after_hours.saturating_mul(HOUR_MS),
-        };
+        let since = |ms: i64| reading.clock.now_ms.saturating_sub(ms).max(0);
+        let loaded = format!(
+            "loaded {} ago, as of {}",
+            span(since(set.loaded_ms)),
+            reading.clock.at(set.loaded_ms)
+        );
+        let checked =
+            (set.checked_ms > set.loaded_ms).then(|| format!("; found unchanged {} ago", span(since(set.checked_ms))));
         ReferenceSet {
-            age: format!("loaded {} ago, as of {}", span(age_ms), reading.clock.at(set.loaded_ms)),
-            stale: age_ms > stale_ms,
+            age: loaded + &checked.unwrap_or_default(),
+            stale: is_stale(&set, &policy, reading.clock.now_ms),
             state: state_of(reading, &set),
             entries: format!("{} entries", set.entries),
             title: set.title,
@@ -118,6 +122,15 @@ fn sets_of(reading: &Reading<'_, '_>, all: Vec<SetStanding>) -> Result<Reference
         as_of: format!("as of {}", reading.clock.to_the_second(reading.clock.now_ms)),
         sets: all.into_iter().map(set).collect(),
     })
+}
+
+/// What the EHR lists and what is booked change by the day; other lists and codes stand until there is a new one.
+fn is_stale(set: &SetStanding, policy: &ReferencePolicy, now_ms: i64) -> bool {
+    let after_ms = match set.source == EHR_SOURCE || set.set == "schedules" {
+        true => policy.stale_after_hours.saturating_mul(HOUR_MS),
+        false => policy.code_set_stale_after_days.saturating_mul(24 * HOUR_MS),
+    };
+    now_ms.saturating_sub(set.checked_ms) > after_ms
 }
 
 fn state_of(reading: &Reading<'_, '_>, set: &SetStanding) -> ReferenceState {
@@ -305,4 +318,38 @@ fn content(reading: &Reading<'_, '_>, digest: Hash) -> Result<Option<Vec<u8>>, T
         }
     }
     Ok(Some(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_old_when_it_was_last_found_to_be_so_too_long_ago() {
+        let now_ms = 1_800_000_000_000;
+        let is_old = |set: &str, source: &str, loaded_hours: i64, checked_hours: i64| {
+            let standing = SetStanding {
+                set: set.to_owned(),
+                title: String::new(),
+                version: String::new(),
+                entries: 1,
+                source: source.to_owned(),
+                loaded_ms: now_ms - loaded_hours * HOUR_MS,
+                checked_ms: now_ms - checked_hours * HOUR_MS,
+                state: SetState::Current,
+                searched: None,
+                is_code_set: false,
+            };
+            is_stale(&standing, &ReferencePolicy::default(), now_ms)
+        };
+
+        assert!(!is_old("providers", EHR_SOURCE, 700, 5), "the EHR has nothing new");
+        assert!(is_old("providers", EHR_SOURCE, 700, 30), "the EHR was not asked");
+        assert!(!is_old("payers", "payers.csv", 700, 700), "a file that stands");
+        assert!(
+            is_old("schedules", "schedules.csv", 30, 30),
+            "the bookings of the day before"
+        );
+        assert!(is_old("cvx", "cvx.json", 500 * 24, 500 * 24));
+    }
 }

@@ -450,14 +450,17 @@ impl Poller {
     }
 
     async fn finish(&self, kind: ResourceType, reading: &Reading) -> Result<(), PollError> {
-        if !reading.changed {
+        if !reading.changed && places::set_of(kind).is_none() {
             return Ok(());
         }
-        let owner = self.owner;
+        let (owner, changed) = (self.owner, reading.changed);
         self.db
             .write(move |txn| {
                 hold_lease(txn, owner)?;
-                places::note_set(txn, kind)?;
+                match changed {
+                    true => places::note_set(txn, kind)?,
+                    false => places::note_unchanged(txn, kind)?,
+                }
                 Ok::<_, PollError>(())
             })
             .await

@@ -5,7 +5,10 @@
 use std::collections::BTreeMap;
 
 use clinic::booking::appointment_id;
-use clinic::catalogue::{Field, appointment, form, patient, payer, provider, reference_set, room};
+use clinic::catalogue::{
+    CHECKED_EVERY_MS, EHR_SOURCE, Field, appointment, form, patient, payer, provider, reference_checked_ms,
+    reference_set, room,
+};
 use clinic::index::{Wanted, content_term, identifier_term};
 use clinic::value::{BlobDigest, Identifier, Value};
 use clinic::{Action, Channel, Writing};
@@ -126,12 +129,48 @@ pub async fn note_refused(db: &Db, set: Set, file: String, digest: [u8; 32], ref
     .await
 }
 
-/// The record that names a set and its version, if there is one.
-pub(crate) fn named(txn: &mut Txn<'_>, word: &str) -> Result<Option<RecordState>, DbError> {
+/// The record that names a set and its version, if a file of it was ever loaded. What the EHR lists under the same name is
+/// a set of its own.
+fn named(txn: &mut Txn<'_>, word: &str) -> Result<Option<RecordState>, DbError> {
     let all = txn.all_of_kind(reference_set::KIND)?;
-    Ok(all
-        .into_iter()
-        .find(|state| reference_set::NAME.value(state).as_deref() == Some(word)))
+    let is_it = |state: &RecordState| {
+        reference_set::NAME.value(state).as_deref() == Some(word)
+            && reference_set::SOURCE.value(state).as_deref() != Some(EHR_SOURCE)
+    };
+    Ok(all.into_iter().find(is_it))
+}
+
+/// Writes down that a set's file was looked at and is the one that stands, if that was not written down lately.
+pub(super) async fn note_checked(db: &Db, set: Set) -> Result<(), LoadError> {
+    db.write(move |txn| {
+        if let Some(standing) = named(txn, set.word())? {
+            renew_checked(txn, &standing)?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+fn renew_checked(txn: &mut Txn<'_>, standing: &RecordState) -> Result<(), HubError<DbError>> {
+    let now_ms = i64::try_from(txn.now_ms()).unwrap_or(i64::MAX);
+    if reference_checked_ms(standing).is_some_and(|last| now_ms < last.saturating_add(CHECKED_EVERY_MS)) {
+        return Ok(());
+    }
+    let writing = Writing::new(
+        reference_set::KIND,
+        standing.record,
+        Action::Administer,
+        Channel::Hub.program(),
+        now_ms,
+    )
+    .replace(
+        reference_set::CHECKED_MS,
+        &now_ms,
+        &standing.shown(reference_set::CHECKED_MS.id),
+    );
+    let scope = txn.organisation().scope();
+    txn.author(&writing.done(), Some(scope))?;
+    Ok(())
 }
 
 /// One set on its way into the store.
@@ -211,7 +250,11 @@ impl<'t, 'c> Publication<'t, 'c> {
         let was = standing.as_ref().and_then(|state| reference_set::VERSION.value(state));
         let version = version.or_else(|| was.clone().filter(|_| unchanged));
         let version = version.unwrap_or_else(|| data_encoding::HEXLOWER.encode(&digest[..6]));
-        if unchanged && was.as_deref() == Some(&version) {
+        if let Some(state) = standing
+            .as_ref()
+            .filter(|_| unchanged && was.as_deref() == Some(&version))
+        {
+            renew_checked(self.txn, state)?;
             return Ok(version);
         }
         let record = standing

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 use tokio_util::sync::CancellationToken;
 
-use super::publish::{LEASE, LoadError};
+use super::publish::{LEASE, LoadError, note_checked};
 use super::{Config, File, Set, load, note_refused};
 use crate::db::{Db, DbError, LeaseOwner, ReferenceFile, now_ms, random};
 
@@ -152,7 +152,16 @@ impl Refresh {
         };
         let digest = file.digest();
         let known = self.db.read(|txn| txn.reference_files()).await?;
-        if known.iter().any(|known| is_settled(known, set, digest, again)) {
+        if let Some(settled) = known.iter().find(|known| is_settled(known, set, digest, again)) {
+            if settled.refused.is_none()
+                && let Err(LoadError::Failed(failure)) = note_checked(&self.db, set).await
+            {
+                tracing::error!(
+                    set = set.word(),
+                    error = failure.message,
+                    "that a file of reference data stands unchanged could not be written down"
+                );
+            }
             return Ok(());
         }
         match load(&self.db, set, file, None, Some(owner)).await {

@@ -1,6 +1,6 @@
 //! Files, good and broken, against a real store.
 
-use clinic::catalogue::{appointment, form, patient, provider, reference_set};
+use clinic::catalogue::{EHR_SOURCE, appointment, form, patient, provider, reference_checked_ms, reference_set};
 use clinic::value::{AppointmentStatus, Identifier};
 use clinic::{Action, Channel, Writing};
 use sync_protocol::{KindId, Phi, RecordId, RecordState, ScopeId};
@@ -41,6 +41,17 @@ impl Hub {
             Err(LoadError::Refused(refused)) => Err(refused),
             Err(other) => panic!("{other:?}"),
         }
+    }
+
+    async fn author(&self, draft: sync_protocol::Draft) {
+        let written: Result<(), LoadError> = self
+            .db
+            .write(move |txn| {
+                txn.author(&draft, None)?;
+                Ok(())
+            })
+            .await;
+        written.unwrap();
     }
 
     async fn all(&self, kind: KindId) -> Vec<RecordState> {
@@ -323,6 +334,68 @@ async fn what_the_ehr_told_of_is_not_ended_by_a_list() {
 
     assert_eq!(outcome.ended, 0);
     assert_eq!(hub.all(provider::KIND).await.len(), 3);
+}
+
+fn told_by_the_ehr(record: RecordId, loaded_ms: i64) -> sync_protocol::Draft {
+    Writing::new(
+        reference_set::KIND,
+        record,
+        Action::Message,
+        Channel::Connector.program(),
+        1,
+    )
+    .set(reference_set::NAME, &"providers".to_owned())
+    .set(reference_set::SOURCE, &EHR_SOURCE.to_owned())
+    .set(reference_set::VERSION, &"1".to_owned())
+    .set(reference_set::LOADED_MS, &loaded_ms)
+    .done()
+}
+
+#[tokio::test]
+async fn the_ehrs_providers_and_a_files_are_two_sets() {
+    let hub = Hub::new();
+    let of_ehr = RecordId([1; 16]);
+    hub.author(told_by_the_ehr(of_ehr, 5)).await;
+
+    hub.load(Set::Providers, PROVIDERS).await;
+
+    let sets = hub.all(reference_set::KIND).await;
+    let mut sources: Vec<_> = sets.iter().filter_map(|set| reference_set::SOURCE.value(set)).collect();
+    sources.sort();
+    assert_eq!(sources, ["EHR", "list.csv"]);
+    let stands = sets.iter().find(|set| set.record == of_ehr).unwrap();
+    assert_eq!(reference_set::VERSION.value(stands).as_deref(), Some("1"));
+}
+
+#[tokio::test]
+async fn a_list_that_is_found_unchanged_is_known_to_be_so() {
+    let hub = Hub::new();
+    hub.load(Set::Providers, PROVIDERS).await;
+    let set = |all: Vec<RecordState>| all.into_iter().next().unwrap();
+    let before = set(hub.all(reference_set::KIND).await);
+    let loaded_ms = reference_set::LOADED_MS.value(&before).unwrap();
+    hub.load(Set::Providers, PROVIDERS).await;
+    assert_eq!(set(hub.all(reference_set::KIND).await), before, "it was told too soon");
+    let day_ago = loaded_ms - 24 * 60 * 60 * 1000;
+    let aged = Writing::new(
+        reference_set::KIND,
+        before.record,
+        Action::Administer,
+        Channel::Hub.program(),
+        1,
+    )
+    .replace(
+        reference_set::LOADED_MS,
+        &day_ago,
+        &before.shown(reference_set::LOADED_MS.id),
+    );
+    hub.author(aged.done()).await;
+
+    hub.load(Set::Providers, PROVIDERS).await;
+
+    let after = set(hub.all(reference_set::KIND).await);
+    assert_eq!(reference_set::LOADED_MS.value(&after), Some(day_ago));
+    assert!(reference_checked_ms(&after).unwrap() >= loaded_ms);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use clinic::catalogue::{location, provider, reference_set, site};
+use clinic::catalogue::{CHECKED_EVERY_MS, EHR_SOURCE, location, provider, reference_checked_ms, reference_set, site};
 use clinic::index::{Wanted, partner_term};
 use clinic::write::{Action, Channel};
 use clinic::{Value, Writing};
@@ -66,11 +66,47 @@ pub(super) fn settle(txn: &mut Txn<'_>) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// The set that resources of a type make, by name and title.
+pub(super) fn set_of(kind: ResourceType) -> Option<(&'static str, &'static str)> {
+    match kind {
+        ResourceType::Practitioner => Some(("providers", "Providers")),
+        ResourceType::Location => Some(("locations", "Locations")),
+        ResourceType::Patient | ResourceType::Coverage | ResourceType::Appointment => None,
+    }
+}
+
+/// The record of a set of the EHR's; a file of the same name makes another one.
+fn known_set(txn: &mut Txn<'_>, name: &str) -> Result<Option<RecordState>, DbError> {
+    let known = txn.few_of_kind(reference_set::KIND, SET_MAX)?;
+    Ok(known.into_iter().find(|state| {
+        reference_set::NAME.value(state).as_deref() == Some(name)
+            && reference_set::SOURCE.value(state).as_deref() == Some(EHR_SOURCE)
+    }))
+}
+
+/// Writes down that the EHR was asked and had nothing new, if that was not written down lately.
+pub(super) fn note_unchanged(txn: &mut Txn<'_>, kind: ResourceType) -> Result<(), StoreError> {
+    let Some((name, _)) = set_of(kind) else { return Ok(()) };
+    let now_ms = i64::try_from(txn.now_ms()).unwrap_or(i64::MAX);
+    let is_due = |state: &RecordState| {
+        reference_checked_ms(state).is_none_or(|last| now_ms >= last.saturating_add(CHECKED_EVERY_MS))
+    };
+    if let Some(known) = known_set(txn, name)?.filter(is_due) {
+        let writing = of_hub(txn, reference_set::KIND, known.record);
+        let writing = renew(writing, reference_set::CHECKED_MS, Some(&known), &now_ms);
+        txn.author(&writing.done(), None)?;
+    }
+    Ok(())
+}
+
 /// Writes down that the set of providers or locations is another one than before, if it is.
 pub(super) fn note_set(txn: &mut Txn<'_>, kind: ResourceType) -> Result<(), StoreError> {
-    let (name, title, of, ended) = match kind {
-        ResourceType::Practitioner => ("providers", "Providers", provider::KIND, provider::ENDED_MS),
-        ResourceType::Location => ("locations", "Locations", location::KIND, location::ENDED_MS),
+    let Some((name, title)) = set_of(kind) else {
+        return Ok(());
+    };
+    let (of, ended) = match kind {
+        ResourceType::Practitioner => (provider::KIND, provider::ENDED_MS),
+        ResourceType::Location => (location::KIND, location::ENDED_MS),
         ResourceType::Patient | ResourceType::Coverage | ResourceType::Appointment => return Ok(()),
     };
     let all = txn.few_of_kind(of, SET_MAX)?;
@@ -91,18 +127,14 @@ pub(super) fn note_set(txn: &mut Txn<'_>, kind: ResourceType) -> Result<(), Stor
         }
     }
     let version = data_encoding::HEXLOWER.encode(&content.finish().as_ref()[..6]);
-    let known = txn.few_of_kind(reference_set::KIND, SET_MAX)?;
-    let known = known.into_iter().find(|state| {
-        reference_set::NAME.value(state).as_deref() == Some(name)
-            && reference_set::SOURCE.value(state).as_deref() == Some(SOURCE)
-    });
+    let known = known_set(txn, name)?;
     if known
         .as_ref()
         .and_then(|state| reference_set::VERSION.value(state))
         .as_ref()
         == Some(&version)
     {
-        return Ok(());
+        return note_unchanged(txn, kind);
     }
     let record = match &known {
         Some(state) => state.record,
@@ -116,14 +148,11 @@ pub(super) fn note_set(txn: &mut Txn<'_>, kind: ResourceType) -> Result<(), Stor
     writing = renew(writing, reference_set::TITLE, known, &title.to_owned());
     writing = renew(writing, reference_set::VERSION, known, &version);
     writing = renew(writing, reference_set::ENTRIES, known, &entries);
-    writing = renew(writing, reference_set::SOURCE, known, &SOURCE.to_owned());
+    writing = renew(writing, reference_set::SOURCE, known, &EHR_SOURCE.to_owned());
     writing = renew(writing, reference_set::LOADED_MS, known, &loaded_ms);
     txn.author(&writing.done(), None)?;
     Ok(())
 }
-
-/// Where the set came from, as sites show it.
-const SOURCE: &str = "EHR";
 
 pub(super) fn of_hub(txn: &Txn<'_>, kind: sync_protocol::KindId, record: RecordId) -> Writing {
     let now_ms = i64::try_from(txn.now_ms()).unwrap_or(i64::MAX);
