@@ -56,6 +56,12 @@ impl BootClock {
     pub fn is_off(&self) -> bool {
         self.off_by_ms() > CLOCK_TOLERANCE_MS
     }
+
+    /// Whether a time has not come yet by the hub's clock, so that no right clock can have shown it.
+    pub fn is_before(&self, at: HybridTime) -> bool {
+        let hub_ms = self.zero_ms.saturating_add(self.monotonic_ms);
+        at.wall_ms > hub_ms.saturating_add(CLOCK_TOLERANCE_MS)
+    }
 }
 
 /// Gives each write a time later than every one before it on this replica.

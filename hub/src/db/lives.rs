@@ -14,6 +14,10 @@ use super::*;
 /// Without any confirmed backup, what was received this long ago counts as held for good.
 const STABLE_WITHOUT_BACKUP_MS: u64 = 30 * 24 * 3_600 * 1_000;
 
+/// A change keeps the time at which its transaction began. One that began before a backup and was committed after it is not in
+/// it, so what came in so shortly before counts only with the next one.
+const BEFORE_BACKUP_MS: u64 = 10 * 60 * 1_000;
+
 const SETTLE_EVERY_MS: u64 = 24 * 3_600 * 1_000;
 
 /// One epoch of an organisation, for people.
@@ -195,8 +199,10 @@ impl Txn<'_> {
     /// Takes the chains on to where they are held for good by now.
     pub fn settle_stable(&mut self) -> Result<(), DbError> {
         self.flush_records()?;
-        let without = self.now_ms.saturating_sub(STABLE_WITHOUT_BACKUP_MS);
-        let until = self.backup_ms()?.unwrap_or(without);
+        let until = match self.backup_ms()? {
+            Some(backup_ms) => backup_ms.saturating_sub(BEFORE_BACKUP_MS),
+            None => self.now_ms.saturating_sub(STABLE_WITHOUT_BACKUP_MS),
+        };
         self.sql.run(
             "UPDATE chains SET stable = coalesce((SELECT max(changes.counter) FROM changes \
              WHERE changes.org = chains.org AND changes.replica = chains.replica \

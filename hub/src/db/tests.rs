@@ -56,7 +56,8 @@ on_both_engines! {
         the_hubs_own_changes_go_on_in_one_chain_after_a_restart,
         a_record_enters_a_scope_once_and_then_follows_it,
         a_kind_nobody_knows_is_kept_for_a_later_version,
-        what_a_wrong_clock_wrote_is_corrected_or_suspect;
+        what_a_wrong_clock_wrote_is_corrected_or_suspect,
+        what_came_in_shortly_before_a_backup_waits_for_the_next;
     index:
         the_index_follows_the_state,
         a_search_takes_its_words_as_they_are;
@@ -207,6 +208,8 @@ struct Author {
     counter: u64,
     hash: Hash,
     changes: Vec<(u64, Hash, Change)>,
+    boot: BootId,
+    wall_ms: u64,
 }
 
 impl Author {
@@ -219,6 +222,8 @@ impl Author {
             counter: 0,
             hash: genesis(replica),
             changes: Vec::new(),
+            boot: BootId([1; 16]),
+            wall_ms: 1_000,
         }
     }
 
@@ -228,10 +233,10 @@ impl Author {
             change,
             salt: [id; 16],
             at: HybridTime {
-                wall_ms: 1_000 + u64::from(id),
+                wall_ms: self.wall_ms + u64::from(id),
                 logical: 0,
             },
-            boot: BootId([1; 16]),
+            boot: self.boot,
             monotonic_ms: 0,
         };
         let dot = Dot {

@@ -28,8 +28,11 @@ pub(super) fn correct<L: HubLedger>(
             let is_wrong = written_ms.abs_diff(header.at.wall_ms) > CLOCK_TOLERANCE_MS;
             is_wrong.then_some(ClockFact::Corrected(written_ms))
         }
-        // Of a start before this one: how wrong the clock was then, nobody knows.
-        None => now.filter(|clock| clock.is_off()).map(|_| ClockFact::Suspect),
+        // Of a start before this one: how wrong the clock was then, nobody knows. That it was wrong is seen where it still is,
+        // and where it had shown what the hub's does not show yet.
+        None => now
+            .filter(|clock| clock.is_off() || clock.is_before(header.at))
+            .map(|_| ClockFact::Suspect),
     };
     if let Some(fact) = fact {
         state.note_clock(header.change, fact);

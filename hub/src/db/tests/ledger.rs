@@ -1,6 +1,7 @@
 //! The engine's storage, driven by the engine.
 
 use super::*;
+use crate::db::sql::values;
 
 pub(super) async fn two_replicas_that_did_not_see_each_other_both_stand(on: On) {
     let store = Store::new(on, Policy::CATALOGUE);
@@ -404,6 +405,25 @@ pub(super) async fn what_a_wrong_clock_wrote_is_corrected_or_suspect(on: On) {
     request.clock = clock(1);
     store.push(SITE, request).await;
 
+    // Brought by a later start whose clock was set right, with times that have not come yet.
+    let right = Some(BootClock {
+        wall_ms: 500_020,
+        ..clock(4).unwrap()
+    });
+    let (to_come, passed) = (RecordId([42; 16]), RecordId([43; 16]));
+    let mut ahead = Author::new(&store, 9);
+    (ahead.boot, ahead.wall_ms) = (BootId([3; 16]), 9_000_000);
+    ahead.write(3, &name(to_come, "Okafor", &[]), None);
+    let mut request = ahead.push_after(0);
+    request.clock = right;
+    store.push(SITE, request).await;
+    let mut sound = Author::new(&store, 10);
+    sound.boot = BootId([3; 16]);
+    sound.write(4, &name(passed, "Lindqvist", &[]), None);
+    let mut request = sound.push_after(0);
+    request.clock = right;
+    store.push(SITE, request).await;
+
     let noted = |state: Option<RecordState>| {
         let state = state.unwrap();
         let register = state.register(patient::NAME.id).unwrap();
@@ -415,5 +435,31 @@ pub(super) async fn what_a_wrong_clock_wrote_is_corrected_or_suspect(on: On) {
     };
     assert_eq!(noted(store.state(early).await), [Some(ClockFact::Suspect)]);
     assert_eq!(noted(store.state(late).await), [Some(ClockFact::Corrected(500_000))]);
+    assert_eq!(noted(store.state(to_come).await), [Some(ClockFact::Suspect)]);
+    assert_eq!(noted(store.state(passed).await), [None]);
     store.assert_sums_hold(SITE).await;
+}
+
+pub(super) async fn what_came_in_shortly_before_a_backup_waits_for_the_next(on: On) {
+    let store = Store::new(on, Policy::CATALOGUE);
+    let mut one = Author::new(&store, 1);
+    one.write(11, &name(RecordId([40; 16]), "Vance", &[]), None);
+    one.write(12, &name(RecordId([41; 16]), "Ito", &[]), None);
+    store.push(SITE, one.push_after(0)).await;
+    let replica = one.replica;
+
+    let stable = store
+        .write(move |txn| {
+            txn.confirm_backup(txn.now_ms())?;
+            let at_once = txn.stable(replica)?;
+            txn.sql.run(
+                "UPDATE changes SET received_ms = received_ms - 3600000 WHERE org = ?1 AND counter = 1",
+                values![txn.org],
+            )?;
+            txn.settle_stable()?;
+            Ok((at_once, txn.stable(replica)?))
+        })
+        .await;
+
+    assert_eq!(stable, (0, 1));
 }
