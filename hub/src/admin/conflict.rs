@@ -12,6 +12,7 @@ use sync_protocol::{ChangeId, Phi, RecordId, RecordState, ReplicaId, ScopeId};
 use super::{Admin, By, iso};
 use crate::db::Txn;
 use crate::exit::{Exit, Failure};
+use crate::matching::Matcher;
 
 /// Records with a question that one list shows.
 const LISTED_MAX: usize = 500;
@@ -92,7 +93,6 @@ impl Admin {
             keep,
             shown,
         } = decision;
-        let usage = |what: &str| Failure::new(Exit::Usage, format!("{what}: see mainstay-hub conflict list"));
         let record = RecordId::parse(&record).ok_or_else(|| usage("that is not a patient's id"))?;
         let keep = ChangeId::parse(&keep).ok_or_else(|| usage("that is not a value's id"))?;
         let shown: Vec<ChangeId> = shown
@@ -104,23 +104,9 @@ impl Admin {
             let words: Vec<&str> = Asked::ALL.iter().map(|asked| asked.word()).collect();
             Failure::new(Exit::Usage, format!("\"{field}\" is none of {}", words.join(", ")))
         })?;
-        self.db
-            .write(move |txn| {
-                txn.lock(&[record.0])?;
-                let state = txn
-                    .state(record)?
-                    .filter(|state| state.kind == patient::KIND)
-                    .ok_or_else(|| usage("there is no such patient"))?;
-                let draft = Writing::new(patient::KIND, record, Action::Decide, by.actor(), txn.now_ms() as i64);
-                let draft = match asked {
-                    Asked::Name => decided(draft, &state, patient::NAME, keep, &shown)?,
-                    Asked::BirthDate => decided(draft, &state, patient::BIRTH_DATE, keep, &shown)?,
-                    Asked::Sex => decided(draft, &state, patient::SEX, keep, &shown)?,
-                };
-                txn.author(&draft.done(), None)?;
-                Ok::<_, Failure>(())
-            })
-            .await?;
+        let matcher = self.matcher.clone();
+        let write = move |txn: &mut Txn<'_>| write_decision(txn, &matcher, by, (record, asked), keep, &shown);
+        self.db.write(write).await?;
         tracing::info!(patient = %record, field = asked.word(), by = %by, "a conflict was decided at the hub");
         Ok(ConflictReply::Decided {
             patient: record.to_string(),
@@ -151,6 +137,33 @@ impl Asked {
     fn parse(word: &str) -> Option<Asked> {
         Asked::ALL.iter().copied().find(|asked| asked.word() == word)
     }
+}
+
+fn write_decision(
+    txn: &mut Txn<'_>,
+    matcher: &Matcher,
+    by: By,
+    (record, asked): (RecordId, Asked),
+    keep: ChangeId,
+    shown: &[ChangeId],
+) -> Result<(), Failure> {
+    txn.lock(&[record.0])?;
+    let state = txn
+        .state(record)?
+        .filter(|state| state.kind == patient::KIND)
+        .ok_or_else(|| usage("there is no such patient"))?;
+    let draft = Writing::new(patient::KIND, record, Action::Decide, by.actor(), txn.now_ms() as i64);
+    let draft = match asked {
+        Asked::Name => decided(draft, &state, patient::NAME, keep, shown)?,
+        Asked::BirthDate => decided(draft, &state, patient::BIRTH_DATE, keep, shown)?,
+        Asked::Sex => decided(draft, &state, patient::SEX, keep, shown)?,
+    };
+    txn.author(&draft.done(), None)?;
+    Ok(matcher.consider(txn, &[record])?)
+}
+
+fn usage(what: &str) -> Failure {
+    Failure::new(Exit::Usage, format!("{what}: see mainstay-hub conflict list"))
 }
 
 fn decided<T: Value>(
@@ -269,4 +282,62 @@ fn place(txn: &mut Txn<'_>, replica: ReplicaId) -> Result<String, Failure> {
         None => None,
     };
     Ok(site.map_or_else(|| "a site that is not known here".to_owned(), |site| site.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use clinic::link;
+    use clinic::linking::link_id;
+
+    use super::*;
+    use crate::db::{Db, Place, Policy};
+
+    #[tokio::test]
+    async fn who_is_alike_by_what_was_decided_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place {
+            file: folder.path().join("hub.db"),
+            config: crate::db::Config::default(),
+        };
+        let db = Db::create(&place, &vault::DataKey::generate().unwrap(), Policy::CATALOGUE).unwrap();
+        let (one, other) = (RecordId([1; 16]), RecordId([2; 16]));
+        let person = |record, born| {
+            Writing::new(patient::KIND, record, Action::Edit, Channel::Page.program(), 1)
+                .set(patient::NAME, &Phi::new(PersonName::parse("Whitehorse, Jolene")))
+                .set(patient::BIRTH_DATE, &Phi::new(BirthDate::parse(born).unwrap()))
+                .done()
+        };
+        let drafts = [
+            person(one, "1987-03-04"),
+            person(other, "1961-11-30"),
+            person(other, "1987-03-04"),
+        ];
+
+        let linked = db.write(move |txn| {
+            for draft in &drafts {
+                txn.author(draft, None)?;
+            }
+            let open = txn.state(other)?.expect("it was just written");
+            let shown = open.shown(patient::BIRTH_DATE.id);
+            assert_eq!(shown.len(), 2, "the two birth dates are not a question");
+            let right = BirthDate::parse("1987-03-04").map(Phi::new);
+            let Shown::Open { values, .. } = patient::BIRTH_DATE.ask(&open) else {
+                return Ok(None);
+            };
+            let keep = values
+                .iter()
+                .find(|said| Some(said.value.expose()) == right.as_ref().map(Phi::expose));
+            let keep = keep.expect("one of the two").change;
+            let asked = (other, Asked::BirthDate);
+            write_decision(txn, &Matcher::default(), By::CommandLine, asked, keep, &shown)?;
+            Ok::<_, Failure>(txn.state(link_id(one, other))?)
+        });
+
+        let link = linked.await.unwrap().expect("the two were not compared");
+        assert_eq!(
+            link::STANDING.ask(&link).standing(),
+            Some(&clinic::value::LinkStanding::Proposed)
+        );
+        db.close();
+    }
 }

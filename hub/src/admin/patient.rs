@@ -12,6 +12,7 @@ use sync_protocol::{Phi, RecordId, RecordState};
 use super::{Admin, By};
 use crate::db::{Txn, random};
 use crate::exit::{Exit, Failure};
+use crate::matching::Matcher;
 
 const CONTACT_MAX_CHARS: usize = 200;
 
@@ -90,7 +91,9 @@ impl Admin {
         let record = RecordId::parse(&edit.patient)
             .ok_or_else(|| Failure::new(Exit::Usage, "that is not a patient's id: see mainstay-hub patient find"))?;
         let wanted = Wanted::parse(&edit)?;
-        let written = self.db.write(move |txn| write_edit(txn, by, record, &wanted)).await?;
+        let matcher = self.matcher.clone();
+        let written = self.db.write(move |txn| write_edit(txn, &matcher, by, record, &wanted));
+        let written = written.await?;
         let changes = written.iter().map(|written| written.change.to_string()).collect();
         tracing::info!(patient = %record, changes = written.len(), by = %by, "a patient was edited at the hub");
         Ok(PatientReply::Edited {
@@ -154,7 +157,13 @@ impl Wanted {
     }
 }
 
-fn write_edit(txn: &mut Txn<'_>, by: By, record: RecordId, wanted: &Wanted) -> Result<Vec<Written>, Failure> {
+fn write_edit(
+    txn: &mut Txn<'_>,
+    matcher: &Matcher,
+    by: By,
+    record: RecordId,
+    wanted: &Wanted,
+) -> Result<Vec<Written>, Failure> {
     let state = txn
         .state(record)?
         .filter(|state| state.kind == patient::KIND)
@@ -186,6 +195,7 @@ fn write_edit(txn: &mut Txn<'_>, by: By, record: RecordId, wanted: &Wanted) -> R
             txn.enter(scope, added)?;
         }
     }
+    matcher.consider(txn, &[record])?;
     Ok(written)
 }
 

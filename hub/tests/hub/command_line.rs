@@ -161,6 +161,30 @@ async fn patients_are_found_and_edited_and_their_allergies_follow_them() {
 }
 
 #[tokio::test]
+async fn who_is_alike_by_an_edit_at_the_hub_is_found() {
+    let home = Home::new();
+    let site = home.add_site("Riverside");
+    let hub = home.run();
+    let mut agent = Agent::enrolled(&hub, &home.token(&site)).await;
+    let pairs = || home.json(&["match", "list"])["pairs"].as_array().unwrap().len();
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        let (record, push) = agent.register("Vance");
+        agent.push(&hub, &push).await;
+        ids.push(record.to_string());
+    }
+    assert_eq!(pairs(), 0);
+
+    for id in &ids {
+        let edit = ["--phone", "(555) 010-0199", "--birth-date", "1988-06-16"];
+        home.json(&[&["patient", "edit", id][..], &edit].concat());
+    }
+
+    let link = home.json(&["match", "show", &ids[0], &ids[1]]);
+    assert_eq!(link["standing"], "linked", "{link}");
+}
+
+#[tokio::test]
 async fn no_file_and_no_log_shows_a_patients_name() {
     let home = Home::new();
     let site = home.add_site("Riverside");
