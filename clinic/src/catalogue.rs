@@ -417,6 +417,7 @@ pub fn describe_reason(code: u16) -> &'static str {
         engine::TOO_LARGE => "it is too large",
         engine::WRONG_DOT => "its number is not its place in the chain",
         engine::OTHER_KIND => "its record is of another kind",
+        engine::RECORD_FULL => "its record holds as much as a record may",
         reason::UNKNOWN_KIND => "its kind of record is newer than the hub",
         reason::UNKNOWN_FIELD => "one of its fields is newer than the hub",
         reason::WRONG_TYPE => "one of its values is not of its field's type",

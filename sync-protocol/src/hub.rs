@@ -192,6 +192,7 @@ pub mod reason {
     pub const TOO_LARGE: u16 = 3;
     pub const WRONG_DOT: u16 = 4;
     pub const OTHER_KIND: u16 = 5;
+    pub const RECORD_FULL: u16 = 6;
 }
 
 /// What the catalogue decides, as plain functions.

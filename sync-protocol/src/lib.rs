@@ -29,7 +29,7 @@ pub use change::{Act, Actor, Change, ElementWrite, FieldWrite, Header, Names, Pa
 pub use ids::{ChangeId, Dot, EpochId, FieldId, Hash, KindId, Lane, RecordId, ReplicaId, ScopeId};
 pub use phi::Phi;
 pub use signed::{Ack, Seal, Sealed, Signature};
-pub use state::{Element, LiveValue, Origin, RecordState, Register};
+pub use state::{Element, LiveValue, Origin, RecordState, Register, STATE_HELD_MAX_BYTES, STATE_MAX_BYTES};
 pub use time::{BootClock, ClockFact, HybridClock, HybridTime};
 pub use vector::{Comparison, VersionVector};
 

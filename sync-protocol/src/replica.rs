@@ -17,7 +17,7 @@ use crate::change::{Change, Header, genesis};
 use crate::ids::{ChangeId, Dot, EpochId, Hash, Lane, RecordId, ReplicaId, ScopeId};
 use crate::proof::Sum;
 use crate::signed::{Ack, Signature};
-use crate::state::RecordState;
+use crate::state::{RecordState, STATE_MAX_BYTES};
 use crate::wire::{Cursor, Returned};
 
 pub use at_rest::{ProvenLane, ask_for_digest, compare_digest};
@@ -154,6 +154,11 @@ pub enum ReplicaError<E> {
     Ledger(E),
     #[error("the change is {bytes} bytes, more than {CHANGE_MAX_BYTES}; put large content in a blob")]
     TooLarge { bytes: usize },
+    #[error(
+        "the record would be larger than the {STATE_MAX_BYTES} bytes that one may hold; change what stands there instead of \
+         adding to it, or put large content in a blob"
+    )]
+    RecordFull,
     #[error("a stored change cannot be read: {0}")]
     Damaged(CborError),
     #[error("this store's chain has no change {counter}, though its head says so")]

@@ -12,6 +12,13 @@ use crate::ids::{ChangeId, Dot, FieldId, KindId, RecordId};
 use crate::time::{CLOCK_TOLERANCE_MS, ClockFact, HybridTime};
 use crate::vector::VersionVector;
 
+/// How large a change may make a record: the canonical bytes of its state. Twelve of the largest changes; what a writer adds
+/// beyond is refused to it, or set aside at the hub.
+pub const STATE_MAX_BYTES: usize = 192 * 1024;
+/// How large a state may get in all, with what is only counted and with what comes back in a return. One body holds it however
+/// badly it packs, beside all the acknowledgements that go with it: what the hub has stored can be fed, and can be returned.
+pub const STATE_HELD_MAX_BYTES: usize = 224 * 1024;
+
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RecordState {
     pub kind: KindId,
@@ -259,6 +266,51 @@ impl RecordState {
         let aliases = self.vector.aliases.iter().filter(|(_, id)| applied(id));
         let dots: Vec<Dot> = aliases.map(|(dot, _)| *dot).collect();
         dots.into_iter().for_each(|dot| self.vector.add(dot));
+    }
+
+    /// Whether this may be stored after `before`: a reader takes every list of it, and it is at most so large, or no larger
+    /// than it was.
+    pub(crate) fn may_follow(&self, before: Option<&RecordState>, bytes_max: usize) -> bool {
+        if !self.lists_fit() {
+            return false;
+        }
+        let bytes = self.to_bytes().len();
+        bytes <= bytes_max || before.is_some_and(|before| bytes <= before.to_bytes().len())
+    }
+
+    /// Whether a reader takes every list of this state.
+    pub(crate) fn lists_fit(&self) -> bool {
+        let registers = self.registers.values();
+        let elements = self.elements.values();
+        let lists = [self.vector.entries.len(), self.vector.aliases.len()];
+        lists
+            .into_iter()
+            .chain(registers.flat_map(|register| [register.values.len(), register.unseen.len()]))
+            .chain(elements.flat_map(|elements| {
+                let names = elements.values().map(|element| element.names.len());
+                names.chain([elements.len()])
+            }))
+            .all(|length| length <= LIST_MAX)
+    }
+
+    /// All that either holds; whatever a join of the two keeps is in it.
+    pub(crate) fn union(&self, other: &RecordState) -> RecordState {
+        let mut both = self.clone();
+        for (field, theirs) in &other.registers {
+            let mine = both.registers.entry(*field).or_default();
+            let values = theirs.values.iter().map(|(id, live)| (*id, live.clone()));
+            mine.values.extend(values);
+            mine.unseen.extend(&theirs.unseen);
+        }
+        for (field, theirs) in &other.elements {
+            let mine = both.elements.entry(*field).or_default();
+            mine.extend(theirs.iter().map(|(id, element)| (*id, element.clone())));
+        }
+        both.vector.join(&other.vector);
+        for (key, theirs) in &other.unknown.0 {
+            both.unknown.0.entry(*key).or_insert_with(|| theirs.clone());
+        }
+        both
     }
 
     pub fn to_bytes(&self) -> Vec<u8> {

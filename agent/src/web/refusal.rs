@@ -1,6 +1,7 @@
 //! Why a request got no page of its own, in the words of the person who asked. Nothing here says more than that.
 
 use axum::http::StatusCode;
+use sync_protocol::replica::ReplicaError;
 
 use super::views::{MessageView, Shell, Tone, Way};
 use crate::access::ActError;
@@ -49,7 +50,12 @@ impl From<ActError> for Refusal {
             ActError::Conflict(what) => Refusal::NotNow(sentence(what)),
             ActError::NoNumbers => Refusal::NotNow(sentence(&ActError::NoNumbers.to_string())),
             ActError::Store(error) => not_written(&error),
-            ActError::Engine(error) => not_written(&error),
+            ActError::Engine(error @ (ReplicaError::TooLarge { .. } | ReplicaError::RecordFull)) => {
+                Refusal::NotNow(sentence(&error.to_string()))
+            }
+            ActError::Engine(
+                error @ (ReplicaError::Ledger(_) | ReplicaError::Damaged(_) | ReplicaError::Gap { .. }),
+            ) => not_written(&error),
         }
     }
 }

@@ -49,6 +49,9 @@ on_both_engines! {
         an_id_that_names_another_content_is_set_aside,
         what_is_set_aside_delays_nothing_and_is_applied_by_a_later_version,
         a_change_without_a_readable_header_is_kept_and_counted,
+        a_record_that_is_full_sets_aside_what_is_too_much_and_stops_nobody,
+        a_list_that_no_reader_takes_is_set_aside,
+        a_record_that_is_full_can_be_returned_after_a_restore,
         another_sites_replica_and_scope_are_refused,
         the_feed_has_no_gap_and_pages_go_on_where_the_last_ended,
         a_page_keeps_its_budget_but_always_moves_on,
@@ -228,12 +231,15 @@ impl Author {
     }
 
     fn write(&mut self, id: u8, draft: &Draft, base: Option<&RecordState>) -> ChangeId {
-        let change = ChangeId([id; 16]);
+        self.write_as(ChangeId([id; 16]), draft, base)
+    }
+
+    fn write_as(&mut self, change: ChangeId, draft: &Draft, base: Option<&RecordState>) -> ChangeId {
         let stamp = Stamp {
             change,
-            salt: [id; 16],
+            salt: change.0,
             at: HybridTime {
-                wall_ms: self.wall_ms + u64::from(id),
+                wall_ms: self.wall_ms + u64::from(change.0[0]),
                 logical: 0,
             },
             boot: self.boot,

@@ -10,7 +10,7 @@ use crate::cbor::CborError;
 use crate::change::{Change, Header, Payload};
 use crate::ids::{ChangeId, Dot, Hash, RecordId, ReplicaId, ScopeId};
 use crate::signed::Ack;
-use crate::state::RecordState;
+use crate::state::{RecordState, STATE_HELD_MAX_BYTES, STATE_MAX_BYTES};
 use crate::time::BootClock;
 use crate::wire::{PushReply, PushRequest};
 
@@ -232,7 +232,7 @@ fn accept<L: HubLedger>(
     let mut state = before
         .clone()
         .unwrap_or_else(|| RecordState::new(header.kind, header.record));
-    let standing = match &known {
+    let mut standing = match &known {
         _ if header.dot != dot => Standing::Quarantined(reason::WRONG_DOT),
         Some(first) if !same_content(first, &header, change) => Standing::Quarantined(reason::ID_REUSED),
         Some(first) => {
@@ -253,24 +253,48 @@ fn accept<L: HubLedger>(
                     }
                     Standing::Applied
                 }
-                None => match (rulebook.admit)(&header, &payload) {
-                    Err(reason) => Standing::Quarantined(reason),
-                    Ok(()) => {
-                        apply(ledger, &mut state, &header, &payload)?;
-                        clock::correct(ledger, &mut state, &header, now)?;
-                        Standing::Applied
-                    }
-                },
+                None => apply_new(ledger, rulebook, now, &mut state, &header, &payload)?,
             },
         },
     };
     if let Standing::Quarantined(_) = standing {
         state.vector.add_exception(dot);
     }
-    touched.push(header.record);
+    // What is only counted takes room too: where there is none, the record stays as it is.
+    let is_counted = state.may_follow(before.as_ref(), STATE_HELD_MAX_BYTES);
+    if !is_counted {
+        standing = Standing::Quarantined(reason::RECORD_FULL);
+    }
+    let record = header.record;
     ledger.keep(&kept(Some(header), standing))?;
+    if !is_counted {
+        return Ok(standing);
+    }
+    touched.push(record);
     publish(ledger, rulebook, before.as_ref(), &state, Some(site))?;
     Ok(standing)
+}
+
+/// Applies a change that is new here, if it can be used and the record has room for it; else leaves the record as it was.
+fn apply_new<L: HubLedger>(
+    ledger: &mut L,
+    rulebook: &Rulebook<'_>,
+    now: Option<&BootClock>,
+    state: &mut RecordState,
+    header: &Header,
+    payload: &Payload,
+) -> Result<Standing, HubError<L::Error>> {
+    if let Err(reason) = (rulebook.admit)(header, payload) {
+        return Ok(Standing::Quarantined(reason));
+    }
+    let mut applied = state.clone();
+    apply(ledger, &mut applied, header, payload)?;
+    clock::correct(ledger, &mut applied, header, now)?;
+    if !applied.may_follow(Some(state), STATE_MAX_BYTES) {
+        return Ok(Standing::Quarantined(reason::RECORD_FULL));
+    }
+    *state = applied;
+    Ok(Standing::Applied)
 }
 
 /// A change keeps its id through a rebirth; only its dot, and the dots it was shown, are others.

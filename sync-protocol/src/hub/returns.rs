@@ -10,7 +10,7 @@ use super::{Cause, HubError, HubLedger, Rulebook, Standing, chain_of, hash_at};
 use crate::change::{Change, sha256};
 use crate::ids::{ChangeId, Dot, FieldId, RecordId, ReplicaId, ScopeId};
 use crate::signed::state_said;
-use crate::state::{Element, LiveValue, Origin, RecordState};
+use crate::state::{Element, LiveValue, Origin, RecordState, STATE_HELD_MAX_BYTES};
 use crate::wire::{ReturnReply, ReturnRequest, Returned};
 
 /// The answer, and the records whose state or scopes have changed.
@@ -105,7 +105,8 @@ impl Trusted {
     }
 }
 
-/// Joins one state. False when the record is of another kind here, which no join can mend.
+/// Joins one state. False when the record is of another kind here, which no join can mend, or when the two together are more
+/// than a record may hold.
 fn take_back<L: HubLedger>(
     ledger: &mut L,
     rulebook: &Rulebook<'_>,
@@ -117,7 +118,7 @@ fn take_back<L: HubLedger>(
     let mut ours = before
         .clone()
         .unwrap_or_else(|| RecordState::new(theirs.kind, theirs.record));
-    if ours.kind != theirs.kind {
+    if ours.kind != theirs.kind || !ours.union(theirs).may_follow(before.as_ref(), STATE_HELD_MAX_BYTES) {
         return Ok(false);
     }
     let mut arriving = theirs.clone();

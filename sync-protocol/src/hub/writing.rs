@@ -3,13 +3,13 @@
 use super::clock;
 use super::feed::publish;
 use super::push::apply;
-use super::{HubError, HubLedger, KeptChange, Rulebook, Standing, chain_of};
+use super::{HubError, HubLedger, KeptChange, Rulebook, Standing, chain_of, reason};
 use crate::CHANGE_MAX_BYTES;
 use crate::author::{self, Draft, Stamp};
 use crate::change::Change;
 use crate::ids::{ChangeId, Dot, ScopeId};
 use crate::replica::Written;
-use crate::state::RecordState;
+use crate::state::{RecordState, STATE_MAX_BYTES};
 
 /// Writes a change of the hub's own, and enters the record into a scope if one is given.
 pub fn author_at_hub<L: HubLedger>(
@@ -39,6 +39,9 @@ pub fn author_at_hub<L: HubLedger>(
         .clone()
         .unwrap_or_else(|| RecordState::new(draft.kind, draft.record));
     apply(ledger, &mut state, &header, &payload)?;
+    if !state.may_follow(before.as_ref(), STATE_MAX_BYTES) {
+        return Err(HubError::Refused(reason::RECORD_FULL));
+    }
     head.counter = dot.counter;
     head.hash = change.link(head.hash);
     ledger.keep(&KeptChange {
@@ -80,6 +83,9 @@ pub fn release<L: HubLedger>(
     let mut state = before.clone();
     apply(ledger, &mut state, &header, &payload)?;
     clock::correct(ledger, &mut state, &header, None)?;
+    if !state.may_follow(Some(&before), STATE_MAX_BYTES) {
+        return Ok(false);
+    }
     ledger.set_standing(kept.dot, Standing::Applied)?;
     publish(ledger, rulebook, Some(&before), &state, None)?;
     Ok(true)

@@ -5,7 +5,7 @@ use crate::CHANGE_MAX_BYTES;
 use crate::author::{self, Draft, Stamp};
 use crate::change::{Change, Header, Payload};
 use crate::ids::{ChangeId, Dot, RecordId};
-use crate::state::RecordState;
+use crate::state::{RecordState, STATE_MAX_BYTES};
 
 /// A change that was written, or found to say nothing new.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,8 +36,13 @@ pub fn author<L: ReplicaLedger>(
         return Err(ReplicaError::TooLarge { bytes: change.bytes() });
     }
     let hash = change.link(head.hash);
-    let mut state = shown.unwrap_or_else(|| RecordState::new(draft.kind, draft.record));
+    let mut state = shown
+        .clone()
+        .unwrap_or_else(|| RecordState::new(draft.kind, draft.record));
     apply_own(&mut state, &header, &payload);
+    if !state.may_follow(shown.as_ref(), STATE_MAX_BYTES) {
+        return Err(ReplicaError::RecordFull);
+    }
 
     ledger.append(&OwnChange { header, change, hash })?;
     ledger.put_shown(&state)?;
@@ -62,6 +67,10 @@ pub fn show<L: ReplicaLedger>(ledger: &mut L, record: RecordId) -> Result<(), Re
         let payload = own.change.parse_payload().map_err(ReplicaError::Damaged)?;
         let state = state.get_or_insert_with(|| RecordState::new(own.header.kind, record));
         apply_own(state, &own.header, &payload);
+    }
+    if state.as_ref().is_some_and(|state| !state.lists_fit()) {
+        // More than a reader takes. What is pending is kept and pushed all the same.
+        state = ledger.base(record)?;
     }
     if let Some(state) = state {
         ledger.put_shown(&state)?;

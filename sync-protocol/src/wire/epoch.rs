@@ -227,3 +227,49 @@ impl ReturnReply {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::change::sha256;
+    use crate::state::STATE_HELD_MAX_BYTES;
+    use crate::wire::BODY_MAX_BYTES;
+
+    /// Bytes that do not pack at all.
+    fn noise(length: usize) -> Vec<u8> {
+        let blocks = (0..length.div_ceil(32) as u64).map(|at| sha256(&[&at.to_be_bytes()]).0);
+        let mut bytes: Vec<u8> = blocks.flatten().collect();
+        bytes.truncate(length);
+        bytes
+    }
+
+    #[test]
+    fn one_body_holds_the_largest_state_and_every_acknowledgement_however_badly_they_pack() {
+        let id = |at: usize| -> [u8; 16] { noise(16 * (at + 1))[16 * at..].try_into().unwrap() };
+        let signature = |at: usize| Signature(noise(64 * (at + 1))[64 * at..].try_into().unwrap());
+        let ack = |at| Ack {
+            epoch: EpochId(id(at)),
+            replica: ReplicaId(id(at + 100)),
+            counter: u64::MAX - at as u64,
+            hash: sha256(&[&at.to_be_bytes()]),
+            stable: u64::MAX - at as u64,
+            signature: signature(at),
+        };
+        let request = ReturnRequest {
+            epoch: EpochId(id(1)),
+            replica: ReplicaId(id(2)),
+            acks: (0..ACKS_MAX).map(ack).collect(),
+            states: vec![Returned {
+                record: RecordId(id(3)),
+                state: noise(STATE_HELD_MAX_BYTES),
+                signature: signature(4),
+                scope: Some(ScopeId(id(5))),
+            }],
+        };
+
+        let body = request.encode();
+
+        assert!(body.len() > STATE_HELD_MAX_BYTES, "it packs");
+        assert!(body.len() <= BODY_MAX_BYTES, "{} bytes", body.len());
+    }
+}

@@ -32,7 +32,8 @@ use sync_protocol::wire::{
     WILLING_MAX, WireError, digest_of_chunk,
 };
 use sync_protocol::{
-    CHANGE_MAX_BYTES, EpochId, Hash, KindId, Lane, RecordId, RecordState, ReplicaId, ScopeId, Signature,
+    CHANGE_MAX_BYTES, EpochId, Hash, KindId, Lane, RecordId, RecordState, ReplicaId, STATE_HELD_MAX_BYTES,
+    STATE_MAX_BYTES, ScopeId, Signature,
 };
 
 const SPEC: &str = include_str!("../../SPEC.md");
@@ -97,6 +98,8 @@ fn the_limits_that_the_spec_names_are_those_of_the_engine() {
     let engine = [
         ("CHANGE_MAX_BYTES", CHANGE_MAX_BYTES as u64),
         ("LIST_MAX", LIST_MAX as u64),
+        ("STATE_MAX_BYTES", STATE_MAX_BYTES as u64),
+        ("STATE_HELD_MAX_BYTES", STATE_HELD_MAX_BYTES as u64),
         ("BODY_MAX_BYTES", BODY_MAX_BYTES as u64),
         ("UNPACKED_MAX_BYTES", UNPACKED_MAX_BYTES as u64),
         ("CHANGES_MAX", changes),
@@ -134,6 +137,7 @@ fn the_numbers_that_the_spec_gives_to_lanes_and_reasons_are_those_of_the_engine(
         (reason::TOO_LARGE, "too large"),
         (reason::WRONG_DOT, "wrong dot"),
         (reason::OTHER_KIND, "record of another kind"),
+        (reason::RECORD_FULL, "record full"),
     ];
 
     let flowing = SPEC.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -4,11 +4,14 @@ use std::collections::BTreeSet;
 
 use sync_protocol::cbor::Raw;
 use sync_protocol::hub::Standing;
+use sync_protocol::hub::reason::RECORD_FULL;
 use sync_protocol::proof;
 use sync_protocol::replica::Applied;
 use sync_protocol::rules::{self, Ask};
 use sync_protocol::vector::Comparison;
-use sync_protocol::{Act, ChangeId, FieldId, Lane, RecordId, RecordState, VersionVector};
+use sync_protocol::{
+    Act, CHANGE_MAX_BYTES, ChangeId, FieldId, Lane, RecordId, RecordState, STATE_MAX_BYTES, VersionVector,
+};
 
 use super::hub_store::Origins;
 use super::leaf;
@@ -334,13 +337,20 @@ impl World {
                 .log
                 .get(&change)
                 .is_some_and(|meant| meant.form_level > self.hub.schema);
-            hold(
-                Invariant::QuarantineIsAdmission,
-                waits && reason == records::NEWER_FORM && !released,
-                || format!("{change:?} is quarantined for reason {reason}"),
-            )?;
+            let is_newer = waits && reason == records::NEWER_FORM && !released;
+            let is_too_much = reason == RECORD_FULL && self.has_no_room_for(change);
+            hold(Invariant::QuarantineIsAdmission, is_newer || is_too_much, || {
+                format!("{change:?} is quarantined for reason {reason}")
+            })?;
         }
         Ok(())
+    }
+
+    /// Whether the record of a change is so full that not every change has room in it.
+    fn has_no_room_for(&self, change: ChangeId) -> bool {
+        let record = self.log.get(&change).map(|meant| meant.record);
+        let state = record.and_then(|record| self.hub.store.states.get(&record));
+        state.is_some_and(|state| state.to_bytes().len() + CHANGE_MAX_BYTES > STATE_MAX_BYTES)
     }
 
     fn check_pending(&mut self, agent: usize, released: bool) -> Checked<()> {

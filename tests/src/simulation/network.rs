@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sync_protocol::wire::{
-    EpochReply, EpochRequest, PullReply, PullRequest, PushReply, PushRequest, ReturnReply, ReturnRequest, WireError,
+    BODY_MAX_BYTES, EpochReply, EpochRequest, PullReply, PullRequest, PushReply, PushRequest, ReturnReply,
+    ReturnRequest, WireError,
 };
 use sync_protocol::{Lane, ScopeId};
 
@@ -88,6 +89,10 @@ pub(crate) enum Opened {
 
 impl Envelope {
     pub(crate) fn open(&self) -> Checked<Opened> {
+        if self.message.to_hub() && self.bytes.len() > BODY_MAX_BYTES {
+            let detail = format!("no hub takes a {:?} of {} bytes", self.message, self.bytes.len());
+            return Err(Failure::new(Invariant::EngineSound, detail));
+        }
         open(self.message, &self.bytes)
             .map_err(|error| Failure::new(Invariant::EngineSound, format!("a body as sent: {error}")))
     }

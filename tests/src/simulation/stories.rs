@@ -211,6 +211,12 @@ pub const STORIES: &[Story] = &[
         says: "a record leaves the scope when one change on it was pushed and another was not; both must stay shown",
         tell: scopes::gone_while_an_edit_waits,
     },
+    Story {
+        number: 113,
+        name: "a record that is full",
+        says: "two sites add to one record more than it may hold; what is too much is set apart, and nothing else stops",
+        tell: load::a_record_that_is_full,
+    },
 ];
 
 const A: Writer = Writer::Agent(0);

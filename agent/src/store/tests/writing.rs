@@ -3,6 +3,9 @@
 use std::sync::mpsc;
 use std::thread;
 
+use clinic::Identifier;
+use sync_protocol::replica::ReplicaError;
+
 use super::disk::Disk;
 use super::*;
 
@@ -334,6 +337,52 @@ fn shutdown_makes_the_writes_that_wait_and_takes_no_more() {
     assert!(matches!(late, Err(WriteError::Stopped)));
     assert!(matches!(store.read_blocking(|tx| tx.head()), Err(ReadError::Stopped)));
     assert_eq!(chain(&site.open().unwrap()), ChainCheck::Sound { changes: 9 });
+}
+
+/// A number that a patient is known by, as long as a change can carry.
+fn long_number(record: RecordId, digit: char) -> Draft {
+    let number = Identifier {
+        system: "RIVERSIDE".to_owned(),
+        value: digit.to_string().repeat(15_000),
+        kind: "MR".to_owned(),
+    };
+    Writing::new(patient::KIND, record, Action::Message, Channel::Page.program(), 2_000)
+        .assert(patient::IDENTIFIER, &Phi::new(number))
+        .done()
+}
+
+#[test]
+fn a_record_that_is_full_takes_no_more_and_says_so_while_others_go_on() {
+    let site = Site::new();
+    let store = site.create();
+    save(&store, new_patient(record(1), "Lovelace"));
+    let add = |digit| {
+        let draft = long_number(record(1), digit);
+        store.write_blocking(Priority::Desk, move |tx| tx.author(&draft))
+    };
+
+    let added = ('a'..='z').take_while(|digit| add(*digit).is_ok()).count();
+
+    assert!((12..=13).contains(&added), "{added}");
+    let before = store.read_blocking(|tx| tx.head()).unwrap();
+    let refused = add('z').unwrap_err();
+    assert!(
+        matches!(refused, WriteError::Refused(ReplicaError::RecordFull)),
+        "{refused}"
+    );
+    assert!(refused.to_string().contains("instead of adding to it"), "{refused}");
+    assert_eq!(store.read_blocking(|tx| tx.head()).unwrap(), before);
+    // A value that takes the place of one as long has room, and so has every other record.
+    save(&store, new_phone(record(2), "602-555-0101"));
+    let shown = store.read_blocking(|tx| tx.state(record(1))).unwrap().unwrap();
+    let renamed = Writing::new(patient::KIND, record(1), Action::Edit, Channel::Page.program(), 3_000)
+        .replace(
+            patient::NAME,
+            &Phi::new(PersonName::new("Lovelac", "Ada")),
+            &shown.shown(patient::NAME.id),
+        )
+        .done();
+    save(&store, renamed);
 }
 
 #[test]

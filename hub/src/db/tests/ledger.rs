@@ -1,5 +1,9 @@
 //! The engine's storage, driven by the engine.
 
+use clinic::Identifier;
+use sync_protocol::STATE_HELD_MAX_BYTES;
+use sync_protocol::wire::{BODY_MAX_BYTES, ReturnRequest, Returned};
+
 use super::*;
 use crate::db::sql::values;
 
@@ -154,6 +158,129 @@ pub(super) async fn a_change_without_a_readable_header_is_kept_and_counted(on: O
     assert_eq!((reply.accepted, reply.quarantined), (2, vec![(1, reason::UNREADABLE)]));
     assert_eq!(store.push(SITE, one.push_after(0)).await.accepted, 2);
     assert_eq!(store.write(|txn| Ok(txn.set_aside()?.len())).await, 0);
+}
+
+fn number(record: RecordId, value: &str) -> Draft {
+    let number = Identifier {
+        system: "RIVERSIDE".to_owned(),
+        value: value.to_owned(),
+        kind: "MR".to_owned(),
+    };
+    Writing::new(patient::KIND, record, Action::Message, Channel::Page.program(), 1)
+        .assert(patient::IDENTIFIER, &Phi::new(number))
+        .done()
+}
+
+fn numbered(number: u16) -> ChangeId {
+    let mut id = [0xaa; 16];
+    id[..2].copy_from_slice(&number.to_be_bytes());
+    ChangeId(id)
+}
+
+/// One more than a reader takes of a list.
+const TOO_MANY: u16 = 4_097;
+
+pub(super) async fn a_record_that_is_full_sets_aside_what_is_too_much_and_stops_nobody(on: On) {
+    let store = Store::new(on, Policy::CATALOGUE);
+    let (mut one, mut two) = (Author::new(&store, 1), Author::new(&store, 2));
+    let (full, other) = (RecordId([40; 16]), RecordId([41; 16]));
+    for at in 0..TOO_MANY {
+        one.write_as(numbered(at), &number(full, &at.to_string()), None);
+    }
+
+    let reply = store.push(SITE, one.push_after(0)).await;
+
+    assert_eq!(reply.accepted, u64::from(TOO_MANY));
+    assert!(reply.quarantined.iter().all(|(_, why)| *why == reason::RECORD_FULL));
+    let state = store.state(full).await.unwrap();
+    let held = state.elements(patient::IDENTIFIER.id).count();
+    assert_eq!(held + reply.quarantined.len(), usize::from(TOO_MANY));
+    assert!(held > 1_000 && state.to_bytes().len() <= STATE_HELD_MAX_BYTES, "{held}");
+    // Whoever writes on it, or on anything else, goes on; and so does every lane of every site.
+    two.write(11, &name(full, &"Vance ".repeat(100), &[]), None);
+    two.write(12, &name(other, "Ito", &[]), None);
+    let reply = store.push(SITE, two.push_after(0)).await;
+    assert_eq!((reply.accepted, reply.quarantined), (2, vec![(1, reason::RECORD_FULL)]));
+    let mut from = [0; 4];
+    let mut pulled = Vec::new();
+    for _ in 0..2 {
+        for page in store.pull(two.replica, from).await {
+            from[page.lane as usize] = page.to;
+            pulled.extend(page.rows.iter().map(sync_protocol::wire::Row::record));
+        }
+    }
+    assert_eq!(pulled, [full, other]);
+    store.assert_sums_hold(SITE).await;
+    let store = store.reopened(Policy::CATALOGUE);
+    assert!(store.state(full).await.is_some());
+}
+
+pub(super) async fn a_list_that_no_reader_takes_is_set_aside(on: On) {
+    let store = Store::new(on, Policy::CATALOGUE);
+    let mut one = Author::new(&store, 1);
+    let record = RecordId([40; 16]);
+    // Ids of changes that never come: the register goes on waiting for them.
+    const NAMED_EACH: u16 = 900;
+    for at in 0..5 {
+        let named: Vec<ChangeId> = (0..NAMED_EACH).map(|id| numbered(at * NAMED_EACH + id)).collect();
+        one.write_as(ChangeId([0xb0 + at as u8; 16]), &name(record, "Vance", &named), None);
+    }
+
+    let reply = store.push(SITE, one.push_after(0)).await;
+
+    assert_eq!((reply.accepted, reply.quarantined), (5, vec![(5, reason::RECORD_FULL)]));
+    let store = store.reopened(Policy::CATALOGUE);
+    let state = store.state(record).await.unwrap();
+    let waiting = state.register(patient::NAME.id).unwrap().unseen.len();
+    assert_eq!(waiting, 4 * usize::from(NAMED_EACH));
+    // Another version of the catalogue makes no room.
+    let released = store.write(|txn| txn.retry_set_aside(clinic::catalogue::VERSION + 1));
+    assert_eq!(released.await, 0);
+}
+
+pub(super) async fn a_record_that_is_full_can_be_returned_after_a_restore(on: On) {
+    let store = Store::new(on, Policy::CATALOGUE);
+    let mut one = Author::new(&store, 1);
+    let record = RecordId([40; 16]);
+    let mut noise = NOISE;
+    for at in 0..20 {
+        let value: String = (0..15_000).map(|_| printable(&mut noise)).collect();
+        one.write_as(numbered(at), &number(record, &value), None);
+    }
+    let reply = store.push(SITE, one.push_after(0)).await;
+    assert!(!reply.quarantined.is_empty());
+
+    let (state, signature) = store
+        .write(move |txn| Ok((txn.state(record)?.unwrap(), txn.signature(record)?.unwrap())))
+        .await;
+    let request = ReturnRequest {
+        epoch: store.db.organisation().epoch,
+        replica: one.replica,
+        acks: Vec::new(),
+        states: vec![Returned {
+            record,
+            state: state.to_bytes(),
+            signature,
+            scope: Some(SITE),
+        }],
+    };
+
+    let body = request.encode();
+    assert!(body.len() <= BODY_MAX_BYTES, "{} bytes", body.len());
+    let request = ReturnRequest::decode(&body).unwrap();
+    let taken = store.write(move |txn| txn.take_back(SITE, &request)).await;
+    assert_eq!(taken.reply.refused, 0);
+    assert_eq!(store.state(record).await, Some(state));
+}
+
+const NOISE: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// The next of a row of letters that hardly pack (xorshift, Marsaglia 2003).
+fn printable(noise: &mut u64) -> char {
+    *noise ^= *noise << 13;
+    *noise ^= *noise >> 7;
+    *noise ^= *noise << 17;
+    char::from(b' ' + (*noise % 95) as u8)
 }
 
 pub(super) async fn another_sites_replica_and_scope_are_refused(on: On) {

@@ -1,6 +1,6 @@
 //! Many at once: hub processes, changes behind a bad one, clocks, sites after a restart.
 
-use sync_protocol::rules;
+use sync_protocol::{STATE_HELD_MAX_BYTES, rules};
 
 use super::*;
 
@@ -51,6 +51,49 @@ pub(super) fn poison_in_front(setup: Setup) -> Result<(), Failure> {
         || format!("{arrived} changes arrived behind one that cannot be used, {quarantined} were set apart"),
     )?;
     world.heal_and_check()
+}
+
+pub(super) fn a_record_that_is_full(setup: Setup) -> Result<(), Failure> {
+    /// Of nearly the largest change each, and as badly to pack as text can be: half as much again as a record may hold.
+    const STATEMENTS_EACH: usize = 10;
+    let (mut world, patient) = clinic(setup, Topology::TwoSites)?;
+    let site = world.sites[0];
+    let allergy = world.new_record(ALLERGY, site);
+    world.assert_allergy(A, allergy, "penicillin")?;
+    world.exchange(0)?;
+    world.exchange(1)?;
+    world.copy_hub();
+    for writer in [A, B] {
+        for _ in 0..STATEMENTS_EACH {
+            let long: String = (0..15_000)
+                .map(|_| char::from(b' ' + world.rng.below(95) as u8))
+                .collect();
+            world.assert_allergy(writer, allergy, &long)?;
+        }
+    }
+    let phone = world.write(A, patient, PHONE, "602-555-0115")?;
+    let email = world.write(B, patient, EMAIL, "ada@example.org")?;
+
+    // The second time the hub has lost it, and is given it back.
+    for _ in 0..2 {
+        world.come_to_rest()?;
+        world.check_at_rest(false)?;
+        world.expect_live(patient, PHONE, &[phone])?;
+        world.expect_live(patient, EMAIL, &[email])?;
+        let apart = world.hub.store.quarantined().len();
+        let bytes = world.hub.store.states.get(&allergy).map(|state| state.to_bytes().len());
+        hold(Invariant::EngineSound, apart > 0 && apart < STATEMENTS_EACH, || {
+            format!("{apart} of {} statements were set apart", 2 * STATEMENTS_EACH)
+        })?;
+        hold(
+            Invariant::EngineSound,
+            bytes.is_some_and(|bytes| bytes <= STATE_HELD_MAX_BYTES),
+            || format!("the record holds {bytes:?} bytes"),
+        )?;
+        expect_active(&world, allergy, true)?;
+        world.restore_hub()?;
+    }
+    Ok(())
 }
 
 pub(super) fn clocks_far_apart(setup: Setup) -> Result<(), Failure> {
