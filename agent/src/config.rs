@@ -164,6 +164,11 @@ impl SyncConfig {
         }
     }
 
+    /// A request that is not answered by then counts as lost.
+    pub fn request_timeout(&self) -> Duration {
+        Duration::from_secs(self.request_timeout_secs)
+    }
+
     pub fn long_poll(&self) -> Duration {
         Duration::from_secs(self.long_poll_secs)
     }

@@ -10,6 +10,7 @@ use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 use sync_protocol::Hash;
 use sync_protocol::handshake::{Hello, Welcome, feature};
+use sync_protocol::pause::After;
 use sync_protocol::request_signature::Channel;
 use sync_protocol::wire::{
     BODY_MAX_BYTES, COMPACT_SINCE, EpochReply, EpochRequest, PullReply, PullRequest, PushReply, PushRequest,
@@ -49,8 +50,8 @@ pub enum HubError {
     /// The hub's own code and words.
     #[error("the hub refuses: {message}")]
     Refused { code: String, message: String },
-    #[error("the hub asks to wait")]
-    Busy { retry_after: Duration },
+    #[error("the hub asks to wait: {message}")]
+    Busy { retry_after: Duration, message: String },
     #[error("the hub's answer cannot be read")]
     Unreadable,
     #[error("what the hub says does not bear its signature")]
@@ -63,17 +64,43 @@ impl HubError {
     pub fn trouble(&self) -> Trouble {
         match self {
             HubError::NotReached => Trouble::NotReached,
-            HubError::Busy { .. } => Trouble::Busy,
+            HubError::Busy { message, .. } => Trouble::Busy(message.clone()),
             HubError::WrongAuthority { issuer } => Trouble::WrongAuthority(issuer.clone()),
             HubError::Inspected { issuer } => Trouble::Inspected(issuer.clone()),
             HubError::Proxy { what } => Trouble::Proxy(what),
             HubError::Versions { message } => Trouble::Versions(message.clone()),
             HubError::Dates => Trouble::Dates,
-            HubError::Refused { code, .. } => Trouble::Refused(code.clone()),
-            HubError::Unreadable => Trouble::Refused("its answer cannot be read".to_owned()),
-            HubError::NotSigned => Trouble::Refused("what it says does not bear its signature".to_owned()),
-            HubError::Setup => Trouble::Refused("no secure channel".to_owned()),
+            HubError::Refused { code, message } => Trouble::Refused {
+                code: code.clone(),
+                message: message.clone(),
+            },
+            HubError::Unreadable => Trouble::Unreadable,
+            HubError::NotSigned => Trouble::NotSigned,
+            HubError::Setup => Trouble::Setup,
         }
+    }
+
+    /// What decides when to come again.
+    pub fn after(&self) -> After {
+        match self {
+            HubError::Busy { retry_after, .. } => After::AskedToWait(*retry_after),
+            HubError::Refused { code, .. } if code == "revoked" => After::Revoked,
+            HubError::Refused { .. }
+            | HubError::NotReached
+            | HubError::WrongAuthority { .. }
+            | HubError::Inspected { .. }
+            | HubError::Proxy { .. }
+            | HubError::Versions { .. }
+            | HubError::Dates
+            | HubError::Unreadable
+            | HubError::NotSigned
+            | HubError::Setup => After::Failure,
+        }
+    }
+
+    /// The body was larger than the hub, or what stands before it, takes.
+    pub fn is_too_large(&self) -> bool {
+        matches!(self, HubError::Refused { code, .. } if code == "too_large" || code == "HTTP 413")
     }
 
     /// The hub's store began a new life, or this request shows that it should.
@@ -390,33 +417,81 @@ fn proxy_trouble(error: &(dyn StdError + 'static)) -> Option<&'static str> {
     None
 }
 
+/// Longer words are not the hub's; people are shown their beginning.
+const MESSAGE_MAX_CHARS: usize = 300;
+/// Whoever is busy and does not say for how long.
+const RETRY_AFTER_UNSAID: Duration = Duration::from_secs(5);
+
 /// An answer that serves, or why it does not.
 fn judged(answer: Answer) -> Result<Answer, HubError> {
     let status = answer.status;
-    if status == StatusCode::SERVICE_UNAVAILABLE || status == StatusCode::TOO_MANY_REQUESTS {
-        let seconds = answer.header("retry-after").and_then(|value| value.parse().ok());
-        return Err(HubError::Busy {
-            retry_after: Duration::from_secs(seconds.unwrap_or(5)),
-        });
-    }
     if status.is_success() {
         return Ok(answer);
     }
-    match serde_json::from_slice::<Refusal>(&answer.body) {
-        Ok(refusal) => Err(HubError::Refused {
-            code: refusal.error,
-            message: refusal.message,
-        }),
-        Err(_) => Err(HubError::Refused {
-            code: format!("HTTP {}", status.as_u16()),
-            message: format!(
-                "HTTP {}; something between here and the hub may have answered",
-                status.as_u16()
-            ),
-        }),
+    let (code, message) = match serde_json::from_slice::<Refusal>(&answer.body) {
+        Ok(refusal) => (refusal.error, refusal.message.chars().take(MESSAGE_MAX_CHARS).collect()),
+        Err(_) => {
+            let code = format!("HTTP {}", status.as_u16());
+            let message = format!("{code}; something between here and the hub may have answered");
+            (code, message)
+        }
+    };
+    let asks_to_wait = [
+        StatusCode::SERVICE_UNAVAILABLE,
+        StatusCode::TOO_MANY_REQUESTS,
+        StatusCode::INSUFFICIENT_STORAGE,
+    ];
+    if asks_to_wait.contains(&status) {
+        let seconds = answer.header("retry-after").and_then(|value| value.parse().ok());
+        return Err(HubError::Busy {
+            retry_after: seconds.map_or(RETRY_AFTER_UNSAID, Duration::from_secs),
+            message,
+        });
     }
+    Err(HubError::Refused { code, message })
 }
 
 fn json<T: for<'de> Deserialize<'de>>(answer: &Answer) -> Result<T, HubError> {
     serde_json::from_slice(&answer.body).map_err(|_| HubError::Unreadable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(status: u16, retry_after: Option<&str>, body: &str) -> HubError {
+        let header = retry_after.map(|value| ("retry-after".to_owned(), value.to_owned()));
+        let answer = Answer {
+            status: StatusCode::from_u16(status).unwrap(),
+            headers: header.into_iter().collect(),
+            body: body.as_bytes().to_vec(),
+        };
+        judged(answer).map(|_| ()).unwrap_err()
+    }
+
+    #[test]
+    fn a_hub_without_room_is_left_alone_for_as_long_as_it_says_like_one_that_is_busy() {
+        for (status, code) in [(503, "busy"), (503, "store_away"), (429, "busy"), (507, "no_space")] {
+            let body = format!(r#"{{"error":"{code}","message":"come again"}}"#);
+            let error = told(status, Some("30"), &body);
+
+            assert_eq!(error.after(), After::AskedToWait(Duration::from_secs(30)), "{status}");
+            assert_eq!(error.trouble().words(), "the hub asks to come again later: come again");
+        }
+        assert_eq!(
+            told(503, None, "<html>").after(),
+            After::AskedToWait(RETRY_AFTER_UNSAID)
+        );
+    }
+
+    #[test]
+    fn a_revoked_agent_asks_seldom_and_too_large_a_body_is_known_whoever_says_so() {
+        let revoked = told(403, None, r#"{"error":"revoked","message":"ask who runs the hub"}"#);
+        let ours = told(413, None, r#"{"error":"too_large","message":"at most 262144 bytes"}"#);
+        let proxys = told(413, None, "<html>Request Entity Too Large</html>");
+
+        assert_eq!(revoked.after(), After::Revoked);
+        assert!(ours.is_too_large() && proxys.is_too_large() && !revoked.is_too_large());
+        assert_eq!(ours.after(), After::Failure);
+    }
 }

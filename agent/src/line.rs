@@ -39,10 +39,16 @@ pub enum Trouble {
     Versions(String),
     /// The certificates' dates do not fit this clock.
     Dates,
-    /// The hub answers and refuses, with its own code.
-    Refused(String),
-    /// The hub answers and asks to come again later.
-    Busy,
+    /// The hub answers and refuses, with its own code, and its own words with the remedy.
+    Refused { code: String, message: String },
+    /// The hub answers and asks to come again later; why, in its own words.
+    Busy(String),
+    /// What answers says something that this version cannot read.
+    Unreadable,
+    /// What the hub says does not bear its signature.
+    NotSigned,
+    /// This machine cannot set up a secure channel.
+    Setup,
     /// The hub has less of our changes than it acknowledged: it was restored from an older copy.
     HubWentBack,
 }
@@ -51,7 +57,13 @@ impl Trouble {
     /// Trouble that a hub which answers a probe may still have with this site.
     pub fn only_an_exchange_ends(&self) -> bool {
         match self {
-            Trouble::Refused(_) | Trouble::Busy | Trouble::HubWentBack | Trouble::Versions(_) => true,
+            Trouble::Refused { .. }
+            | Trouble::Busy(_)
+            | Trouble::Unreadable
+            | Trouble::NotSigned
+            | Trouble::Setup
+            | Trouble::HubWentBack
+            | Trouble::Versions(_) => true,
             Trouble::NotReached
             | Trouble::WrongAuthority(_)
             | Trouble::Inspected(_)
@@ -82,8 +94,19 @@ impl Trouble {
             Trouble::Proxy(what) => format!("the proxy of the settings (sync.proxy) does not lead to the hub: {what}"),
             Trouble::Versions(words) => words.clone(),
             Trouble::Dates => "the hub's certificate does not fit this machine's date; set the clock".to_owned(),
-            Trouble::Refused(code) => format!("the hub refuses ({code})"),
-            Trouble::Busy => "the hub is busy and asks to come again later".to_owned(),
+            Trouble::Refused { message, .. } => format!("the hub refuses: {message}"),
+            Trouble::Busy(message) => format!("the hub asks to come again later: {message}"),
+            Trouble::Unreadable => {
+                "the hub's answer cannot be read: bring the older end up to date, or look what stands between"
+                    .to_owned()
+            }
+            Trouble::NotSigned => {
+                "what the hub says does not bear its signature, so nothing of it is taken: tell who runs the hub"
+                    .to_owned()
+            }
+            Trouble::Setup => {
+                "no secure channel can be set up on this machine: look into the agent's log, or enrol again".to_owned()
+            }
             Trouble::HubWentBack => {
                 "the hub has gone back to an older copy; nothing is taken from it until it is mended".to_owned()
             }
@@ -240,5 +263,25 @@ impl LineWatch {
             change(line);
             *line != before
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_read_the_hubs_own_words_with_their_remedy() {
+        let revoked = Trouble::Refused {
+            code: "revoked".to_owned(),
+            message: "this agent's enrolment was revoked: ask who runs the hub, and enrol again".to_owned(),
+        };
+
+        assert!(revoked.words().ends_with("ask who runs the hub, and enrol again"));
+        assert!(revoked.only_an_exchange_ends());
+        for ours in [Trouble::Unreadable, Trouble::NotSigned, Trouble::Setup] {
+            let words = ours.words();
+            assert!(!words.contains("refuses") && words.contains(':'), "{words}");
+        }
     }
 }

@@ -181,7 +181,7 @@ impl References {
         let mut place = here;
         while place < bytes {
             self.until_free(stop).await?;
-            let wait = Duration::from_secs(self.config.borrow().sync.request_timeout_secs);
+            let wait = self.config.borrow().sync.request_timeout();
             let asked = self.hub.blob_part(digest, place, PIECE_BYTES.min(bytes - place), wait);
             let (part, whole) = tokio::select! {
                 () = stop.cancelled() => return Err(Broken::Stopped),

@@ -172,7 +172,7 @@ async fn refused_for_age(changes: &mut tokio::sync::watch::Receiver<Line>) {
 fn has_expired(line: &Line) -> bool {
     // The second is of an authority that the hub no longer trusts: whoever was away that long is certified anew as well.
     let codes = ["certificate_expired", "certificate_refused"];
-    matches!(&line.trouble, Some(Trouble::Refused(code)) if codes.contains(&code.as_str()))
+    matches!(&line.trouble, Some(Trouble::Refused { code, .. }) if codes.contains(&code.as_str()))
 }
 
 async fn renew_if_due(store: &Store, hub: &HubClient, line: &LineWatch) -> Result<(), SessionError> {

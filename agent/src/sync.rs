@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use sync_protocol::pause::{After, Pacing};
 use sync_protocol::proof::ProofKey;
 use sync_protocol::replica::{self, Comparison, Entered, PageOutcome, ReplicaError, Taken, Weighing};
 use sync_protocol::wire::{Page, PullReply, PullRequest};
@@ -69,6 +70,13 @@ enum Broken {
 }
 
 impl Broken {
+    fn after(&self) -> After {
+        match self {
+            Broken::Hub(error) | Broken::Session(SessionError::Hub(error)) => error.after(),
+            Broken::Session(_) | Broken::Write(_) | Broken::Read(_) | Broken::HubWentBack => After::Failure,
+        }
+    }
+
     /// The hub is in another epoch, or has to be told that it should be.
     fn asks_for_epoch(&self) -> bool {
         match self {
@@ -78,11 +86,6 @@ impl Broken {
         }
     }
 }
-
-/// A hub, or what stands before it, that asks for a longer pause is asked again all the same.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(15 * 60);
-/// A hub that wants its agents spread over longer is not waited for longer all the same.
-const RECONNECT_WINDOW_MAX_MS: u64 = 5 * 60 * 1_000;
 
 impl Exchange {
     fn sync_config(&self) -> SyncConfig {
@@ -121,7 +124,7 @@ impl Exchange {
                     tokio::select! {
                         () = stop.cancelled() => return,
                         () = self.nudge.notified() => {}
-                        () = sleep(self.pause(&broken, failures)) => {}
+                        () = sleep(self.pacing().pause(broken.after(), failures, clock::random_below)) => {}
                     }
                 }
             }
@@ -191,7 +194,6 @@ impl Exchange {
 
     async fn push_all(&self) -> Result<(), Broken> {
         let config = self.sync_config();
-        let request_timeout = Duration::from_secs(config.request_timeout_secs);
         loop {
             let bytes_max = self.push_bytes.now(config.push_max_bytes);
             let hub_at_zero_ms = self.line.now().hub_at_zero_ms;
@@ -207,7 +209,7 @@ impl Exchange {
                 .await?;
             let Some(request) = next else { return Ok(()) };
             let started = Instant::now();
-            let pushed = self.hub.push(&request, request_timeout).await;
+            let pushed = self.hub.push(&request, config.request_timeout()).await;
             self.push_bytes.learn(bytes_max, &pushed);
             let reply = pushed?;
             let comparison = self
@@ -223,7 +225,7 @@ impl Exchange {
     /// Shows the hub what it said before. If its store has begun a new life, or begins one for that, this replica enters it;
     /// if not, what broke the exchange off stands.
     async fn ask_for_epoch(&self, broken: Broken) -> Result<(), Broken> {
-        let limit = Duration::from_secs(self.sync_config().request_timeout_secs);
+        let limit = self.sync_config().request_timeout();
         let request = self
             .store
             .write(Priority::Sync, |tx| replica::epoch_request(tx))
@@ -251,7 +253,6 @@ impl Exchange {
     /// After the hub's store began a new life: returns what the hub sent in the old one, before anything is pulled.
     async fn return_all(&self) -> Result<(), Broken> {
         let config = self.sync_config();
-        let limit = Duration::from_secs(config.request_timeout_secs);
         let mut states = 0;
         loop {
             let bytes_max = self.push_bytes.now(config.push_max_bytes);
@@ -260,7 +261,7 @@ impl Exchange {
                 .write(Priority::Sync, move |tx| replica::next_return(tx, bytes_max))
                 .await?;
             let Some(request) = next else { break };
-            let taken = self.hub.give_back(&request, limit).await;
+            let taken = self.hub.give_back(&request, config.request_timeout()).await;
             self.push_bytes.learn(bytes_max, &taken);
             let reply = taken?;
             if reply.refused > 0 {
@@ -312,10 +313,7 @@ impl Exchange {
             .await?;
         let asked = request.replica;
         let asked_at = Asked::now();
-        let reply = self
-            .hub
-            .pull(&request, wait + Duration::from_secs(config.request_timeout_secs))
-            .await?;
+        let reply = self.hub.pull(&request, wait + config.request_timeout()).await?;
         self.note_answer(&reply, asked_at, wait);
         if let Some(series) = reply.series {
             let taken = self.store.write(Priority::Sync, move |tx| {
@@ -485,21 +483,11 @@ impl Exchange {
         }
     }
 
-    /// Full jitter: any time up to a limit that doubles with every failure.
-    fn pause(&self, broken: &Broken, failures: u32) -> Duration {
-        if let Broken::Hub(HubError::Busy { retry_after }) = broken {
-            let shortest = (*retry_after).min(RETRY_AFTER_MAX);
-            // All sites were told the same; they come back spread out.
-            return shortest + Duration::from_millis(clock::random_below(2_000));
+    fn pacing(&self) -> Pacing {
+        Pacing {
+            backoff_max: Duration::from_secs(self.sync_config().backoff_max_secs),
+            window: Duration::from_millis(self.line.now().reconnect_window_ms),
         }
-        let most = self.sync_config().backoff_max_secs.saturating_mul(1_000);
-        let limit = 500u64.saturating_mul(1 << failures.min(16)).min(most).max(1);
-        Duration::from_millis(clock::random_below(limit.max(self.reconnect_window_ms())))
-    }
-
-    /// Over how long the hub wants its agents spread when it comes back to all of them at once.
-    fn reconnect_window_ms(&self) -> u64 {
-        self.line.now().reconnect_window_ms.min(RECONNECT_WINDOW_MAX_MS)
     }
 
     /// Asks the hub for a sign of life: often while somebody looks, seldom while nobody does.
@@ -546,7 +534,7 @@ impl Exchange {
                 if before.state == LineState::CutOff {
                     tracing::info!("the line is back");
                     // Everybody's line may have come back this very moment.
-                    sleep(Duration::from_millis(clock::random_below(self.reconnect_window_ms()))).await;
+                    sleep(self.pacing().back(clock::random_below)).await;
                     self.nudge.notify_one();
                 }
             }

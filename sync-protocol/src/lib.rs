@@ -12,6 +12,7 @@ pub mod enclosed;
 pub mod handshake;
 pub mod hub;
 pub mod ids;
+pub mod pause;
 pub mod phi;
 pub mod proof;
 pub mod repair;

@@ -121,7 +121,7 @@ impl Exchange {
                 replica::next_repair(tx, scope, lane, bytes_max)
             })
             .await?;
-        let timeout = Duration::from_secs(config.request_timeout_secs);
+        let timeout = config.request_timeout();
         match request {
             Some(request) => self.ask_hub(&request, timeout).await,
             None => Ok(None),
@@ -135,7 +135,7 @@ impl Exchange {
             .store
             .write(Priority::Sync, move |tx| replica::narrow(tx, &key, &reply, bytes_max))
             .await?;
-        let timeout = Duration::from_secs(config.request_timeout_secs);
+        let timeout = config.request_timeout();
         match request {
             Some(request) => Ok(Some(self.hub.repair(&request, timeout).await?.page)),
             None => Ok(None),

@@ -162,7 +162,15 @@ pub(super) fn parts(reading: &Reading<'_, '_>) -> LineParts {
         // Something answers there; it is the hub that does not serve.
         (
             LineState::CutOff,
-            Some(Trouble::Refused(_) | Trouble::HubWentBack | Trouble::Busy | Trouble::Versions(_)),
+            Some(
+                Trouble::Refused { .. }
+                | Trouble::HubWentBack
+                | Trouble::Busy(_)
+                | Trouble::Unreadable
+                | Trouble::NotSigned
+                | Trouble::Setup
+                | Trouble::Versions(_),
+            ),
         ) => all(PartState::Working, PartState::Down, PartState::Down),
         (
             LineState::CutOff,

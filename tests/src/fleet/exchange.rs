@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use sync_protocol::pause::{After, Pacing};
 use sync_protocol::replica::{self, Comparison, PageOutcome};
 use sync_protocol::wire::{Cursor, Page, PullReply, PushReply};
 use sync_protocol::{Lane, ScopeId};
@@ -15,7 +16,7 @@ use super::{now_ms, random_below};
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 const LONG_POLL: Duration = Duration::from_secs(25);
 const BODY_BYTES: usize = 128 * 1024;
-const BACKOFF_MAX_MS: u64 = 15_000;
+const BACKOFF_MAX: Duration = Duration::from_secs(15);
 
 /// Why an exchange broke off.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -212,10 +213,15 @@ fn sound(comparison: Comparison) -> Result<(), Trouble> {
     }
 }
 
+/// The agent's own pauses; no window, since a simulated agent asks for no probe, which tells it.
 fn pause(trouble: &Trouble, failures: u32) -> Duration {
-    if let Trouble::Busy { retry_after, .. } = trouble {
-        return *retry_after + Duration::from_millis(random_below(2_000));
-    }
-    let limit = 500u64.saturating_mul(1 << failures.min(16)).min(BACKOFF_MAX_MS);
-    Duration::from_millis(random_below(limit))
+    let pacing = Pacing {
+        backoff_max: BACKOFF_MAX,
+        window: Duration::ZERO,
+    };
+    let after = match trouble {
+        Trouble::Busy { retry_after, .. } => After::AskedToWait(*retry_after),
+        Trouble::NotReached | Trouble::Refused(_) => After::Failure,
+    };
+    pacing.pause(after, failures, random_below)
 }

@@ -1,5 +1,8 @@
 //! Many at once: hub processes, changes behind a bad one, clocks, sites after a restart.
 
+use std::time::Duration;
+
+use sync_protocol::pause::{After, Pacing};
 use sync_protocol::{STATE_HELD_MAX_BYTES, rules};
 
 use super::*;
@@ -141,15 +144,26 @@ pub(super) fn a_thousand_sites_after_a_restart(setup: Setup) -> Result<(), Failu
         world.edit(Writer::Agent(agent), visit, VISIT, &Wish::field(REASON, "walk-in"))?;
         world.send_push(agent, 4_000)?;
     }
-    // The hub restarts: what was under way is lost, and every site comes back within the window that it announces.
+    // The hub restarts: what was under way is lost, and every site comes back when an agent does that was told its window.
     world.network.clear();
+    let pacing = Pacing {
+        backoff_max: Duration::from_secs(60),
+        window: Duration::from_secs(WINDOW_SECS),
+    };
     let mut back: Vec<(u64, usize)> = (0..SITES)
-        .map(|agent| (world.rng.below(WINDOW_SECS * 1_000), agent))
+        .map(|agent| {
+            let pause = pacing.pause(After::Failure, 1, |below| world.rng.below(below));
+            (pause.as_millis() as u64, agent)
+        })
         .collect();
     back.sort_unstable();
     let mut seconds = vec![0usize; WINDOW_SECS as usize];
     for (at_ms, agent) in back {
-        seconds[(at_ms / 1_000) as usize] += 1;
+        let second = seconds.get_mut((at_ms / 1_000) as usize);
+        let in_window = second.map(|second| *second += 1).is_some();
+        hold(Invariant::ComesToRest, in_window, || {
+            format!("a site came back only after {at_ms} ms")
+        })?;
         world.send_push(agent, 4_000)?;
         world.settle_line(agent)?;
         world.send_pull(agent, 4_000, false)?;
