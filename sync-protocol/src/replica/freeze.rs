@@ -11,7 +11,7 @@ use crate::ids::{EpochId, Lane, RecordId, ScopeId};
 use crate::proof::ProofKey;
 use crate::state::RecordState;
 use crate::vector;
-use crate::wire::{Page, PullRequest, Row, Told};
+use crate::wire::{Cursor, Page, PullRequest, Row, Told};
 
 /// From when on a lane is held back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -158,6 +158,20 @@ fn weigh<L: LaneWatches>(
     }
     let cursors = ledger.cursors()?;
     let cursor = cursors.iter().find(|c| c.scope == page.scope && c.lane == page.lane);
+    if let Some(older) = cursor.filter(|cursor| cursor.generation < page.generation) {
+        // The scope was rebuilt: what was looked at means nothing any more, and the lane is weighed from its new beginning.
+        ledger.set_cursor(&Cursor {
+            generation: page.generation,
+            sequence: 0,
+            ..*older
+        })?;
+        let began = LaneWatch {
+            is_filled: watch.is_filled,
+            ..LaneWatch::new(watch.epoch)
+        };
+        ledger.set_lane_watch(page.scope, page.lane, &began)?;
+        return Ok(Taken::Page(PageOutcome::OtherCursor));
+    }
     if cursor.is_none_or(|cursor| cursor.generation != page.generation) || weighing.scanned != page.from {
         return Ok(Taken::Page(PageOutcome::OtherCursor));
     }

@@ -119,7 +119,8 @@ pub fn handle_page<L: ReplicaLedger>(
     else {
         return Ok(PageOutcome::OtherCursor);
     };
-    if (cursor.generation, cursor.sequence) != (page.generation, page.from) {
+    // Of a scope that was rebuilt since, the page begins at nothing, and the cursor goes over to it. An older one is late.
+    if cursor.sequence != page.from || cursor.generation > page.generation {
         return Ok(PageOutcome::OtherCursor);
     }
     head.accepted = page.accepted;
@@ -133,6 +134,7 @@ pub fn handle_page<L: ReplicaLedger>(
         apply_row(ledger, key, page, row, &mut applied)?;
     }
     cursor.sequence = page.to;
+    cursor.generation = page.generation;
     ledger.set_cursor(&cursor)?;
     if let Some(root) = page.root {
         let ours = proof::root(page.scope, page.lane, ledger.bucket_sums(page.scope, page.lane)?);

@@ -99,6 +99,30 @@ fn a_lane_of_which_too_much_is_altered_waits_for_a_person_and_is_then_applied() 
 }
 
 #[test]
+fn a_lane_that_is_held_back_goes_over_to_a_scope_that_was_rebuilt_and_is_weighed_anew() {
+    let (site, mut hub) = (Site::new(), Hub::new());
+    let store = filled(&site, &mut hub);
+    for number in 1..=3 {
+        hub.write(&new_phone(record(number), "602-555-0199"));
+    }
+    assert!(weighed(pull_one(&store, &mut hub, Lane::Flow)).is_frozen);
+
+    hub.rebuild();
+
+    let thrown_away = pull_one(&store, &mut hub, Lane::Flow);
+    assert_eq!(thrown_away, Taken::Page(PageOutcome::OtherCursor));
+    let weighing = weighed(pull_one(&store, &mut hub, Lane::Flow));
+    assert_eq!((weighing.is_frozen, weighing.altered), (true, 3));
+    let thawed = store.write_blocking(Priority::Desk, |tx| thaw(tx, SCOPE, Lane::Flow));
+    assert!(thawed.unwrap());
+    assert!(matches!(
+        pull_one(&store, &mut hub, Lane::Flow),
+        Taken::Page(PageOutcome::Applied(_))
+    ));
+    assert_eq!(phone_of(&store, record(1)).as_deref(), Some("602-555-0199"));
+}
+
+#[test]
 fn a_few_alterations_and_what_was_written_here_hold_nothing_back() {
     let (site, mut hub) = (Site::new(), Hub::new());
     let store = filled(&site, &mut hub);

@@ -38,6 +38,7 @@ struct Shelves {
     rows: BTreeMap<Lane, BTreeMap<u64, (RecordId, RowStanding)>>,
     heads: BTreeMap<Lane, u64>,
     buckets: BTreeMap<(Lane, u8), Sum>,
+    rebuilds: u64,
 }
 
 pub(super) fn proof_key() -> ProofKey {
@@ -184,6 +185,16 @@ impl Hub {
                 let sum = self.shelves.buckets.entry(bucket).or_default();
                 *sum = sum.minus(leaf);
             }
+        }
+    }
+
+    /// The scope's feed is made anew, in another order and under another generation.
+    pub(super) fn rebuild(&mut self) {
+        self.shelves.rebuilds += 1;
+        for rows in self.shelves.rows.values_mut() {
+            let sequences: Vec<u64> = rows.keys().copied().collect();
+            let turned: Vec<_> = rows.values().rev().copied().collect();
+            *rows = sequences.into_iter().zip(turned).collect();
         }
     }
 
@@ -349,7 +360,7 @@ impl HubLedger for Shelves {
     }
 
     fn feed_head(&mut self, _: ScopeId, lane: Lane) -> Result<(u64, u64), Infallible> {
-        Ok((self.heads.get(&lane).copied().unwrap_or(0), 1))
+        Ok((self.heads.get(&lane).copied().unwrap_or(0), 1 + self.rebuilds))
     }
 
     fn rows_after(&mut self, _: ScopeId, lane: Lane, sequence: u64, bytes_max: u64) -> Result<Vec<Row>, Infallible> {

@@ -121,6 +121,41 @@ fn a_change_is_pending_until_the_hub_sends_it_back_and_then_the_roots_are_equal(
 }
 
 #[test]
+fn a_scope_that_was_rebuilt_is_read_from_its_beginning_and_the_cursor_goes_over_to_it() {
+    let (site, mut hub) = (Site::new(), Hub::new());
+    let store = site.create();
+    enrol(&store);
+    for number in 1..=3 {
+        save(&store, new_patient(record(number), "Lovelace"));
+    }
+    push(&store, &mut hub);
+    assert!(verified(&pull(&store, &mut hub)));
+    let question = |store: &Store| {
+        store
+            .write_blocking(Priority::Sync, |tx| next_pull(tx, 1 << 20, 0, |_, _| Ok(false)))
+            .unwrap()
+    };
+    let late = hub.pull(&question(&store));
+
+    hub.rebuild();
+    let outcomes = pull(&store, &mut hub);
+
+    assert!(verified(&outcomes), "{outcomes:?}");
+    assert!(question(&store).cursors.iter().all(|cursor| cursor.generation == 2));
+    hub.write(&new_phone(record(1), "602-555-0199"));
+    assert!(verified(&pull(&store, &mut hub)));
+    assert_eq!(
+        store.read_blocking(|tx| tx.state(record(1))).unwrap().as_ref(),
+        Some(hub.state(record(1)))
+    );
+    // A page of before the rebuild comes too late.
+    for page in late {
+        let outcome = store.write_blocking(Priority::Sync, move |tx| handle_page(tx, &proof_key(), &page));
+        assert_eq!(outcome.unwrap(), PageOutcome::OtherCursor);
+    }
+}
+
+#[test]
 fn what_was_written_apart_stands_together() {
     let (site, mut hub) = (Site::new(), Hub::new());
     let store = site.create();
