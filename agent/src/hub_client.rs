@@ -26,7 +26,7 @@ mod contact;
 mod enrolling;
 mod signatures;
 
-use contact::{Answer, Contact, Question};
+use contact::{Answer, Contact, Question, Timeout};
 pub use contact::{Credentials, ProxyWay};
 pub use enrolling::{EnrolReply, Enrolling};
 use signatures::HubKey;
@@ -275,7 +275,7 @@ impl HubClient {
             target: "/renew".to_owned(),
             headers: vec![("content-type", "application/json".to_owned())],
             body: serde_json::to_vec(&request).map_err(|_| HubError::Setup)?,
-            timeout,
+            timeout: timeout.into(),
         };
         let answer = match self.contact.ask(&question).await {
             // The certificate is of no use any more; the signature still says who asks.
@@ -322,15 +322,16 @@ impl HubClient {
         Ok(reply)
     }
 
-    /// A chunk of a snapshot as it comes; whether it is what its name says is the caller's to find out.
-    pub async fn snapshot_chunk(&self, digest: Hash, timeout: Duration) -> Result<Vec<u8>, HubError> {
+    /// A chunk of a snapshot as it comes, as long as it keeps coming; whether it is what its name says is the caller's to find
+    /// out.
+    pub async fn snapshot_chunk(&self, digest: Hash, silence: Duration, whole: Duration) -> Result<Vec<u8>, HubError> {
         let question = Question {
             channel: Channel::Exchange,
             method: Method::GET,
             target: format!("/v1/snapshot/{digest}"),
             headers: Vec::new(),
             body: Vec::new(),
-            timeout,
+            timeout: Timeout::of_silence(silence, whole),
         };
         Ok(judged(self.contact.ask(&question).await?)?.body)
     }
@@ -352,7 +353,7 @@ impl HubClient {
             target: "/v1/probe".to_owned(),
             headers: Vec::new(),
             body: Vec::new(),
-            timeout,
+            timeout: timeout.into(),
         };
         json(&judged(self.contact.ask(&question).await?)?)
     }
@@ -372,7 +373,7 @@ impl HubClient {
             target: format!("/v1/blob/{digest}"),
             headers: vec![("range", format!("bytes={from}-{last}"))],
             body: Vec::new(),
-            timeout,
+            timeout: timeout.into(),
         };
         let answer = judged(self.contact.ask(&question).await?)?;
         let whole = answer
@@ -395,7 +396,7 @@ impl HubClient {
             target: path.to_owned(),
             headers: vec![("content-type", "application/cbor".to_owned())],
             body,
-            timeout,
+            timeout: timeout.into(),
         };
         Ok(judged(self.contact.ask(&question).await?)?.body)
     }

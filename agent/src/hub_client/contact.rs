@@ -52,7 +52,41 @@ pub(super) struct Question {
     pub(super) target: String,
     pub(super) headers: Vec<(&'static str, String)>,
     pub(super) body: Vec<u8>,
-    pub(super) timeout: Duration,
+    pub(super) timeout: Timeout,
+}
+
+/// When an answer counts as lost.
+#[derive(Clone, Copy)]
+pub(super) struct Timeout {
+    /// For all of it.
+    whole: Duration,
+    /// Between one piece of it and the next: what is large comes slowly on a slow line, and is not lost while it comes.
+    silence: Option<Duration>,
+}
+
+impl Timeout {
+    pub(super) fn of_silence(silence: Duration, whole: Duration) -> Timeout {
+        Timeout {
+            whole,
+            silence: Some(silence),
+        }
+    }
+
+    async fn next_piece<T>(self, piece: impl Future<Output = reqwest::Result<T>>) -> Result<T, HubError> {
+        match self.silence {
+            Some(silence) => tokio::time::timeout(silence, piece)
+                .await
+                .map_err(|_| HubError::NotReached)?
+                .map_err(HubError::from),
+            None => piece.await.map_err(HubError::from),
+        }
+    }
+}
+
+impl From<Duration> for Timeout {
+    fn from(whole: Duration) -> Timeout {
+        Timeout { whole, silence: None }
+    }
 }
 
 /// An answer as it came, whatever it says.
@@ -222,9 +256,10 @@ impl Contact {
                 for (name, value) in headers {
                     request = request.header(name, value);
                 }
-                let request = request.timeout(question.timeout).body(question.body.clone());
-                let sent = request.send().await.map_err(|error| self.named(error.into()))?;
-                received(sent).await.map_err(|error| self.named(error))
+                let request = request.body(question.body.clone());
+                received(request, question.timeout)
+                    .await
+                    .map_err(|error| self.named(error))
             }
         }
     }
@@ -237,14 +272,13 @@ impl Contact {
         let number = self.next_number.fetch_add(1, Ordering::Relaxed);
         let mut request = build(tls, self.proxy.as_ref())?
             .request(question.method.clone(), format!("{}{}", self.url, question.target))
-            .timeout(question.timeout)
             .body(question.body.clone());
         let (name, key) = straight.signer.as_ref().ok_or(HubError::Setup)?;
         let signed = signature_headers(question, *name, key, number);
         for (name, value) in question.headers.iter().chain(&signed) {
             request = request.header(*name, value);
         }
-        received(request.send().await?).await
+        received(request, question.timeout).await
     }
 
     async fn ask_sealed(
@@ -304,8 +338,7 @@ impl Contact {
         SystemRandom::new().fill(&mut nonce).map_err(|_| HubError::Setup)?;
         let asked_ms = clock::now_ms();
         let url = format!("{}/time/{}", self.url, data_encoding::HEXLOWER.encode(&nonce));
-        let sent = client.get(url).timeout(ASIDE_TIMEOUT).send().await?;
-        let answer = received(sent).await?;
+        let answer = received(client.get(url), ASIDE_TIMEOUT.into()).await?;
         let told: SignedTime = serde_json::from_slice(&answer.body).map_err(|_| HubError::Dates)?;
         let signature = data_encoding::BASE64
             .decode(told.signature.as_bytes())
@@ -360,8 +393,7 @@ pub(super) async fn ask_for_key(
 ) -> Result<(Client, VouchedKey), HubError> {
     let tls = client_config_untrusting(Arc::clone(observed)).map_err(|_| HubError::Setup)?;
     let client = build(tls, proxy)?;
-    let request = client.get(format!("{url}/sealing-key")).timeout(ASIDE_TIMEOUT);
-    let answer = received(request.send().await?).await?;
+    let answer = received(client.get(format!("{url}/sealing-key")), ASIDE_TIMEOUT.into()).await?;
     let vouched = serde_json::from_slice(&answer.body).map_err(|_| HubError::Unreadable)?;
     Ok((client, vouched))
 }
@@ -372,7 +404,7 @@ pub(super) struct Sending<'a> {
     pub(super) hub: &'a [u8; 32],
     pub(super) url: &'a str,
     pub(super) number: String,
-    pub(super) timeout: Duration,
+    pub(super) timeout: Timeout,
 }
 
 impl Sending<'_> {
@@ -384,9 +416,8 @@ impl Sending<'_> {
             .post(format!("{}{SEALED_ROUTE}", self.url))
             .header(NUMBER_HEADER, &self.number)
             .header("content-type", "application/octet-stream")
-            .timeout(self.timeout)
             .body(body);
-        let outer = received(request.send().await?).await?;
+        let outer = received(request, self.timeout).await?;
         if !outer.status.is_success() {
             // Not under seal, so not known to be the hub's own words: a reason to wait, and no more.
             return Err(HubError::NotReached);
@@ -465,14 +496,16 @@ pub(super) fn build(tls: rustls::ClientConfig, proxy: Option<&ProxyWay>) -> Resu
         .map_err(|_| HubError::Setup)
 }
 
-pub(super) async fn received(mut response: reqwest::Response) -> Result<Answer, HubError> {
+/// Sends a request and takes in the answer, as long as it is small enough and keeps coming.
+pub(super) async fn received(request: reqwest::RequestBuilder, timeout: Timeout) -> Result<Answer, HubError> {
+    let mut response = timeout.next_piece(request.timeout(timeout.whole).send()).await?;
     let status = response.status();
     let headers = response.headers().iter();
     let headers = headers
         .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
         .collect();
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
+    while let Some(chunk) = timeout.next_piece(response.chunk()).await? {
         body.extend_from_slice(&chunk);
         if body.len() > ANSWER_MAX_BYTES {
             return Err(HubError::Unreadable);
@@ -488,4 +521,70 @@ fn refusal_code(answer: &Answer) -> Option<String> {
     serde_json::from_slice::<Refusal>(&answer.body)
         .ok()
         .map(|refusal| refusal.error)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const PIECES: usize = 8;
+    const PAUSE: Duration = Duration::from_millis(400);
+
+    /// A far end that answers each question with so many pieces, each after a pause, of an answer of `PIECES`.
+    async fn slow(pieces: usize) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            while let Ok((mut line, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let mut asked = [0; 1024];
+                    line.read(&mut asked).await.unwrap();
+                    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {PIECES}\r\n\r\n");
+                    line.write_all(head.as_bytes()).await.unwrap();
+                    let mut pace = tokio::time::interval(PAUSE);
+                    for _ in 0..pieces {
+                        pace.tick().await;
+                        line.write_all(b"x").await.unwrap();
+                    }
+                    // It stays open: whatever else there was to come is lost.
+                    line.read(&mut asked).await.ok();
+                });
+            }
+        });
+        url
+    }
+
+    async fn ask(url: &str, timeout: Timeout) -> Result<Answer, HubError> {
+        vault::tls::install_provider();
+        let client = Client::builder().no_proxy().build().unwrap();
+        received(client.get(url), timeout).await
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_keeps_coming_is_not_lost_however_slow_the_line() {
+        let url = slow(PIECES).await;
+        let patient = Timeout::of_silence(4 * PAUSE, Duration::from_secs(60));
+
+        let taken = ask(&url, patient).await.unwrap();
+        let given_up = ask(&url, Timeout::from(4 * PAUSE)).await;
+
+        assert_eq!(taken.body, [b'x'; PIECES]);
+        assert!(matches!(given_up, Err(HubError::NotReached)));
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_stops_coming_is_lost_and_so_is_one_that_never_ends() {
+        let stops = slow(PIECES / 2).await;
+        let begun = Instant::now();
+
+        let silent = ask(&stops, Timeout::of_silence(4 * PAUSE, Duration::from_secs(60))).await;
+
+        assert!(matches!(silent, Err(HubError::NotReached)));
+        assert!(begun.elapsed() < Duration::from_secs(30));
+        let endless = ask(&slow(PIECES).await, Timeout::of_silence(4 * PAUSE, 3 * PAUSE)).await;
+        assert!(matches!(endless, Err(HubError::NotReached)));
+    }
 }

@@ -64,10 +64,9 @@ impl Enrolling<'_> {
         let request = client
             .post(format!("{url}/enrol"))
             .header("content-type", "application/json")
-            .timeout(self.timeout)
             .body(body.clone());
-        match request.send().await.map_err(HubError::from) {
-            Ok(response) => json(&judged(received(response).await?)?),
+        match received(request, self.timeout.into()).await {
+            Ok(answer) => json(&judged(answer)?),
             Err(HubError::WrongAuthority { .. }) => self.ask_sealed(url, body, &observed).await,
             Err(error) => Err(error),
         }
@@ -87,7 +86,7 @@ impl Enrolling<'_> {
             hub: &hub,
             url,
             number: "0".to_owned(),
-            timeout: self.timeout,
+            timeout: self.timeout.into(),
         };
         let enclosed = EnclosedRequest {
             method: "POST".to_owned(),

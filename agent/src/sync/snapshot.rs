@@ -10,7 +10,7 @@ use std::time::Duration;
 use sync_protocol::handshake::feature;
 use sync_protocol::replica::{self, ChunkOutcome, ReplicaError};
 use sync_protocol::wire::{Chunk, ChunkNote, Cursor, Manifest, SnapshotReply, SnapshotRequest};
-use sync_protocol::{Lane, ScopeId};
+use sync_protocol::{Hash, Lane, ScopeId};
 use tokio::time::Instant;
 
 use super::{Broken, Exchange};
@@ -26,26 +26,52 @@ const TURN: Duration = Duration::from_secs(1);
 const SLICE: Duration = Duration::from_millis(20);
 const SLICE_ROWS_MIN: usize = 8;
 const SLICE_ROWS_MAX: usize = 1_024;
-/// A chunk that is not what was signed is fetched so often in all.
+/// A chunk that is not what was signed, or does not come, is asked for so often in all; then the lane is filled page by page.
 const TRIES: usize = 3;
+/// A chunk of which something keeps coming is waited for so long; what is written here meanwhile goes up after it.
+const CHUNK_MAX: Duration = Duration::from_secs(60);
 /// The hub is asked again for a snapshot that it is making after this.
 const BEING_MADE: Duration = Duration::from_secs(1);
 /// After a snapshot that could not be used, the lane is filled page by page for so long.
 const UNUSABLE: Duration = Duration::from_secs(10 * 60);
 
-/// When the hub may be asked again for a snapshot of each lane.
+/// When the hub may be asked again for a snapshot of each lane, and how often a chunk has not come.
 #[derive(Default)]
-pub struct Snapshots(Mutex<BTreeMap<(ScopeId, Lane), Instant>>);
+pub struct Snapshots {
+    next: Mutex<BTreeMap<(ScopeId, Lane), Instant>>,
+    tries: Tries,
+}
 
 impl Snapshots {
     fn may_ask(&self, lane: (ScopeId, Lane)) -> bool {
-        let next = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         next.get(&lane).is_none_or(|next| *next <= Instant::now())
     }
 
     fn not_before(&self, lane: (ScopeId, Lane), pause: Duration) {
-        let mut next = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         next.insert(lane, Instant::now() + pause);
+    }
+}
+
+/// The chunk that did not come last, and how often. A chunk that comes clears it, so a line that is cut now and then counts for
+/// nothing, and one on which a chunk never arrives does.
+#[derive(Default)]
+struct Tries(Mutex<Option<(Hash, usize)>>);
+
+impl Tries {
+    /// Counts one more; answers how many there were.
+    fn failed(&self, chunk: Hash) -> usize {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = last
+            .filter(|(digest, _)| *digest == chunk)
+            .map_or(0, |(_, tries)| tries);
+        *last = Some((chunk, before + 1));
+        before + 1
+    }
+
+    fn clear(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 
@@ -92,7 +118,7 @@ enum Fetched {
     Chunk(Arc<Chunk>),
     /// The hub has it no more.
     Gone,
-    /// It is not what was signed, however often it is asked for.
+    /// It is not what was signed, or does not come, however often it is asked for.
     Unusable,
 }
 
@@ -131,7 +157,7 @@ impl Exchange {
 
     async fn ask_for_snapshot(&self, request: &SnapshotRequest) -> Result<bool, Broken> {
         let lane = (request.cursor.scope, request.cursor.lane);
-        let reply = match self.hub.snapshot(request, self.request_timeout()).await {
+        let reply = match self.hub.snapshot(request, self.sync_config().request_timeout()).await {
             Ok(reply) => reply,
             Err(HubError::Refused { code, .. }) if is_of_the_snapshot(&code) => {
                 tracing::warn!(lane = ?lane.1, code, "the hub makes no snapshot of a lane; it is filled page by page");
@@ -221,22 +247,9 @@ impl Exchange {
     }
 
     async fn fetch(&self, under_way: &UnderWay, from: u64, note: ChunkNote) -> Result<Fetched, Broken> {
-        for _ in 0..TRIES {
-            let bytes = match self.hub.snapshot_chunk(note.digest, self.request_timeout()).await {
-                Ok(bytes) => bytes,
-                Err(HubError::Refused { code, .. }) if code == "no_such_blob" => return Ok(Fetched::Gone),
-                Err(HubError::Refused { code, .. }) if is_of_the_snapshot(&code) => {
-                    tracing::error!(chunk = %note.digest, code, "the hub cannot give a chunk of its snapshot");
-                    return Ok(Fetched::Unusable);
-                }
-                Err(error) => return Err(error.into()),
-            };
-            if let Some(chunk) = under_way.manifest.read(from, &note, &bytes) {
-                return Ok(Fetched::Chunk(Arc::new(chunk)));
-            }
-            tracing::error!(chunk = %note.digest, "a chunk of a snapshot is not what was signed: nothing of it is taken");
-        }
-        Ok(Fetched::Unusable)
+        let silence = self.sync_config().request_timeout();
+        let ask = || self.hub.snapshot_chunk(note.digest, silence, CHUNK_MAX.max(silence));
+        Ok(fetch_chunk(&under_way.manifest, from, &note, &self.snapshots.tries, ask).await?)
     }
 
     /// Applies a chunk in short writes. False when the snapshot does not fit any more.
@@ -287,13 +300,168 @@ impl Exchange {
         };
         self.line.update(|line| line.filling = Some(filling));
     }
+}
 
-    fn request_timeout(&self) -> Duration {
-        Duration::from_secs(self.sync_config().request_timeout_secs)
+/// Asks for a chunk until it is what was signed, or until it was asked for often enough.
+async fn fetch_chunk<F: Future<Output = Result<Vec<u8>, HubError>>>(
+    manifest: &Manifest,
+    from: u64,
+    note: &ChunkNote,
+    tries: &Tries,
+    ask: impl Fn() -> F,
+) -> Result<Fetched, HubError> {
+    loop {
+        match ask().await {
+            Ok(bytes) => {
+                if let Some(chunk) = manifest.read(from, note, &bytes) {
+                    tries.clear();
+                    return Ok(Fetched::Chunk(Arc::new(chunk)));
+                }
+                tracing::error!(chunk = %note.digest, "a chunk of a snapshot is not what was signed: nothing of it is taken");
+                if tries.failed(note.digest) < TRIES {
+                    continue;
+                }
+            }
+            Err(HubError::Refused { code, .. }) if code == "no_such_blob" => return Ok(Fetched::Gone),
+            Err(HubError::Refused { code, .. }) if is_of_the_snapshot(&code) => {
+                tracing::error!(chunk = %note.digest, code, "the hub cannot give a chunk of its snapshot");
+            }
+            // The exchange breaks off: the next one tells whether it is the line or the chunk.
+            Err(HubError::NotReached) if tries.failed(note.digest) < TRIES => return Err(HubError::NotReached),
+            Err(HubError::NotReached) => {
+                tracing::warn!(
+                    chunk = %note.digest, "a chunk of a snapshot does not come; the lane is filled page by page for a while"
+                );
+            }
+            Err(error) => return Err(error),
+        }
+        tries.clear();
+        return Ok(Fetched::Unusable);
     }
 }
 
 /// Refusals that speak of the snapshot and not of this agent.
 fn is_of_the_snapshot(code: &str) -> bool {
     ["no_such_route", "failed", "no_such_blob"].contains(&code)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use sync_protocol::wire::{Row, Told, digest_of_chunk};
+    use sync_protocol::{EpochId, KindId, RecordId, RecordState};
+
+    use super::*;
+
+    /// A snapshot of one chunk, and its bytes.
+    fn snapshot() -> (Manifest, ChunkNote, Vec<u8>) {
+        let (scope, lane) = (ScopeId([3; 16]), Lane::Flow);
+        let row = Row {
+            sequence: 2,
+            told: Told::State {
+                state: RecordState::new(KindId(1), RecordId([7; 16])),
+                offered: false,
+            },
+            bytes: 0,
+            signature: None,
+        };
+        let chunk = Chunk {
+            scope,
+            lane,
+            generation: 0,
+            from: 0,
+            to: 2,
+            rows: vec![row],
+        };
+        let bytes = chunk.encode();
+        let note = ChunkNote {
+            digest: digest_of_chunk(&bytes),
+            bytes: bytes.len() as u64,
+            rows: 1,
+            to: 2,
+        };
+        let manifest = Manifest {
+            epoch: EpochId([1; 16]),
+            scope,
+            lane,
+            generation: 0,
+            from: 0,
+            chunks: vec![note],
+        };
+        (manifest, note, bytes)
+    }
+
+    /// Asks with these answers, one after the other; says what came of it, and how many were asked for.
+    async fn with_answers(tries: &Tries, answers: Vec<Result<Vec<u8>, HubError>>) -> (&'static str, usize) {
+        let (manifest, note, _) = snapshot();
+        let (left, asked) = (Cell::new(answers.into_iter()), Cell::new(0));
+        let ask = || {
+            asked.set(asked.get() + 1);
+            let mut answers = left.take();
+            let answer = answers.next();
+            left.set(answers);
+            std::future::ready(answer.unwrap())
+        };
+        let said = match fetch_chunk(&manifest, 0, &note, tries, ask).await {
+            Ok(Fetched::Chunk(chunk)) => {
+                assert_eq!(chunk.rows.len(), 1);
+                "taken"
+            }
+            Ok(Fetched::Gone) => "gone",
+            Ok(Fetched::Unusable) => "page by page",
+            Err(_) => "broken off",
+        };
+        (said, asked.get())
+    }
+
+    fn refused(code: &str) -> Result<Vec<u8>, HubError> {
+        Err(HubError::Refused {
+            code: code.to_owned(),
+            message: String::new(),
+        })
+    }
+
+    #[tokio::test]
+    async fn a_chunk_that_is_not_what_was_signed_is_asked_for_again_and_not_without_end() {
+        let (_, _, right) = snapshot();
+        let wrong = || Ok(vec![0x28; 40]);
+        let tries = Tries::default();
+
+        let second = with_answers(&tries, vec![wrong(), Ok(right.clone())]).await;
+        let never = with_answers(&tries, vec![wrong(), wrong(), wrong()]).await;
+        let mut altered = right.clone();
+        altered[20] ^= 1;
+        let later = with_answers(&tries, vec![Ok(altered), wrong(), Ok(right)]).await;
+
+        assert_eq!(
+            (second, never, later),
+            (("taken", 2), ("page by page", 3), ("taken", 3))
+        );
+    }
+
+    #[tokio::test]
+    async fn a_chunk_that_never_comes_is_given_up_after_as_many_exchanges_and_one_that_comes_counts_anew() {
+        let (_, _, right) = snapshot();
+        let lost = || vec![Err(HubError::NotReached)];
+        let tries = Tries::default();
+
+        for _ in 1..TRIES {
+            assert_eq!(with_answers(&tries, lost()).await, ("broken off", 1));
+        }
+        assert_eq!(with_answers(&tries, vec![Ok(right)]).await, ("taken", 1));
+        for _ in 1..TRIES {
+            assert_eq!(with_answers(&tries, lost()).await, ("broken off", 1));
+        }
+        assert_eq!(with_answers(&tries, lost()).await, ("page by page", 1));
+    }
+
+    #[tokio::test]
+    async fn what_the_hub_says_of_a_chunk_decides_what_follows() {
+        let tries = Tries::default();
+
+        assert_eq!(with_answers(&tries, vec![refused("no_such_blob")]).await, ("gone", 1));
+        assert_eq!(with_answers(&tries, vec![refused("failed")]).await, ("page by page", 1));
+        assert_eq!(with_answers(&tries, vec![refused("revoked")]).await, ("broken off", 1));
+    }
 }
