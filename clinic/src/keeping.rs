@@ -13,7 +13,7 @@ use sync_protocol::author::Draft;
 use sync_protocol::state::RecordState;
 use sync_protocol::{ChangeId, FieldId, KindId, RecordId};
 
-pub use bookings::{Booked, Booking, book};
+pub use bookings::{Booking, book, overtaken};
 pub use merges::{Merged, merge};
 pub use patients::{Found, Kept, find, keep, keep_allergies, keep_coverages};
 

@@ -2,7 +2,7 @@
 //! starts no visit.
 
 use clinic::hl7::{Scheduling, event_time};
-use clinic::keeping::{self, Booked, Booking};
+use clinic::keeping::{self, Booking};
 use jiff::tz::TimeZone;
 
 use super::receipt::{Effect, Received};
@@ -19,6 +19,9 @@ pub(super) fn take(tx: &mut WriteTx<'_>, received: &Received, said: &Scheduling)
     let sent: Vec<_> = said.sent.into_iter().collect();
     let at = event_time(&sent, &zone, received.received_ms);
     let mut words = received.words(tx);
+    if let Some(id) = keeping::overtaken(&mut words, said, &zone)? {
+        return Ok(Effect::accepted(Some(id), Some(OLDER)));
+    }
     let kept = keeping::keep(&mut words, &said.person, at.ms)?;
     let booking = Booking {
         said,
@@ -27,9 +30,9 @@ pub(super) fn take(tx: &mut WriteTx<'_>, received: &Received, said: &Scheduling)
         zone: &zone,
         event_ms: at.ms,
     };
-    Ok(match keeping::book(&mut words, &booking)? {
-        Booked::Older(id) => Effect::accepted(Some(id), Some(OLDER)),
-        Booked::Kept(_) if kept.disputed => Effect::unmatched(Some(kept.id), DISPUTED),
-        Booked::Kept(id) => Effect::accepted(Some(id), at.replaced.then_some(TIME_REPLACED)),
+    let id = keeping::book(&mut words, &booking)?;
+    Ok(match kept.disputed {
+        true => Effect::unmatched(Some(kept.id), DISPUTED),
+        false => Effect::accepted(Some(id), at.replaced.then_some(TIME_REPLACED)),
     })
 }

@@ -107,17 +107,22 @@ async fn an_older_message_undoes_no_newer_one_and_a_repeat_changes_nothing() {
     let site = Site::open().await;
     let first = DOLORES.siu("S12", "1", "20260102080000+0000", &[AT_NINE]);
     let answered = site.send(&first).await;
-    site.send(&DOLORES.siu("S15", "2", "20260102090000+0000", &[])).await;
+    let cancelled = DOLORES.siu("S15", "2", "20260102090000+0000", &[]);
+    site.send(&cancelled.replace("312-555-0101", "312-555-0177")).await;
     let before = site.changes().await;
 
     let late = site
         .send(&DOLORES.siu("S13", "3", "20260102083000+0000", &[AT_TEN]))
         .await;
+    let of_another = SEAMUS.siu("S13", "4", "20260102083000+0000", &[AT_TEN]);
+    let of_another = of_another.replace(&format!("F-{}", SEAMUS.visit), &format!("F-{}", DOLORES.visit));
+    let of_another = site.send(&of_another).await;
     let again = site.send(&first).await;
 
-    assert!(late.is("AA", "3"));
+    assert!(late.is("AA", "3") && of_another.is("AA", "4"));
     assert_eq!(again, answered);
     assert_eq!(site.changes().await, before);
+    assert_eq!(phone(&site.patient().await).as_deref(), Some("312-555-0177"));
     assert_eq!(site.stands().await, (Some(AppointmentStatus::Cancelled), Some(NINE_MS)));
     let notes = site.messages(Some(Outcome::Accepted)).await;
     assert!(

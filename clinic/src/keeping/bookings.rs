@@ -28,22 +28,26 @@ pub struct Booking<'a> {
     pub event_ms: i64,
 }
 
-/// What became of it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Booked {
-    Kept(RecordId),
-    /// The same source has sent a later message of it before; nothing was altered.
-    Older(RecordId),
+/// The record of a booking of which the same source has sent a later message than this one: nothing that this one says,
+/// of the booking or of its patient, is news. To be asked before anything of it is kept.
+pub fn overtaken<L: SourceLedger>(
+    ledger: &mut L,
+    said: &Scheduling,
+    zone: &TimeZone,
+) -> Result<Option<RecordId>, L::Error> {
+    let id = appointment_id(&said.number);
+    let last_sent = ledger.last_said(id, SENT)?.and_then(|last| last.value.to_int());
+    let is_older = said
+        .sent_ms(zone)
+        .zip(last_sent)
+        .is_some_and(|(sent, last)| sent < last);
+    Ok(is_older.then_some(id))
 }
 
-/// Keeps it. A booking that was not known is made, whatever the event.
-pub fn book<L: SourceLedger>(ledger: &mut L, booking: &Booking<'_>) -> Result<Booked, L::Error> {
+/// Keeps it; gives its record. A booking that was not known is made, whatever the event.
+pub fn book<L: SourceLedger>(ledger: &mut L, booking: &Booking<'_>) -> Result<RecordId, L::Error> {
     let id = appointment_id(&booking.said.number);
     let sent_ms = booking.said.sent_ms(booking.zone);
-    let last_sent = ledger.last_said(id, SENT)?.and_then(|last| last.value.to_int());
-    if sent_ms.zip(last_sent).is_some_and(|(sent, last)| sent < last) {
-        return Ok(Booked::Older(id));
-    }
     let provider = match &booking.said.provider {
         None => Sent::Nothing,
         Some(named) => provider_of(ledger, named)?.map_or(Sent::Null, Sent::Value),
@@ -80,7 +84,7 @@ pub fn book<L: SourceLedger>(ledger: &mut L, booking: &Booking<'_>) -> Result<Bo
         };
         ledger.remember(id, SENT, sent)?;
     }
-    Ok(Booked::Kept(id))
+    Ok(id)
 }
 
 /// The provider as the organisation lists them: by National Provider Identifier, else by the EHR's id; only one alone.

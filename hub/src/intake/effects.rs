@@ -1,7 +1,7 @@
 //! What a message does at the hub: people are kept, bookings go to the site that their place stands for, merges link.
 
 use clinic::hl7::{Admission, MergeSaid, Outcome, Scheduling, event_time};
-use clinic::keeping::{self, Booked, Booking, Merged};
+use clinic::keeping::{self, Booking, Merged};
 use formats::hl7::{ErrorCode, Hl7Error, SegmentId};
 use jiff::tz::TimeZone;
 use sync_protocol::RecordId;
@@ -120,6 +120,9 @@ impl<'txn> Taking<'_, 'txn> {
         let sent: Vec<_> = said.sent.into_iter().collect();
         let event_ms = event_time(&sent, &zone, self.received_ms).ms;
         let words = &mut self.words(Some(&site));
+        if let Some(id) = keeping::overtaken(words, said, &zone)? {
+            return Ok(Effect::accepted(Some(id), Some(OLDER)));
+        }
         let kept = keeping::keep(words, &said.person, event_ms)?;
         let booking = Booking {
             said,
@@ -128,10 +131,10 @@ impl<'txn> Taking<'_, 'txn> {
             zone: &zone,
             event_ms,
         };
-        Ok(match keeping::book(words, &booking)? {
-            Booked::Older(id) => Effect::accepted(Some(id), Some(OLDER)),
-            Booked::Kept(_) if kept.disputed => Effect::to_look_at(Some(kept.id), DISPUTED),
-            Booked::Kept(id) => Effect::accepted(Some(id), None),
+        let id = keeping::book(words, &booking)?;
+        Ok(match kept.disputed {
+            true => Effect::to_look_at(Some(kept.id), DISPUTED),
+            false => Effect::accepted(Some(id), None),
         })
     }
 

@@ -204,6 +204,29 @@ async fn a_booking_is_moved_and_cancelled_in_the_zone_of_its_site() {
 }
 
 #[tokio::test]
+async fn an_older_message_of_a_booking_says_nothing_of_its_patient_either() {
+    let hub = Hub::open(config()).await;
+    let newer = siu("S12", "1", "20260102100500", "NORTH CLINIC").replace("312-555-0101", "312-555-0177");
+    hub.send(&newer).await;
+
+    let late = hub.send(&siu("S12", "2", "20260102100000", "NORTH CLINIC")).await;
+    let of_another = siu("S12", "3", "20260102100000", "NORTH CLINIC")
+        .replace("740101", "740303")
+        .replace("Whitfield^Dolores", "Marsh^Ines");
+    let of_another = hub.send(&of_another).await;
+
+    assert_eq!([late.code, of_another.code], ["AA", "AA"]);
+    let people = hub.of_kind(patient::KIND).await;
+    assert_eq!(people.len(), 1);
+    assert_eq!(patient::PHONE.value(&people[0]).unwrap().expose(), "312-555-0177");
+    let notes = hub.messages().await;
+    let older = notes
+        .iter()
+        .filter(|kept| kept.note.as_deref().is_some_and(|note| note.starts_with("MSH-7")));
+    assert_eq!(older.count(), 2);
+}
+
+#[tokio::test]
 async fn a_message_that_comes_again_gets_the_same_bytes_and_writes_nothing() {
     let hub = Hub::open(config()).await;
     let message = siu("S12", "1", "20260102080000", "NORTH CLINIC");
