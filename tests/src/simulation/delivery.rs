@@ -34,6 +34,20 @@ pub(crate) struct Task {
     pub(crate) standing: Standing,
 }
 
+impl Task {
+    /// The task in a store that was put back to a copy. What the copy has as waiting may have been sent since, so it is looked
+    /// up first; that a site has taken it back is the site's own word.
+    pub(crate) fn put_back(self, copied: Option<&Task>, variant: Option<Variant>) -> Task {
+        let looked_up = variant == Some(Variant::TasksOfAnOlderLife);
+        let standing = match (self.standing, copied.map(|copied| copied.standing)) {
+            (Standing::Withdrawn, _) => Standing::Withdrawn,
+            (_, None | Some(Standing::Waiting { .. })) => Standing::Waiting { looked_up },
+            (_, Some(known @ (Standing::Attempted | Standing::Asked | Standing::Done | Standing::Withdrawn))) => known,
+        };
+        Task { standing, ..self }
+    }
+}
+
 pub(crate) type Tasks = BTreeMap<Key, Task>;
 
 /// What a partner can do about a request that comes twice.

@@ -98,8 +98,10 @@ impl World {
         self.tally.fault("hub restored from a copy");
         self.trace.line("the hub is restored from its copy".to_owned());
         copy.store.made_of = self.hub.store.made_of.clone();
-        // What the partner did for a task is not undone; delivery has checks of its own.
-        copy.tasks = self.hub.tasks.clone();
+        // What the partner did for a task is not undone, and the sites tell of every task again.
+        let tasks = self.hub.tasks.iter();
+        let put_back = tasks.map(|(key, task)| (key.clone(), task.put_back(copy.tasks.get(key), self.variant)));
+        copy.tasks = put_back.collect();
         self.hub = copy;
         // Another process that had taken something up has lost its store as well.
         self.slow.clear();

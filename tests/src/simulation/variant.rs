@@ -89,6 +89,8 @@ variants! {
         => "a page is applied whatever cursor it was asked from";
     BlindResend, "blind-resend", Net::Seeds
         => "a task whose outcome is unknown is sent again without a look-up at the partner";
+    TasksOfAnOlderLife, "tasks-of-an-older-life", Net::Seeds
+        => "after the hub was put back to a copy it sends, or confirms as withdrawn, what the copy has as waiting without a look-up";
     KeyFromDot, "idempotency-key-from-a-dot", Net::Seeds
         => "the key by which a task is known is the dot of its change, not its id";
 }

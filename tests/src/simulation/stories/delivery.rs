@@ -39,6 +39,18 @@ pub(super) fn a_partner_that_commits_and_is_not_heard(setup: Setup) -> Result<()
     })?;
     world.finish_tasks()?;
 
+    // The partner has done it and the hub is put back to a copy of before; the site takes it back.
+    let (mut world, task) = with_task(setup)?;
+    world.copy_hub();
+    world.attempt_and_lose_the_reply(&task)?;
+    world.restore_hub()?;
+    world.withdraw_task(&mut rng, &Rates::default())?;
+    let standing = world.hub.tasks.get(&task).map(|task| task.standing);
+    hold(Invariant::TaskOnce, standing != Some(Standing::Withdrawn), || {
+        "a task that an older life of the hub has done was confirmed as withdrawn".to_owned()
+    })?;
+    world.finish_tasks()?;
+
     // "Never pushed" is not known while a reply may have been lost.
     let (mut world, _) = clinic(setup, Topology::OneSite)?;
     let site = world.sites[0];
