@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clinic::matching::{Identity, Match};
 use clinic::task::{Answer, Delivery, DeliveryState, ErrorClass, TaskKind};
 use clinic::{room, visit};
-use formats::fhir::{SearchQuery, encode};
+use formats::fhir::{Reference, SearchQuery, encode};
 use serde_json::Value;
 use sync_protocol::hub::HubLedger;
 use sync_protocol::{RecordId, RecordState};
@@ -20,6 +20,7 @@ use super::plan::{
     NOTE_UNKNOWN_PATIENT, Patience, Situation, Task, after_failed_look_up, after_failure, after_nothing_found,
 };
 use super::resources::{Telling, VISIT_SYSTEM, encounter_resource, identity, patient_resource};
+use super::situation::is_known_outside;
 use super::turn::Turn;
 use crate::db::{Db, DbError, random};
 use crate::matching::Matcher;
@@ -61,6 +62,7 @@ impl std::ops::Deref for Desk {
 const RECORDS_ASKED_MAX: usize = 8;
 
 const NOTE_SEVERAL: &str = "several encounters at the EHR carry this visit's number";
+const NOTE_ANOTHERS: &str = "the encounter at the EHR is another patient's: put it right there, then try again";
 const NOTE_NOT_WHOLE: &str = "the task does not say what to tell";
 
 fn cause(task: &Task) -> Cause {
@@ -77,7 +79,7 @@ impl Desk {
         match task.kind {
             TaskKind::RegisterPatient => self.register(now, task).await,
             TaskKind::Encounter => match now.partner_id_for(task) {
-                Some(partner_id) => self.tell(task, partner_id).await,
+                Some(partner_id) => self.tell(now, task, partner_id).await,
                 None => self.find_patient(now, task).await,
             },
         }
@@ -90,8 +92,9 @@ impl Desk {
             TaskKind::Encounter => self.look_up_encounter(now, task).await?,
         };
         let outcome = match took_effect {
-            Ok(Some(partner_id)) => Outcome::Delivered(partner_id),
-            Ok(None) => Outcome::Changed(after_nothing_found(&task.delivery, self.patience, self::now())),
+            Ok(Looked::Done(partner_id)) => Outcome::Delivered(partner_id),
+            Ok(Looked::Nothing) => Outcome::Changed(after_nothing_found(&task.delivery, self.patience, self::now())),
+            Ok(Looked::Anothers) => return self.set_aside(task, NOTE_ANOTHERS).await,
             Err(failure) => Outcome::Changed(after_failed_look_up(
                 &task.delivery,
                 &failure,
@@ -184,16 +187,12 @@ impl Desk {
         }
     }
 
-    async fn look_up_patient(
-        &self,
-        now: &Situation,
-        task: &Task,
-    ) -> Result<Result<Option<String>, Failure>, StoreError> {
+    async fn look_up_patient(&self, now: &Situation, task: &Task) -> Result<Result<Looked, Failure>, StoreError> {
         let own = find_own(&self.partner, &now.cluster, cause(task)).await;
         Ok(own.map(|own| match own.as_slice() {
-            [one] => Some(one.clone()),
+            [one] => Looked::Done(one.clone()),
             // None, or several: the next attempt matches again, and asks.
-            _ => None,
+            _ => Looked::Nothing,
         }))
     }
 
@@ -216,7 +215,7 @@ impl Desk {
     }
 
     /// Tells the partner of the encounter: creates it, or changes what it has.
-    async fn tell(&self, task: &Task, partner_id: &str) -> Result<(), StoreError> {
+    async fn tell(&self, now: &Situation, task: &Task, partner_id: &str) -> Result<(), StoreError> {
         let Some(ours) = self.encounter(task, partner_id).await? else {
             return self.set_aside(task, NOTE_NOT_WHOLE).await;
         };
@@ -226,6 +225,9 @@ impl Desk {
         };
         match theirs {
             Theirs::Several => self.set_aside(task, NOTE_SEVERAL).await,
+            Theirs::One(_, version) if self.is_anothers(now, &version.resource).await? => {
+                self.set_aside(task, NOTE_ANOTHERS).await
+            }
             Theirs::One(id, version) => match merged(&version.resource, &ours) {
                 None => settle(self, task, Outcome::Delivered(id)).await,
                 Some(changed) => {
@@ -271,21 +273,40 @@ impl Desk {
         }
     }
 
-    async fn look_up_encounter(
-        &self,
-        now: &Situation,
-        task: &Task,
-    ) -> Result<Result<Option<String>, Failure>, StoreError> {
-        let Some(ours) = self
-            .encounter(task, now.partner_id_for(task).map(String::as_str).unwrap_or_default())
-            .await?
-        else {
-            return Ok(Ok(None));
+    async fn look_up_encounter(&self, now: &Situation, task: &Task) -> Result<Result<Looked, Failure>, StoreError> {
+        let partner_id = now.partner_id_for(task).map(String::as_str).unwrap_or_default();
+        let Some(ours) = self.encounter(task, partner_id).await? else {
+            return Ok(Ok(Looked::Nothing));
         };
-        Ok(self.find_encounter(task).await.map(|theirs| match theirs {
-            Theirs::One(id, version) if merged(&version.resource, &ours).is_none() => Some(id),
-            Theirs::One(..) | Theirs::None | Theirs::Several => None,
+        let theirs = match self.find_encounter(task).await {
+            Ok(theirs) => theirs,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        Ok(Ok(match theirs {
+            Theirs::One(_, version) if self.is_anothers(now, &version.resource).await? => Looked::Anothers,
+            Theirs::One(id, version) if task.was_delivered() || merged(&version.resource, &ours).is_none() => {
+                Looked::Done(id)
+            }
+            Theirs::One(..) | Theirs::None | Theirs::Several => Looked::Nothing,
         }))
+    }
+
+    /// Whether an encounter that carries our visit's number is under a patient whom we know as another person: the records
+    /// were linked when it was delivered, and are no longer.
+    async fn is_anothers(&self, now: &Situation, encounter: &Value) -> Result<bool, StoreError> {
+        let subject = Reference {
+            reference: encounter["subject"]["reference"].as_str().map(str::to_owned),
+            ..Reference::default()
+        };
+        let Some(subject) = subject.id_of("Patient").map(str::to_owned) else {
+            return Ok(false);
+        };
+        if now.partner_ids.values().any(|known| *known == subject) {
+            return Ok(false);
+        }
+        let cluster = now.cluster.clone();
+        let known = self.db.read(move |txn| is_known_outside(txn, &cluster, &subject));
+        Ok(known.await?)
     }
 
     async fn find_encounter(&self, task: &Task) -> Result<Theirs, Failure> {
@@ -361,6 +382,15 @@ impl Desk {
         };
         settle(self, task, Outcome::Changed(delivery)).await
     }
+}
+
+/// What a look-up has told.
+enum Looked {
+    /// The attempt took effect; the partner has it under this id.
+    Done(String),
+    Nothing,
+    /// It is there, under another patient.
+    Anothers,
 }
 
 /// The partner's encounters that carry our visit's number.

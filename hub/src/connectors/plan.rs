@@ -2,7 +2,8 @@
 //!
 //! Order holds within a patient: while one task is under way or waits to be tried again, no later one is sent. What
 //! needs a person holds nothing back but what depends on it: an encounter needs the patient's registration.
-//! After an attempt has begun, neither a second attempt nor a confirmed withdrawal comes before a look-up at the partner.
+//! After an attempt has begun, neither a second attempt nor a confirmed withdrawal comes before a look-up at the partner;
+//! nor does a first one of a task that an earlier life of the hub may have attempted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,6 +33,11 @@ pub(super) struct Task {
     /// The change that said so.
     pub(super) intent_change: ChangeId,
     pub(super) delivery: Delivery,
+    /// Of its delivery nothing was written since the hub's store was put back to a copy: what the copy lacks may have been
+    /// sent.
+    pub(super) of_older_life: bool,
+    /// The partner's id of what the task made, if it was delivered once.
+    pub(super) delivered_as: Option<String>,
     /// Somebody typed it into the EHR: the number that the EHR gave, or nothing.
     pub(super) by_hand: Option<String>,
     pub(super) answer: Option<Answer>,
@@ -85,6 +91,7 @@ const NOTE_TEMP: &str = "TEMP number on two records";
 const NOTE_UNDECIDED: &str = "name or birth date waits for a decision";
 const NOTE_REGISTRATION: &str = "waits for the patient's registration";
 const NOTE_STOPPED: &str = "the hub stopped during the attempt";
+const NOTE_OLDER_LIFE: &str = "the hub was put back to a copy: what became of it is looked up";
 
 /// After how long a patient whose TEMP number is on two records is looked at again: it is the other record that may have
 /// been put right.
@@ -114,6 +121,11 @@ impl Task {
             self.delivery.state,
             DeliveryState::Refused | DeliveryState::SetAside | DeliveryState::OnHold
         )
+    }
+
+    /// It was delivered, and nothing was sent since: all that is asked is whether it stands where it should.
+    pub(super) fn was_delivered(&self) -> bool {
+        self.delivered_as.is_some() && self.delivery.attempts == 0
     }
 
     /// The answer, if it answers what is asked now.
@@ -236,8 +248,27 @@ pub(super) fn next(situation: &Situation, now_ms: i64) -> Next {
     }
 }
 
-/// The delivery that a task gets without asking the partner, if it is another than it has.
+/// The delivery that a task gets without asking the partner, if it is another than it has. One of an older life is looked up
+/// before anything is made of it.
 fn note(situation: &Situation, task: &Task, now_ms: i64) -> Option<Delivery> {
+    let noted = note_of_this_life(situation, task, now_ms);
+    let moves = match task.delivery.state {
+        DeliveryState::Waiting => true,
+        DeliveryState::OnHold | DeliveryState::Refused | DeliveryState::SetAside => noted.is_some(),
+        DeliveryState::BeingSent
+        | DeliveryState::OutcomeUnknown
+        | DeliveryState::Delivered
+        | DeliveryState::Withdrawn
+        | DeliveryState::Superseded
+        | DeliveryState::Expired => false,
+    };
+    if task.of_older_life && moves {
+        return Some(task.with(DeliveryState::OutcomeUnknown, ErrorClass::None, NOTE_OLDER_LIFE, now_ms));
+    }
+    noted
+}
+
+fn note_of_this_life(situation: &Situation, task: &Task, now_ms: i64) -> Option<Delivery> {
     let heeding = |state| {
         Some(Delivery {
             heeded: task.intent_change,

@@ -8,7 +8,7 @@ use clinic::task::{Delivery, DeliveryState, ErrorClass, Intent, TaskKind};
 use clinic::value::{LinkStanding, Target};
 use clinic::{link, patient, task_record as task};
 use sync_protocol::hub::HubLedger;
-use sync_protocol::{ChangeId, RecordId, RecordState};
+use sync_protocol::{ChangeId, RecordId, RecordState, ReplicaId};
 
 use super::plan::{Situation, Task};
 use crate::db::{DbError, Txn};
@@ -27,11 +27,12 @@ pub(super) fn load(txn: &mut Txn<'_>, id: RecordId) -> Result<Option<Situation>,
     let Some(patient) = primary(&members) else {
         return Ok(None);
     };
+    let life = Life::present(txn)?;
     let mut tasks = Vec::new();
     let mut temp_shared = false;
     for member in &members {
         for state in txn.linked_to(member.record, task::KIND)? {
-            tasks.extend(read_task(txn, &state, member.record)?);
+            tasks.extend(read_task(txn, &state, member.record, life)?);
         }
         temp_shared = temp_shared || shares_temp(txn, member, &cluster)?;
     }
@@ -103,8 +104,44 @@ fn shares_temp(txn: &mut Txn<'_>, record: &RecordState, cluster: &BTreeSet<Recor
     Ok(false)
 }
 
+/// Whether this id at the EHR is that of a record of ours which is not one of these.
+pub(super) fn is_known_outside(
+    txn: &mut Txn<'_>,
+    cluster: &BTreeSet<RecordId>,
+    partner_id: &str,
+) -> Result<bool, DbError> {
+    let bearers = txn.search(patient::KIND, &[vec![Wanted::Exactly(identifier_term(partner_id))]])?;
+    let of_another = bearers.iter().filter(|other| !cluster.contains(&other.record));
+    Ok(of_another.filter_map(ehr_id).any(|known| known == partner_id))
+}
+
+/// The life of the hub's store, as tasks are told by it: a store that was put back to a copy may lack what was sent.
+#[derive(Clone, Copy)]
+struct Life {
+    /// What the hub writes as in it.
+    hub_replica: ReplicaId,
+    is_first: bool,
+}
+
+impl Life {
+    fn present(txn: &mut Txn<'_>) -> Result<Life, DbError> {
+        Ok(Life {
+            hub_replica: txn.present()?.1,
+            is_first: txn.epochs()?.len() <= 1,
+        })
+    }
+
+    /// Whether nothing was written of the task's delivery in this life of the hub, and there was another one.
+    fn is_older(self, state: &RecordState) -> bool {
+        let said = task::DELIVERY.latest(state);
+        let register = state.register(task::DELIVERY.id);
+        let live = said.and_then(|said| register?.values.get(&said.change));
+        !self.is_first && live.is_none_or(|live| live.origin.dot.replica != self.hub_replica)
+    }
+}
+
 /// `None` for a task of another target, or one that is not whole.
-fn read_task(txn: &mut Txn<'_>, state: &RecordState, patient: RecordId) -> Result<Option<Task>, DbError> {
+fn read_task(txn: &mut Txn<'_>, state: &RecordState, patient: RecordId, life: Life) -> Result<Option<Task>, DbError> {
     let Some(kind) = task::KIND_OF_WORK.latest(state) else {
         return Ok(None);
     };
@@ -136,6 +173,8 @@ fn read_task(txn: &mut Txn<'_>, state: &RecordState, patient: RecordId) -> Resul
         intent: intent.as_ref().map_or(Intent::Wanted, |said| said.value),
         intent_change: intent.map_or(ChangeId::NIL, |said| said.change),
         delivery: delivery.unwrap_or_else(not_begun),
+        of_older_life: life.is_older(state),
+        delivered_as: task::PARTNER_ID.value(state),
         by_hand: task::ENTERED.value(state).map(|entered| entered.into_exposed().number),
         answer: task::ANSWER.value(state),
         offered: offered.into_iter().map(|candidate| candidate.partner_id).collect(),

@@ -1,6 +1,7 @@
 //! What follows from how a link stands. TEMP numbers of the records that are one person's are on the record that stands
 //! for the person as well, so that a label is found for ever; when the records are parted, exactly those copies are
-//! refuted, and a registration that was done under the other record's number at the EHR is to be done again.
+//! refuted, a registration that was done under the other record's number at the EHR is to be done again, and encounters
+//! that may have been delivered under it are looked at there.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +10,7 @@ use clinic::numbering::TEMP_SYSTEM;
 use clinic::task::{Delivery, DeliveryState, ErrorClass, TaskKind};
 use clinic::value::LinkStanding;
 use clinic::write::{Action, Channel};
-use clinic::{Identifier, Writing, link, patient, task_record};
+use clinic::{Identifier, Shown, Writing, link, patient, task_record};
 use sync_protocol::hub::HubLedger;
 use sync_protocol::{ChangeId, Phi, RecordId, RecordState};
 
@@ -17,6 +18,7 @@ use super::{Outcome, cluster_of};
 use crate::db::{DbError, Txn};
 
 const NOTE_PARTED: &str = "its record is no longer linked to the one that was registered";
+const NOTE_WHOSE: &str = "its record was linked to another: whose encounter it is at the EHR is looked up";
 
 /// Brings the records at a link's ends, and whoever is linked with them, to what the link now says.
 pub(super) fn follow(txn: &mut Txn<'_>, link: &RecordState) -> Outcome<()> {
@@ -34,8 +36,23 @@ pub(super) fn follow(txn: &mut Txn<'_>, link: &RecordState) -> Outcome<()> {
         if parted {
             register_again(txn, &members)?;
         }
+        if parted && is_parted_by_somebody(link) {
+            look_up_encounters(txn, &members)?;
+        }
     }
     Ok(())
+}
+
+/// Whether somebody has said that the two are not, or not surely, one person; a proposal of the hub's parts nobody.
+fn is_parted_by_somebody(link: &RecordState) -> bool {
+    match standing(link) {
+        Shown::One(said) => match said.value {
+            LinkStanding::Distinct => true,
+            LinkStanding::Proposed => said.actor != Channel::Hub.program(),
+            LinkStanding::Linked => false,
+        },
+        Shown::Nothing | Shown::Open { .. } => false,
+    }
 }
 
 /// Whoever has one of the patients must know of the link.
@@ -180,6 +197,55 @@ fn register_again(txn: &mut Txn<'_>, members: &[RecordState]) -> Outcome<()> {
             )
             .replace(task_record::DELIVERY, &again, &task.shown(task_record::DELIVERY.id))
             .clear(task_record::PARTNER_ID, &task.shown(task_record::PARTNER_ID.id))
+            .done();
+            txn.author(&draft, None)?;
+        }
+    }
+    Ok(())
+}
+
+/// The encounters of a record that the EHR does not know by itself were delivered under a number of another record of the
+/// person. Which one that was is not written here, so the EHR is asked; of each visit the newest stands for all.
+fn look_up_encounters(txn: &mut Txn<'_>, members: &[RecordState]) -> Outcome<()> {
+    let now_ms = i64::try_from(txn.now_ms()).unwrap_or(i64::MAX);
+    for state in members.iter().filter(|state| ehr_id(state).is_none()) {
+        let mut newest = BTreeMap::new();
+        for task in txn.linked_to(state.record, task_record::KIND)? {
+            let Some(kind) = task_record::KIND_OF_WORK.latest(&task) else {
+                continue;
+            };
+            let delivery = task_record::DELIVERY.value(&task);
+            let Some(delivery) = delivery
+                .filter(|delivery| kind.value == TaskKind::Encounter && delivery.state == DeliveryState::Delivered)
+            else {
+                continue;
+            };
+            let entered = (kind.entered_ms, task.record);
+            let visit =
+                newest
+                    .entry(task_record::VISIT.value(&task))
+                    .or_insert((entered, task.clone(), delivery.clone()));
+            if visit.0 < entered {
+                *visit = (entered, task, delivery);
+            }
+        }
+        for (_, task, delivery) in newest.into_values() {
+            let whose = Delivery {
+                state: DeliveryState::OutcomeUnknown,
+                attempts: 0,
+                class: ErrorClass::None,
+                at_ms: now_ms,
+                note: NOTE_WHOSE.to_owned(),
+                ..delivery
+            };
+            let draft = Writing::new(
+                task_record::KIND,
+                task.record,
+                Action::Unlink,
+                Channel::Hub.program(),
+                now_ms,
+            )
+            .replace(task_record::DELIVERY, &whose, &task.shown(task_record::DELIVERY.id))
             .done();
             txn.author(&draft, None)?;
         }

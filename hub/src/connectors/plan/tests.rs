@@ -35,6 +35,8 @@ fn task(number: u8, kind: TaskKind, state: DeliveryState) -> Task {
         intent: Intent::Wanted,
         intent_change: ChangeId([100 + number; 16]),
         delivery: delivery(state),
+        of_older_life: false,
+        delivered_as: None,
         by_hand: None,
         answer: None,
         offered: Vec::new(),
@@ -423,4 +425,35 @@ fn a_task_is_set_aside_when_its_attempts_are_spent_but_never_while_its_outcome_i
         after_nothing_found(&unknown, PATIENCE, NOW).state,
         DeliveryState::SetAside
     );
+}
+
+#[test]
+fn a_task_of_an_older_life_is_looked_up_before_it_is_sent_withdrawn_superseded_or_expires() {
+    let older = |state, intent| Task {
+        of_older_life: true,
+        intent,
+        ..registration(state)
+    };
+    let late = Task {
+        deadline_ms: NOW,
+        ..older(DeliveryState::Waiting, Intent::Wanted)
+    };
+    let told = [
+        older(DeliveryState::Waiting, Intent::Wanted),
+        older(DeliveryState::Waiting, Intent::Withdraw),
+        older(DeliveryState::Waiting, Intent::Superseded),
+        older(DeliveryState::OnHold, Intent::Withdraw),
+        older(DeliveryState::Refused, Intent::Again),
+        older(DeliveryState::SetAside, Intent::Withdraw),
+        late,
+    ];
+    for task in told {
+        let (then, situation) = settled(with(vec![task]));
+
+        assert_eq!(then, Next::LookUp(RecordId([1; 16])));
+        assert_eq!(state_of(&situation, 1), DeliveryState::OutcomeUnknown);
+    }
+
+    let (then, situation) = settled(with(vec![older(DeliveryState::Refused, Intent::Wanted)]));
+    assert_eq!((then, state_of(&situation, 1)), (Next::Rest, DeliveryState::Refused));
 }

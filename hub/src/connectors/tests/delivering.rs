@@ -1,6 +1,7 @@
 //! Everything takes effect at the EHR exactly once.
 
 use ::tests::line::Condition;
+use serde_json::json;
 
 use super::*;
 
@@ -188,5 +189,73 @@ async fn a_newer_encounter_task_takes_the_place_of_those_that_wait() {
         .filter(|delivery| delivery.state == DeliveryState::Superseded)
         .count();
     assert_eq!(superseded, 2);
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn what_an_earlier_life_of_the_hub_delivered_is_not_confirmed_withdrawn() {
+    let (mut house, ehr, _line) = House::with_ehr().await;
+    let delivered = house.arrival(QUILL).await;
+    let not_delivered = house
+        .arrival(Person {
+            name: "Marlow, Ada",
+            birth_date: "1961-05-17",
+            phone: None,
+        })
+        .await;
+    let there = json!({"resourceType": "Patient", "name": [{"family": "Quill", "given": ["Orla"]}], "birthDate": ADULT,
+        "identifier": [{"system": "urn:mainstay:patient", "value": delivered.patient.to_string()}]});
+    let there = ehr.create(&there).await.unwrap();
+    house.is_put_back_to_a_copy().await;
+    for arrived in [delivered, not_delivered] {
+        for task in house.tasks(arrived.patient).await {
+            house.asks_for(&task, Intent::Withdraw).await;
+        }
+    }
+
+    house.deliver();
+    house.until_all_done(delivered).await;
+    house.until_all_done(not_delivered).await;
+
+    let (delivery, _) = house.registration(delivered).await;
+    assert_eq!((delivery.state, delivery.attempts), (DeliveryState::Delivered, 0));
+    assert_eq!(house.partner_id(delivered).await.as_deref(), there["id"].as_str());
+    let (delivery, _) = house.registration(not_delivered).await;
+    assert_eq!(delivery.state, DeliveryState::Withdrawn);
+    assert!(not_delivered.at(&ehr).await.is_empty());
+    for arrived in [delivered, not_delivered] {
+        let encounter = house.task(arrived.patient, TaskKind::Encounter).await;
+        let delivery = task_record::DELIVERY.value(&encounter).unwrap();
+        assert_eq!(delivery.state, DeliveryState::Withdrawn);
+        assert!(arrived.encounters_at(&ehr).await.is_empty());
+    }
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn what_an_earlier_life_of_the_hub_delivered_is_delivered_once() {
+    let (mut house, ehr, _line) = House::with_ehr().await;
+    let arrived = house.arrival(QUILL).await;
+    let before = house.tasks(arrived.patient).await;
+    house.deliver();
+    house.until_all_done(arrived).await;
+    house.stop_delivering().await;
+    // The copy is of before the delivery, as far as the tasks are concerned.
+    for task in before {
+        let now = house.record(task.record).await;
+        let shown = now.shown(task_record::DELIVERY.id);
+        house
+            .says(&now, |writing| writing.clear(task_record::DELIVERY, &shown))
+            .await;
+    }
+    house.is_put_back_to_a_copy().await;
+
+    house.deliver();
+    house.until_all_done(arrived).await;
+
+    let (patients, encounters) = (arrived.at(&ehr).await, arrived.encounters_at(&ehr).await);
+    assert_eq!((patients.len(), encounters.len()), (1, 1));
+    let (delivery, _) = house.registration(arrived).await;
+    assert_eq!((delivery.state, delivery.attempts), (DeliveryState::Delivered, 0));
     house.stop().await;
 }
