@@ -7,7 +7,7 @@ mod appointment;
 mod patient;
 mod reference;
 
-pub use appointment::{BookingPlaces, appointment_number, appointment_said};
+pub use appointment::{BookingPlaces, appointment_is_made, appointment_number, appointment_over_ms, appointment_said};
 pub use patient::{CoverageCopy, PatientCopy};
 pub use reference::{LocationCopy, ProviderCopy};
 

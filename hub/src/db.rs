@@ -61,7 +61,7 @@ pub use blobs::{PIECE_BYTES, ReferenceFile};
 pub use callers::Greeted;
 pub use config::Config;
 pub use enrolments::{Agent, Enrolment, TokenRow};
-pub use inbound::{InboundFeed, Seen, Waiting, Wants};
+pub use inbound::{InboundFeed, Seen, Waiting, Waits, Wants};
 pub use leases::LeaseOwner;
 pub use leaves::{BucketFound, ProofCheck};
 pub use lives::EpochBegun;

@@ -11,17 +11,19 @@ use crate::value::{AppointmentStatus, Identifier};
 /// A reason is one line on the board.
 const REASON_MAX_BYTES: usize = 500;
 const MINUTE_MS: i64 = 60_000;
+const DAY_MS: i64 = 24 * 60 * MINUTE_MS;
 /// Longest time that a booking lasts, in minutes; what is said to last longer has no end.
 const MINUTES_MAX: u32 = 7 * 24 * 60;
 
 /// The assigner of bookings that the EHR gave no number but its own id of the resource.
 const EHR_APPOINTMENTS: &str = "urn:mainstay:partner:ehr:appointment";
 
-/// The records that a booking is about, as far as they were found.
-#[derive(Clone, Copy, Debug)]
+/// The records that a booking is about, as far as they were found. What was not found takes away what the EHR said before:
+/// a booking that was moved to a place that is no site is no longer expected at the one where it was.
+#[derive(Clone, Copy, Default, Debug)]
 pub struct BookingPlaces {
-    pub patient: RecordId,
-    pub site: RecordId,
+    pub patient: Option<RecordId>,
+    pub site: Option<RecordId>,
     pub provider: Option<RecordId>,
 }
 
@@ -47,7 +49,31 @@ pub fn appointment_number(resource: &Appointment, id: &str, system: Option<&str>
     })
 }
 
-/// What it says of the booking. `None` for one that is not made yet: proposed, pending or on a waiting list.
+/// Whether it is a booking, or was: what is proposed, pending or on a waiting list is not made yet.
+pub fn appointment_is_made(resource: &Appointment) -> bool {
+    match resource.status {
+        Some(FhirStatus::Proposed | FhirStatus::Pending | FhirStatus::Waitlist) | None => false,
+        Some(
+            FhirStatus::Booked
+            | FhirStatus::Arrived
+            | FhirStatus::CheckedIn
+            | FhirStatus::Fulfilled
+            | FhirStatus::Cancelled
+            | FhirStatus::NoShow
+            | FhirStatus::EnteredInError,
+        ) => true,
+    }
+}
+
+/// From when on nobody is expected for it any more, milliseconds since 1970; `None` where it does not say when it is.
+pub fn appointment_over_ms(resource: &Appointment) -> Option<i64> {
+    let instants = [resource.end.as_deref(), resource.start.as_deref()];
+    let at = instants.into_iter().flatten().filter_map(instant_ms).max();
+    at.map(|at| at.saturating_add(DAY_MS))
+}
+
+/// What it says of the booking. One that was made and is only asked for again is booked no more. `None` when it does not say
+/// how it stands.
 pub fn appointment_said(resource: &Appointment, number: Identifier, places: BookingPlaces) -> Option<AppointmentSaid> {
     let status = match resource.status? {
         FhirStatus::Booked => AppointmentStatus::Booked,
@@ -57,7 +83,7 @@ pub fn appointment_said(resource: &Appointment, number: Identifier, places: Book
         FhirStatus::Cancelled => AppointmentStatus::Cancelled,
         FhirStatus::NoShow => AppointmentStatus::NoShow,
         FhirStatus::EnteredInError => AppointmentStatus::EnteredInError,
-        FhirStatus::Proposed | FhirStatus::Pending | FhirStatus::Waitlist => return None,
+        FhirStatus::Proposed | FhirStatus::Pending | FhirStatus::Waitlist => AppointmentStatus::Cancelled,
     };
     let starts = resource.start.as_deref().and_then(instant_ms);
     let lasts = resource.minutes_duration.filter(|minutes| *minutes <= MINUTES_MAX);
@@ -74,8 +100,8 @@ pub fn appointment_said(resource: &Appointment, number: Identifier, places: Book
         value.map_or(Sent::Null, Sent::Value)
     }
     Some(AppointmentSaid {
-        patient: Sent::Value(places.patient),
-        site: Sent::Value(places.site),
+        patient: sent(places.patient),
+        site: sent(places.site),
         provider: sent(places.provider),
         starts: sent(starts),
         ends: sent(ends),
@@ -92,8 +118,8 @@ mod tests {
     use super::*;
 
     const PLACES: BookingPlaces = BookingPlaces {
-        patient: RecordId([1; 16]),
-        site: RecordId([2; 16]),
+        patient: Some(RecordId([1; 16])),
+        site: Some(RecordId([2; 16])),
         provider: None,
     };
 
@@ -130,10 +156,25 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_booked_yet_is_no_booking() {
-        for status in ["proposed", "pending", "waitlist", "whatever"] {
+    fn what_is_not_booked_yet_is_no_booking_and_no_longer_one() {
+        for status in ["proposed", "pending", "waitlist"] {
             let resource = read(&format!(r#"{{"resourceType":"Appointment","status":"{status}"}}"#));
-            assert!(appointment_said(&resource, appointment_number(&resource, "a1", None), PLACES).is_none());
+            let said = appointment_said(&resource, appointment_number(&resource, "a1", None), PLACES).unwrap();
+
+            assert!(!appointment_is_made(&resource));
+            assert_eq!(said.status.value(), Some(&AppointmentStatus::Cancelled));
         }
+        let resource = read(r#"{"resourceType":"Appointment","status":"whatever"}"#);
+        assert!(appointment_said(&resource, appointment_number(&resource, "a1", None), PLACES).is_none());
+    }
+
+    #[test]
+    fn nobody_is_expected_a_day_after_the_end() {
+        let resource = read(
+            r#"{"resourceType":"Appointment","status":"booked","start":"2026-03-02T08:10:00Z","end":"2026-03-02T08:30:00Z"}"#,
+        );
+
+        assert_eq!(appointment_over_ms(&resource), Some(1_772_440_200_000 + DAY_MS));
+        assert_eq!(appointment_over_ms(&read(r#"{"resourceType":"Appointment"}"#)), None);
     }
 }

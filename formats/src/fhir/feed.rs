@@ -3,8 +3,10 @@
 //! Each entry is read for itself: one that is broken or of a kind that is not read here is told by kind and id, and never
 //! stands in the way of the others.
 
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use serde_json::error::Category;
 
 use super::appointment::Appointment;
 use super::bundle::Bundle;
@@ -81,6 +83,82 @@ impl Feed {
             entries: entries.into_iter().filter_map(FeedEntry::read).collect(),
         })
     }
+
+    /// Of a page that is too large to be taken apart only which resources are on it and when they changed. What they say is
+    /// left out ([`Content::Broken`]), so that one of them that cannot be read for itself is told from its next version.
+    pub fn outline(bytes: &[u8]) -> Result<Feed, FhirError> {
+        let expected = Bundle::TYPE;
+        let outline: Outline = serde_json::from_slice(bytes).map_err(|error| match error.classify() {
+            Category::Data => FhirError::Shape { expected },
+            Category::Io | Category::Syntax | Category::Eof => FhirError::NotJson {
+                line: error.line(),
+                column: error.column(),
+            },
+        })?;
+        if outline.resource_type != expected {
+            return Err(FhirError::OtherResource { expected });
+        }
+        let mut links = outline.link.into_iter();
+        let next = links.find(|link| link.relation.as_deref() == Some("next"));
+        let beside = |entry: &OutlineEntry| is_beside(entry.search.as_ref().and_then(|search| search.mode.as_deref()));
+        let changed = outline.entry.into_iter().filter(|entry| !beside(entry));
+        let entries = changed.filter_map(|entry| entry.resource).map(|resource| {
+            let updated = resource.meta.and_then(|meta| meta.last_updated);
+            FeedEntry {
+                kind: resource.resource_type,
+                id: resource.id,
+                bytes: updated.clone().unwrap_or_default().into_bytes(),
+                updated,
+                content: Content::Broken,
+            }
+        });
+        Ok(Feed {
+            next: next.and_then(|link| link.url),
+            entries: entries.collect(),
+        })
+    }
+}
+
+/// A page without what its resources say.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Outline {
+    resource_type: String,
+    #[serde(default)]
+    link: Vec<OutlineLink>,
+    #[serde(default)]
+    entry: Vec<OutlineEntry>,
+}
+
+#[derive(Deserialize)]
+struct OutlineLink {
+    relation: Option<String>,
+    url: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct OutlineEntry {
+    resource: Option<OutlineResource>,
+    search: Option<OutlineSearch>,
+}
+
+#[derive(Deserialize)]
+struct OutlineSearch {
+    mode: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct OutlineResource {
+    resource_type: String,
+    id: Option<String>,
+    meta: Option<OutlineMeta>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct OutlineMeta {
+    last_updated: Option<String>,
 }
 
 impl FeedEntry {
@@ -113,7 +191,7 @@ impl FeedEntry {
 
     /// `None` for what is no resource that changed: an outcome, or what was merely included.
     fn read(mut entry: Value) -> Option<FeedEntry> {
-        if matches!(entry["search"]["mode"].as_str(), Some("outcome" | "include")) {
+        if is_beside(entry["search"]["mode"].as_str()) {
             return None;
         }
         let modified = entry["response"]["lastModified"].as_str().map(str::to_owned);
@@ -136,6 +214,11 @@ impl FeedEntry {
             ..read
         })
     }
+}
+
+/// Whether an entry stands on a page without having changed.
+fn is_beside(mode: Option<&str>) -> bool {
+    matches!(mode, Some("outcome" | "include"))
 }
 
 fn read<R: Resource + DeserializeOwned>(resource: Value, content: fn(Box<R>) -> Content) -> Content {
@@ -172,6 +255,24 @@ mod tests {
         };
         assert_eq!(appointment.participant_of("Patient"), Some("p1"));
         assert_eq!(appointment.participant_of("Location"), Some("l1"));
+    }
+
+    #[test]
+    fn an_outline_of_a_page_says_what_is_on_it_and_when_it_changed() {
+        let outline = Feed::outline(PAGE.as_bytes()).unwrap();
+
+        assert_eq!(outline.next.as_deref(), Some("http://e/A?_cursor=1"));
+        let first = &outline.entries[0];
+        assert_eq!((first.kind.as_str(), first.id.as_deref()), ("Patient", Some("p1")));
+        assert_eq!(first.updated.as_deref(), Some("2026-01-02T03:04:05Z"));
+        assert_eq!(outline.entries.len(), 4);
+        assert!(
+            outline
+                .entries
+                .iter()
+                .all(|entry| matches!(entry.content, Content::Broken))
+        );
+        assert!(Feed::outline(b"<html>").is_err() && Feed::outline(b"{}").is_err());
     }
 
     #[test]

@@ -245,8 +245,20 @@ impl Partner {
 
     /// Reads what is at an address of the partner's; `welcome` are statuses that are an answer too.
     pub(super) async fn get(&self, url: Url, welcome: &[u16]) -> Result<(u16, Vec<u8>), Failure> {
+        self.get_up_to(url, welcome, BODY_MAX_BYTES).await
+    }
+
+    /// [`Partner::get`], of an answer that may be longer than others.
+    pub(super) async fn get_up_to(
+        &self,
+        url: Url,
+        welcome: &[u16],
+        max_bytes: usize,
+    ) -> Result<(u16, Vec<u8>), Failure> {
         let request = self.http.get(url).header("accept", FHIR_JSON);
-        let answer = self.send_for(request, Effect::Reads, None, welcome, WHENEVER).await?;
+        let answer = self
+            .answered(request, Effect::Reads, None, welcome, WHENEVER, max_bytes)
+            .await?;
         Ok((answer.status, answer.body))
     }
 
@@ -272,7 +284,6 @@ impl Partner {
         self.send_for(request, effect, cause, &[], begin_before_ms).await
     }
 
-    /// `welcome` are statuses that are an answer beside those of a success.
     async fn send_for(
         &self,
         request: RequestBuilder,
@@ -280,6 +291,20 @@ impl Partner {
         cause: Option<Cause>,
         welcome: &[u16],
         begin_before_ms: i64,
+    ) -> Result<Answer, Failure> {
+        self.answered(request, effect, cause, welcome, begin_before_ms, BODY_MAX_BYTES)
+            .await
+    }
+
+    /// `welcome` are statuses that are an answer beside those of a success.
+    async fn answered(
+        &self,
+        request: RequestBuilder,
+        effect: Effect,
+        cause: Option<Cause>,
+        welcome: &[u16],
+        begin_before_ms: i64,
+        body_max_bytes: usize,
     ) -> Result<Answer, Failure> {
         let wait_us = self.pacing().pacer.wait_us(now());
         tokio::time::sleep(Duration::from_micros(wait_us.unsigned_abs())).await;
@@ -309,7 +334,7 @@ impl Partner {
         let mut body = Vec::new();
         loop {
             match response.chunk().await {
-                Ok(Some(chunk)) if body.len() + chunk.len() <= BODY_MAX_BYTES => body.extend_from_slice(&chunk),
+                Ok(Some(chunk)) if body.len() + chunk.len() <= body_max_bytes => body.extend_from_slice(&chunk),
                 Ok(Some(_)) if effect == Effect::Reads => {
                     return Err(Failure::Unavailable {
                         class: clinic::task::ErrorClass::Unavailable,

@@ -5,6 +5,7 @@ mod delivering;
 mod failing;
 mod inbound;
 mod matching;
+mod reading;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -18,8 +19,8 @@ use clinic::task::{Answer, Delivery, DeliveryState, Intent, TaskKind, state_of};
 use clinic::value::{LinkStanding, Target};
 use clinic::write::{Action, Channel};
 use clinic::{BirthDate, Identifier, PersonName, Writing, patient, task_record, visit};
-use sync_protocol::hub::HubLedger;
-use sync_protocol::{Draft, Phi, RecordId, RecordState, ScopeId};
+use sync_protocol::hub::{Cause, HubLedger, begin_epoch};
+use sync_protocol::{Draft, EpochId, Phi, RecordId, RecordState, ReplicaId, ScopeId};
 use tempfile::TempDir;
 
 use super::*;
@@ -245,6 +246,15 @@ impl House {
         decided.await.unwrap();
     }
 
+    /// A new life of the hub begins, as after its store was put back to a copy.
+    async fn is_put_back_to_a_copy(&self) {
+        let begun = self.db.write(|txn| {
+            let (epoch, replica) = (EpochId(random()?), ReplicaId(random()?));
+            begin_epoch(txn, epoch, replica, Cause::Mark)
+        });
+        begun.await.unwrap();
+    }
+
     async fn asks_for(&self, task: &RecordState, intent: Intent) {
         let shown = task.shown(task_record::INTENT.id);
         self.says(task, |writing| writing.restate(task_record::INTENT, &intent, &shown))
@@ -278,6 +288,14 @@ impl House {
             Ok(decided.then_some(()))
         });
         asked.await.unwrap();
+    }
+
+    async fn until_set_aside(&self, task: RecordId) -> Delivery {
+        let asked = ::tests::until(PATIENCE, "a task that is set aside", async || {
+            let delivery = task_record::DELIVERY.value(&self.record(task).await);
+            Ok(delivery.filter(|delivery| delivery.state == DeliveryState::SetAside))
+        });
+        asked.await.unwrap()
     }
 
     /// Waits until every task of the patient is final.

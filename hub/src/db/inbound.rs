@@ -3,6 +3,7 @@
 
 use sync_protocol::{KindId, RecordState};
 
+use super::sealing::TERM;
 use super::sql::{Row, values};
 use super::*;
 
@@ -41,8 +42,16 @@ pub enum Wants {
     Provider = 3,
 }
 
-impl Wants {
-    pub const ALL: [Wants; 3] = [Wants::Patient, Wants::Site, Wants::Provider];
+/// What a resource waits for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Waits {
+    pub wants: Wants,
+    /// The EHR's id of what it names; empty when it names none.
+    pub named: String,
+    /// By which term the index finds a record of that id.
+    pub term: String,
+    /// From when on it is of no use any more, milliseconds since 1970.
+    pub until_ms: Option<i64>,
 }
 
 /// A resource that waits.
@@ -50,9 +59,9 @@ impl Wants {
 pub struct Waiting {
     pub kind: String,
     pub id: String,
-    pub wants: Wants,
-    /// The EHR's id of what it names; empty when it names none.
     pub named: String,
+    /// Where it stands among those that wait: the longest waiting first.
+    pub place: (u64, [u8; 16]),
 }
 
 impl Txn<'_> {
@@ -126,53 +135,108 @@ impl Txn<'_> {
     }
 
     /// Notes that a resource waits, or with `None` that it waits no more.
-    pub fn set_waiting(&mut self, kind: &str, id: &str, waits: Option<(Wants, &str)>) -> Result<(), DbError> {
+    pub fn set_waiting(&mut self, kind: &str, id: &str, waits: Option<&Waits>) -> Result<(), DbError> {
         let resource = self.resource_key(kind, id);
-        let Some((wants, named)) = waits else {
+        let Some(waits) = waits else {
             self.sql.run(
                 "DELETE FROM inbound_waiting WHERE org = ?1 AND resource = ?2",
                 values![self.org, resource],
             )?;
             return Ok(());
         };
-        let content = [kind, id, named].join("\n");
+        let content = [kind, id, &waits.named].join("\n");
         let content = self.seal("inbound_waiting", &[&resource], content.as_bytes())?;
+        let named = self.keys.blind(TERM, waits.term.as_bytes());
         self.sql.run(
-            "INSERT INTO inbound_waiting (org, resource, wants, content, since_ms) VALUES (?1, ?2, ?3, ?4, ?5) \
-             ON CONFLICT (org, resource) DO UPDATE SET wants = excluded.wants, content = excluded.content",
-            values![self.org, resource, wants as u8, content, self.now_ms],
+            "INSERT INTO inbound_waiting (org, resource, wants, named, content, since_ms, until_ms) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (org, resource) DO UPDATE SET \
+             wants = excluded.wants, named = excluded.named, content = excluded.content, until_ms = excluded.until_ms",
+            values![
+                self.org,
+                resource,
+                waits.wants as u8,
+                named,
+                content,
+                self.now_ms,
+                waits.until_ms
+            ],
         )?;
         Ok(())
     }
 
-    /// What waits, the longest waiting first.
-    pub fn waiting(&mut self, at_most: usize) -> Result<Vec<Waiting>, DbError> {
-        let rows = self.sql.rows(
-            "SELECT wants, content, resource FROM inbound_waiting WHERE org = ?1 ORDER BY since_ms, resource LIMIT ?2",
-            values![self.org, at_most],
+    /// Puts a resource that could not be read again behind the others that wait.
+    pub fn wait_on(&mut self, kind: &str, id: &str) -> Result<(), DbError> {
+        let resource = self.resource_key(kind, id);
+        self.sql.run(
+            "UPDATE inbound_waiting SET since_ms = ?3 WHERE org = ?1 AND resource = ?2",
+            values![self.org, resource, self.now_ms],
         )?;
+        Ok(())
+    }
+
+    /// Whether something waits that is of no use any more.
+    pub fn any_waited_out(&mut self) -> Result<bool, DbError> {
+        let row = self.sql.row(
+            "SELECT resource FROM inbound_waiting WHERE org = ?1 AND until_ms < ?2 LIMIT 1",
+            values![self.org, self.now_ms],
+        )?;
+        Ok(row.is_some())
+    }
+
+    pub fn drop_waited_out(&mut self) -> Result<(), DbError> {
+        self.sql.run(
+            "DELETE FROM inbound_waiting WHERE org = ?1 AND until_ms < ?2",
+            values![self.org, self.now_ms],
+        )?;
+        Ok(())
+    }
+
+    /// What waits for this very id, the longest waiting first.
+    pub fn waiting_for(&mut self, wants: Wants, term: &str, at_most: usize) -> Result<Vec<Waiting>, DbError> {
+        let named = self.keys.blind(TERM, term.as_bytes());
+        let rows = self.sql.rows(
+            "SELECT content, resource, since_ms FROM inbound_waiting WHERE org = ?1 AND wants = ?2 AND named = ?3 \
+             ORDER BY since_ms, resource LIMIT ?4",
+            values![self.org, wants as u8, named, at_most],
+        )?;
+        rows.iter().map(|row| self.waiting_from(row)).collect()
+    }
+
+    /// What waits for a record of this kind that the index knows by now, the longest waiting first, behind this place. As
+    /// with every search, what is found is to be compared in clear.
+    pub fn waiting_for_known(
+        &mut self,
+        wants: Wants,
+        kind: KindId,
+        after: (u64, [u8; 16]),
+        at_most: usize,
+    ) -> Result<Vec<Waiting>, DbError> {
+        self.flush_records()?;
+        let rows = self.sql.rows(
+            "SELECT content, resource, since_ms FROM inbound_waiting WHERE org = ?1 AND wants = ?2 \
+             AND (since_ms > ?4 OR (since_ms = ?4 AND resource > ?5)) \
+             AND EXISTS (SELECT 1 FROM terms WHERE terms.org = ?1 AND terms.term = inbound_waiting.named \
+             AND terms.kind = ?3) ORDER BY since_ms, resource LIMIT ?6",
+            values![self.org, wants as u8, kind.0, after.0, after.1, at_most],
+        )?;
+        rows.iter().map(|row| self.waiting_from(row)).collect()
+    }
+
+    fn waiting_from(&self, row: &Row) -> Result<Waiting, DbError> {
         let damaged = || DbError::Damaged {
             what: "a resource that waits",
         };
-        let mut waiting = Vec::new();
-        for row in &rows {
-            let wants: u8 = row.get(0)?;
-            let resource: [u8; 16] = row.get(2)?;
-            let content = self.unseal("inbound_waiting", &[&resource], &row.get::<Vec<u8>>(1)?)?;
-            let content = String::from_utf8(content).map_err(|_| damaged())?;
-            let mut parts = content.splitn(3, '\n').map(str::to_owned);
-            let mut part = || parts.next().ok_or_else(damaged);
-            waiting.push(Waiting {
-                kind: part()?,
-                id: part()?,
-                named: part()?,
-                wants: Wants::ALL
-                    .into_iter()
-                    .find(|one| *one as u8 == wants)
-                    .ok_or_else(damaged)?,
-            });
-        }
-        Ok(waiting)
+        let resource: [u8; 16] = row.get(1)?;
+        let content = self.unseal("inbound_waiting", &[&resource], &row.get::<Vec<u8>>(0)?)?;
+        let content = String::from_utf8(content).map_err(|_| damaged())?;
+        let mut parts = content.splitn(3, '\n').map(str::to_owned);
+        let mut part = || parts.next().ok_or_else(damaged);
+        Ok(Waiting {
+            kind: part()?,
+            id: part()?,
+            named: part()?,
+            place: (row.get(2)?, resource),
+        })
     }
 
     pub fn count_waiting(&mut self, wants: Wants) -> Result<u64, DbError> {

@@ -69,6 +69,7 @@ on_both_engines! {
         a_lane_is_looked_at_once_and_what_was_found_stays_known;
     inbound:
         how_far_the_ehr_was_read_and_what_waits_is_kept,
+        what_waits_for_a_record_that_the_index_knows_is_found_behind_all_that_waits_for_none,
         a_sources_last_word_is_kept_by_field;
     snapshots:
         a_snapshot_is_made_chunk_by_chunk_and_goes_on_after_a_restart,

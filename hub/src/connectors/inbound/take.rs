@@ -6,23 +6,23 @@ use clinic::Writing;
 use clinic::booking::{AppointmentSaid, appointment_id};
 use clinic::catalogue::{Field, appointment, coverage, link, location, patient, provider};
 use clinic::fhir::{
-    BookingPlaces, CoverageCopy, LocationCopy, PatientCopy, ProviderCopy, SOURCE, appointment_number, appointment_said,
-    instant_ms,
+    BookingPlaces, CoverageCopy, LocationCopy, PatientCopy, ProviderCopy, SOURCE, appointment_is_made,
+    appointment_number, appointment_over_ms, appointment_said, instant_ms,
 };
 use clinic::following::{Alike, Noted, follow_copy};
-use clinic::index::{Wanted, identifier_term};
+use clinic::index::{Wanted, identifier_term, partner_term};
 use clinic::linking;
 use clinic::rules::EHR_SYSTEM;
 use clinic::value::{AppointmentStatus, LinkStanding};
 use formats::fhir::{Appointment, Content, Coverage, FeedEntry, Location, Patient, Practitioner};
 use formats::hl7::Sent;
 use sync_protocol::hub::{HubError, HubLedger};
-use sync_protocol::{ChangeId, Phi, RecordId, RecordState, ScopeId};
+use sync_protocol::{ChangeId, KindId, Phi, RecordId, RecordState, ScopeId};
 
 use super::places::{self, of_hub, renew};
 use crate::connectors::journal::StoreError;
 use crate::connectors::partner::is_id;
-use crate::db::{DbError, Seen, Txn, Waiting, Wants, random};
+use crate::db::{DbError, Seen, Txn, Waiting, Waits, Wants, random};
 use crate::matching::Matcher;
 
 /// What became of the resources of a page.
@@ -57,7 +57,7 @@ impl Tally {
 #[derive(Default)]
 struct Found {
     record: Option<RecordId>,
-    waits: Option<(Wants, String)>,
+    waits: Option<Waits>,
 }
 
 impl Found {
@@ -68,11 +68,28 @@ impl Found {
         }
     }
 
-    fn waits(wants: Wants, named: &str) -> Found {
+    fn waits(waits: Waits) -> Found {
         Found {
             record: None,
-            waits: Some((wants, named.to_owned())),
+            waits: Some(waits),
         }
+    }
+}
+
+fn waits_for(wants: Wants, named: &str, until_ms: Option<i64>) -> Waits {
+    Waits {
+        wants,
+        named: named.to_owned(),
+        term: term_of(wants, named),
+        until_ms,
+    }
+}
+
+/// By which term the index finds what has this id at the EHR. Sites are asked for one by one.
+fn term_of(wants: Wants, named: &str) -> String {
+    match wants {
+        Wants::Patient => identifier_term(named),
+        Wants::Site | Wants::Provider => partner_term(named),
     }
 }
 
@@ -82,21 +99,56 @@ pub(super) fn digest(entry: &FeedEntry) -> [u8; 32] {
     digest
 }
 
-/// What waits and need not wait any longer.
+/// What waits and need not wait any longer, the longest waiting first, so many at most of each.
 pub(super) fn ready(txn: &mut Txn<'_>, at_most: usize) -> Result<Vec<Waiting>, DbError> {
-    let sites = places::sites(txn)?;
-    let mut ready = Vec::new();
-    for waiting in txn.waiting(at_most)? {
-        let known = match waiting.wants {
-            Wants::Patient => patient_of(txn, &waiting.named)?.is_some(),
-            Wants::Site => sites.contains_key(&waiting.named),
-            Wants::Provider => places::provider_of(txn, &waiting.named)?.is_some(),
-        };
-        if known {
-            ready.push(waiting);
+    let mut at_sites = Vec::new();
+    for ehr_location in places::sites(txn)?.into_keys() {
+        let term = term_of(Wants::Site, &ehr_location);
+        let mut waiting = txn.waiting_for(Wants::Site, &term, at_most)?;
+        waiting.retain(|one| one.named == ehr_location);
+        at_sites.extend(waiting);
+    }
+    at_sites.sort_by_key(|one| one.place);
+    at_sites.truncate(at_most);
+    let mut ready = at_sites;
+    ready.extend(ready_for(txn, Wants::Patient, patient::KIND, at_most, |txn, named| {
+        Ok(patient_of(txn, named)?.is_some())
+    })?);
+    ready.extend(ready_for(
+        txn,
+        Wants::Provider,
+        provider::KIND,
+        at_most,
+        |txn, named| Ok(places::provider_of(txn, named)?.is_some()),
+    )?);
+    Ok(ready)
+}
+
+fn ready_for(
+    txn: &mut Txn<'_>,
+    wants: Wants,
+    kind: KindId,
+    at_most: usize,
+    is_known: impl Fn(&mut Txn<'_>, &str) -> Result<bool, DbError>,
+) -> Result<Vec<Waiting>, DbError> {
+    let (mut ready, mut after) = (Vec::new(), (0, [0; 16]));
+    loop {
+        let page = txn.waiting_for_known(wants, kind, after, at_most)?;
+        let is_last = page.len() < at_most;
+        for waiting in page {
+            after = waiting.place;
+            // Another number that is the same one finds it too.
+            if is_known(txn, &waiting.named)? {
+                ready.push(waiting);
+            }
+            if ready.len() == at_most {
+                return Ok(ready);
+            }
+        }
+        if is_last {
+            return Ok(ready);
         }
     }
-    Ok(ready)
 }
 
 /// The record of a patient by the EHR's id.
@@ -137,7 +189,6 @@ impl<'t, 'c> Taking<'t, 'c> {
     pub(super) fn take(&mut self, entry: &FeedEntry, again: bool) -> Result<Taken, StoreError> {
         let kind = entry.kind.as_str();
         let Some(id) = entry.id.as_deref().filter(|id| is_id(id)) else {
-            tracing::warn!(kind, "a resource of the EHR has no id that R4 allows; it is left out");
             return Ok(Taken::Broken);
         };
         let digest = digest(entry);
@@ -154,13 +205,11 @@ impl<'t, 'c> Taking<'t, 'c> {
         let (taken, found) = match (&entry.content, found) {
             (Content::Unknown, _) => (Taken::Unknown, Found::default()),
             (_, Some(found)) => (Taken::News, found),
-            (_, None) => {
-                tracing::warn!(kind, id, "a resource of the EHR cannot be used; it is left out");
-                (Taken::Broken, Found::default())
-            }
+            (_, None) => (Taken::Broken, Found::default()),
         };
-        let waits = found.waits.as_ref().map(|(wants, named)| (*wants, named.as_str()));
-        self.txn.set_waiting(kind, id, waits)?;
+        let now_ms = i64::try_from(self.txn.now_ms()).unwrap_or(i64::MAX);
+        let in_use = |waits: &&Waits| waits.until_ms.is_none_or(|until_ms| until_ms >= now_ms);
+        self.txn.set_waiting(kind, id, found.waits.as_ref().filter(in_use))?;
         let record = found.record.or(record);
         // Somebody of ours may be this patient; whatever else it is, there is nothing to compare.
         if let (Taken::News, Some(record)) = (taken, record) {
@@ -247,7 +296,7 @@ impl<'t, 'c> Taking<'t, 'c> {
         for other in &copy.same_person {
             match patient_of(self.txn, other)? {
                 Some(other) => self.join(record, other.record)?,
-                None => found.waits = Some((Wants::Patient, other.clone())),
+                None => found.waits = Some(waits_for(Wants::Patient, other, None)),
             }
         }
         Ok(found)
@@ -287,7 +336,7 @@ impl<'t, 'c> Taking<'t, 'c> {
             return Ok(Found::default());
         };
         let Some(person) = patient_of(self.txn, insured)? else {
-            return Ok(Found::waits(Wants::Patient, insured));
+            return Ok(Found::waits(waits_for(Wants::Patient, insured, None)));
         };
         let known = match record {
             Some(record) => self.txn.state(record)?,
@@ -373,39 +422,70 @@ impl<'t, 'c> Taking<'t, 'c> {
         }
     }
 
+    /// A booking. One that is known is followed wherever it goes: moved to a place that is no site, or given to somebody who
+    /// is not known here, it is no longer expected where it was.
     fn appointment(&mut self, id: &str, resource: &Appointment, record: Option<RecordId>) -> Result<Found, StoreError> {
-        let Some(of) = resource.participant_of("Patient") else {
-            return Ok(Found::default());
-        };
-        let place = resource.participant_of("Location").unwrap_or_default();
-        let Some(site) = self.sites.get(place).copied() else {
-            return Ok(Found::waits(Wants::Site, place));
-        };
-        let Some(person) = patient_of(self.txn, of)? else {
-            return Ok(Found::waits(Wants::Patient, of));
-        };
-        let (provider, missing) = match resource.participant_of("Practitioner") {
-            Some(named) => match places::provider_of(self.txn, named)? {
-                Some(state) => (Some(state.record), None),
-                None => (None, Some((Wants::Provider, named.to_owned()))),
-            },
-            None => (None, None),
-        };
         let number = appointment_number(resource, id, self.appointment_system);
         let record = record.unwrap_or_else(|| appointment_id(&number));
-        let places = BookingPlaces {
-            patient: person.record,
-            site,
-            provider,
-        };
+        let known = self.state(record)?.filter(|state| state.kind == appointment::KIND);
+        if known.is_none() && !appointment_is_made(resource) {
+            return Ok(Found::default());
+        }
+        let (places, waits) = self.booking_places(resource)?;
+        let is_whole = places.patient.is_some() && places.site.is_some();
+        if known.is_none() && !is_whole {
+            return Ok(waits.map_or_else(Found::default, Found::waits));
+        }
         let Some(said) = appointment_said(resource, number, places) else {
             return Ok(Found::default());
         };
-        self.book(record, &said, Some(ScopeId(site.0)))?;
+        // The site that had it hears that it has it no more.
+        let site = places
+            .site
+            .or(known.as_ref().and_then(|state| appointment::SITE.value(state)));
+        self.book(record, &said, site.map(|site| ScopeId(site.0)))?;
         Ok(Found {
             record: Some(record),
-            waits: missing,
+            waits,
         })
+    }
+
+    /// Whom, where and with whom a booking is, as far as they are known, and the first of these that is to be waited for.
+    fn booking_places(&mut self, resource: &Appointment) -> Result<(BookingPlaces, Option<Waits>), StoreError> {
+        let until_ms = appointment_over_ms(resource);
+        let place = resource.participant_of("Location").unwrap_or_default();
+        let site = self.sites.get(place).copied();
+        let mut waits = site.is_none().then(|| waits_for(Wants::Site, place, until_ms));
+        let patient = match resource.participant_of("Patient") {
+            Some(named) => {
+                let patient = patient_of(self.txn, named)?.map(|state| state.record);
+                if patient.is_none() {
+                    waits = waits.or_else(|| Some(waits_for(Wants::Patient, named, until_ms)));
+                }
+                patient
+            }
+            // Nobody is named, so there is nobody to wait for.
+            None => {
+                waits = None;
+                None
+            }
+        };
+        let provider = match resource.participant_of("Practitioner") {
+            Some(named) => {
+                let provider = places::provider_of(self.txn, named)?.map(|state| state.record);
+                if provider.is_none() && patient.is_some() {
+                    waits = waits.or_else(|| Some(waits_for(Wants::Provider, named, until_ms)));
+                }
+                provider
+            }
+            None => None,
+        };
+        let places = BookingPlaces {
+            patient,
+            site,
+            provider,
+        };
+        Ok((places, waits))
     }
 
     fn book(&mut self, record: RecordId, said: &AppointmentSaid, scope: Option<ScopeId>) -> Result<(), StoreError> {

@@ -1,30 +1,25 @@
-//! What the EHR holds, brought in: from an EHR that nobody here wrote, and from one that answers whatever a test wants.
+//! What the EHR holds, brought in from an EHR that nobody here wrote.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use axum::extract::State;
-use axum::http::{StatusCode, Uri};
-use axum::response::{IntoResponse, Response};
 use clinic::catalogue::{appointment, coverage, location, provider, reference_set, site};
-use clinic::index::Facet;
 use clinic::value::AppointmentStatus;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 
 use super::*;
-use crate::connectors::inbound::{self, PollError, Poller};
+use crate::connectors::inbound::{self, Poller};
 use crate::connectors::partner::Partner;
 use crate::db::{InboundFeed, Wants};
 
 const ELSEWHERE: ScopeId = ScopeId([0x52; 16]);
 
 impl House {
-    fn poller(&self) -> Poller {
+    pub(super) fn poller(&self) -> Poller {
         self.poller_of(|_| {})
     }
 
-    fn poller_of(&self, set: impl FnOnce(&mut inbound::Config)) -> Poller {
+    pub(super) fn poller_of(&self, set: impl FnOnce(&mut inbound::Config)) -> Poller {
         let mut config = inbound::Config {
             enabled: true,
             page_pause_ms: 0,
@@ -48,7 +43,7 @@ impl House {
     }
 
     /// The site is this location of the EHR's.
-    async fn is_location(&self, scope: ScopeId, ehr_location: &str) {
+    pub(super) async fn is_location(&self, scope: ScopeId, ehr_location: &str) {
         let record = RecordId(scope.0);
         let known = self.db.read(move |txn| txn.state(record)).await.unwrap();
         let shown = known
@@ -72,24 +67,24 @@ impl House {
         self.db.write(move |txn| txn.add_site(&site)).await.unwrap();
     }
 
-    async fn all(&self, kind: sync_protocol::KindId) -> Vec<RecordState> {
+    pub(super) async fn all(&self, kind: sync_protocol::KindId) -> Vec<RecordState> {
         self.db.read(move |txn| txn.few_of_kind(kind, 10_000)).await.unwrap()
     }
 
-    async fn feed(&self, feed: &'static str) -> InboundFeed {
+    pub(super) async fn feed(&self, feed: &'static str) -> InboundFeed {
         self.db.read(move |txn| txn.inbound_feed(feed)).await.unwrap()
     }
 
-    async fn waiting(&self, wants: Wants) -> u64 {
+    pub(super) async fn waiting(&self, wants: Wants) -> u64 {
         self.db.read(move |txn| txn.count_waiting(wants)).await.unwrap()
     }
 
-    async fn scopes_of(&self, record: RecordId) -> Vec<ScopeId> {
+    pub(super) async fn scopes_of(&self, record: RecordId) -> Vec<ScopeId> {
         self.db.read(move |txn| txn.scopes_of(record)).await.unwrap()
     }
 
     /// How many changes the hub itself has written.
-    async fn changes(&self) -> u64 {
+    pub(super) async fn changes(&self) -> u64 {
         let counted = self.db.read(|txn| {
             let replica = txn.hub_replica()?;
             Ok::<_, crate::db::DbError>(txn.chain(replica)?.map_or(0, |head| head.counter))
@@ -102,14 +97,14 @@ fn id_of(stored: &Value) -> String {
     stored["id"].as_str().unwrap().to_owned()
 }
 
-fn orla() -> Value {
+pub(super) fn orla() -> Value {
     json!({"resourceType": "Patient", "active": true,
         "name": [{"use": "official", "family": "Quill", "given": ["Orla", "Mae"]}], "gender": "female",
         "birthDate": "1980-12-03", "telecom": [{"system": "phone", "value": "(602) 555-0143"}],
         "identifier": [{"system": "urn:oid:1.2.3", "value": "MRN-7"}]})
 }
 
-fn booking(number: &str, patient: &str, location: &str, practitioner: Option<&str>) -> Value {
+pub(super) fn booking(number: &str, patient: &str, location: &str, practitioner: Option<&str>) -> Value {
     let mut participant = vec![
         json!({"actor": {"reference": format!("Patient/{patient}")}, "status": "accepted"}),
         json!({"actor": {"reference": format!("Location/{location}")}, "status": "accepted"}),
@@ -122,7 +117,16 @@ fn booking(number: &str, patient: &str, location: &str, practitioner: Option<&st
         "identifier": [{"system": "urn:example:bookings", "value": number}], "participant": participant})
 }
 
-async fn put(ehr: &Ehr, resource: &Value) {
+/// A booking that is still to come, so that it is worth waiting for.
+pub(super) fn to_come(number: &str, patient: &str, location: &str) -> Value {
+    let mut booked = booking(number, patient, location, None);
+    let starts = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24);
+    booked["start"] = json!(starts.to_string());
+    booked.as_object_mut().unwrap().remove("end");
+    booked
+}
+
+pub(super) async fn put(ehr: &Ehr, resource: &Value) {
     let address = format!(
         "{}/{}/{}",
         ehr.base_url(),
@@ -336,7 +340,7 @@ async fn a_booking_waits_for_a_site_that_is_its_place() {
         .await
         .unwrap();
     let person = ehr.create(&orla()).await.unwrap();
-    ehr.create(&booking("B-1", &id_of(&person), &id_of(&here), None))
+    ehr.create(&to_come("B-1", &id_of(&person), &id_of(&here)))
         .await
         .unwrap();
     let poller = house.poller();
@@ -374,240 +378,6 @@ async fn many_pages_of_one_second_are_all_read() {
     let before = house.changes().await;
     poller.poll().await.unwrap();
     assert_eq!(house.changes().await, before);
-    house.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn one_process_at_a_time_reads_the_ehr() {
-    let (house, answers) = scripted().await;
-    answers.holds("Patient", vec![patient_of("p1", "2026-03-02T08:00:00Z")]);
-    let (first, second) = (house.poller(), house.poller());
-    first.poll().await.unwrap();
-    let before = house.changes().await;
-    answers.holds("Patient", vec![patient_of("p2", "2026-03-02T08:00:01Z")]);
-
-    assert!(matches!(second.poll().await, Err(PollError::LostLease)));
-    assert_eq!(house.changes().await, before);
-
-    first.poll().await.unwrap();
-    assert!(house.changes().await > before);
-    house.stop().await;
-}
-
-/// An EHR that holds what a test says, pages as badly as a test says, and fails as it says.
-#[derive(Clone, Default)]
-struct Scripted {
-    holds: Arc<Mutex<BTreeMap<String, Vec<Value>>>>,
-    fails: Arc<Mutex<Option<(u16, &'static str)>>>,
-    endless: Arc<Mutex<bool>>,
-    asked: Arc<Mutex<Vec<String>>>,
-}
-
-impl Scripted {
-    fn holds(&self, kind: &str, resources: Vec<Value>) {
-        self.holds.lock().unwrap().insert(kind.to_owned(), resources);
-    }
-
-    fn fails(&self, with: Option<(u16, &'static str)>) {
-        *self.fails.lock().unwrap() = with;
-    }
-}
-
-async fn scripted_answer(State(ehr): State<Scripted>, uri: Uri) -> Response {
-    ehr.asked.lock().unwrap().push(uri.to_string());
-    if let Some((status, body)) = *ehr.fails.lock().unwrap() {
-        return (StatusCode::from_u16(status).unwrap(), body).into_response();
-    }
-    let path = uri.path().trim_start_matches('/');
-    if path.ends_with("_history") {
-        return (StatusCode::NOT_FOUND, "").into_response();
-    }
-    let holds = ehr.holds.lock().unwrap();
-    if let Some((kind, id)) = path.split_once('/') {
-        let found = holds.get(kind).and_then(|all| all.iter().find(|one| one["id"] == id));
-        return match found {
-            Some(resource) => resource.to_string().into_response(),
-            None => StatusCode::NOT_FOUND.into_response(),
-        };
-    }
-    let query = uri.query().unwrap_or_default();
-    let from = query.split('&').find_map(|pair| pair.strip_prefix("_lastUpdated=ge"));
-    let resources = holds.get(path).cloned().unwrap_or_default();
-    let resources = resources
-        .into_iter()
-        .filter(|one| from.is_none_or(|from| one["meta"]["lastUpdated"].as_str().is_none_or(|at| at >= from)));
-    let entries: Vec<Value> = resources.map(|resource| json!({"resource": resource})).collect();
-    let mut bundle = json!({"resourceType": "Bundle", "type": "searchset", "entry": entries});
-    if *ehr.endless.lock().unwrap() {
-        bundle["link"] = json!([{"relation": "next", "url": format!("/{path}?_cursor=1")}]);
-    }
-    bundle.to_string().into_response()
-}
-
-async fn scripted() -> (House, Scripted) {
-    let ehr = Scripted::default();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let app = axum::Router::new().fallback(scripted_answer).with_state(ehr.clone());
-    tokio::spawn(async move { axum::serve(listener, app).await });
-    (House::leading_to(address).opened().await, ehr)
-}
-
-fn patient_of(id: &str, updated: &str) -> Value {
-    let mut person = orla();
-    person["id"] = json!(id);
-    person["identifier"] = json!([]);
-    person["meta"] = json!({"lastUpdated": updated});
-    person
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_polls_of_an_unchanged_ehr_create_no_change_and_no_task() {
-    let (house, answers) = scripted().await;
-    house.is_location(SITE, "l1").await;
-    answers.holds(
-        "Location",
-        vec![json!({"resourceType": "Location", "id": "l1", "name": "Riverside",
-        "meta": {"lastUpdated": "2026-03-02T07:00:00Z"}})],
-    );
-    answers.holds("Patient", vec![patient_of("p1", "2026-03-02T08:00:00Z")]);
-    let mut booked = booking("B-1", "p1", "l1", None);
-    booked["id"] = json!("a1");
-    booked["meta"] = json!({"lastUpdated": "2026-03-02T08:00:00Z"});
-    answers.holds("Appointment", vec![booked]);
-    let poller = house.poller();
-    poller.poll().await.unwrap();
-    let before = house.changes().await;
-
-    for round in 0..1_000 {
-        // Each version is another one in nothing but its version and its way of writing.
-        let mut person = patient_of("p1", "2026-03-02T08:00:00Z");
-        person["meta"]["versionId"] = json!(round.to_string());
-        person["telecom"][0]["value"] = json!(["602-555-0143", "+16025550143"][round % 2]);
-        answers.holds("Patient", vec![person]);
-        poller.poll().await.unwrap();
-    }
-
-    assert_eq!(house.changes().await, before);
-    let tasks = house
-        .db
-        .read(|txn| txn.count_with_facet(Facet::TASK_OPEN))
-        .await
-        .unwrap();
-    assert_eq!(tasks, 0);
-    house.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_resource_that_is_broken_or_unknown_is_counted_and_the_rest_is_used() {
-    let (house, answers) = scripted().await;
-    let mut broken = patient_of("p2", "2026-03-02T08:00:00Z");
-    broken["name"] = json!("Quill");
-    answers.holds(
-        "Patient",
-        vec![
-            patient_of("p1", "2026-03-02T08:00:00Z"),
-            broken,
-            json!({"resourceType": "Basic", "id": "b1", "meta": {"lastUpdated": "2026-03-02T08:00:00Z"}}),
-            patient_of("p3", "2026-03-02T08:00:01Z"),
-        ],
-    );
-
-    let poller = house.poller();
-    poller.poll().await.unwrap();
-    poller.poll().await.unwrap();
-
-    let feed = house.feed("Patient").await;
-    assert_eq!((feed.taken, feed.unknown, feed.broken), (2, 1, 1));
-    assert_eq!(house.all(patient::KIND).await.len(), 2);
-    house.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_ehr_that_fails_is_named_and_read_again_when_it_is_well() {
-    let (house, answers) = scripted().await;
-    answers.holds("Patient", vec![patient_of("p1", "2026-03-02T08:00:00Z")]);
-    let poller = house.poller();
-    for (status, body, named) in [
-        (200, "<html>Sign in</html>", "not FHIR"),
-        (200, "{\"resourceType\":", "not FHIR"),
-        (500, "", "500"),
-        (404, "", "404"),
-    ] {
-        answers.fails(Some((status, body)));
-        assert!(poller.poll().await.is_err());
-        let problem = house.feed("Patient").await.problem.unwrap();
-        assert!(problem.contains(named), "{problem}");
-    }
-
-    answers.fails(None);
-    poller.poll().await.unwrap();
-
-    let feed = house.feed("Patient").await;
-    assert_eq!((feed.problem, feed.taken), (None, 1));
-    let told = house.feed("Appointment/_history").await.problem;
-    assert_eq!(told, None, "nothing was asked of the history of nothing");
-    house.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn pages_that_lead_nowhere_end() {
-    let (house, answers) = scripted().await;
-    answers.holds("Patient", vec![patient_of("p1", "2026-03-02T08:00:00Z")]);
-    *answers.endless.lock().unwrap() = true;
-    let poller = house.poller();
-
-    assert!(poller.poll().await.is_err());
-
-    let problem = house.feed("Patient").await.problem.unwrap();
-    assert!(problem.contains("lead back"), "{problem}");
-    assert!(answers.asked.lock().unwrap().len() < 40);
-    house.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_ehr_whose_clock_is_far_behind_or_ahead_is_read_in_full() {
-    let (house, answers) = scripted().await;
-    let poller = house.poller();
-    answers.holds("Patient", vec![patient_of("p1", "2011-01-01T00:00:00Z")]);
-    poller.poll().await.unwrap();
-    answers.holds(
-        "Patient",
-        vec![
-            patient_of("p1", "2011-01-01T00:00:00Z"),
-            patient_of("p2", "2011-01-01T00:00:00Z"),
-        ],
-    );
-    poller.poll().await.unwrap();
-    answers.holds("Patient", vec![patient_of("p3", "2099-01-01T00:00:00Z")]);
-    poller.poll().await.unwrap();
-
-    // The clock was set right.
-    let soon = jiff::Timestamp::now().to_string();
-    answers.holds("Patient", vec![patient_of("p4", &soon)]);
-    poller.poll().await.unwrap();
-
-    assert_eq!(house.all(patient::KIND).await.len(), 4);
-    house.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_patient_replaced_at_the_ehr_is_linked_and_nobody_is_deleted() {
-    let (house, answers) = scripted().await;
-    let mut old = patient_of("p1", "2026-03-02T08:00:00Z");
-    old["active"] = json!(false);
-    old["link"] = json!([{"other": {"reference": "Patient/p2"}, "type": "replaced-by"}]);
-    answers.holds("Patient", vec![old, patient_of("p2", "2026-03-02T08:00:01Z")]);
-    let poller = house.poller();
-
-    poller.poll().await.unwrap();
-    poller.poll().await.unwrap();
-
-    let links = house.all(clinic::link::KIND).await;
-    assert_eq!(links.len(), 1);
-    assert!(clinic::linking::joined(&links[0]).is_some());
-    assert_eq!(house.all(patient::KIND).await.len(), 2);
-    assert_eq!(house.waiting(Wants::Patient).await, 0);
     house.stop().await;
 }
 

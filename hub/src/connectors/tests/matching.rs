@@ -2,6 +2,7 @@
 
 use ::tests::ehr::KnownPatient;
 
+use super::inbound::put;
 use super::*;
 
 const KNOWN: KnownPatient<'static> = KnownPatient {
@@ -365,6 +366,67 @@ async fn two_walk_ins_of_one_person_are_not_both_created() {
         assert_eq!(encounters.len(), 1);
         assert_eq!(encounters[0]["subject"]["reference"], subject);
     }
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn after_two_records_are_parted_no_visit_is_told_under_the_others_patient() {
+    let (mut house, ehr, _line) = House::with_ehr().await;
+    let phone = None;
+    let one = house.arrival(Person { phone, ..QUILL }).await;
+    house.deliver();
+    house.until_all_done(one).await;
+    let other = house
+        .arrival(Person {
+            name: "Quil, Orla",
+            phone,
+            ..QUILL
+        })
+        .await;
+    house.until_registration(other, DeliveryState::OnHold).await;
+    house.decides(one, other, LinkStanding::Linked).await;
+    house.until_all_done(other).await;
+    let wrong = other.encounters_at(&ehr).await.remove(0);
+    let subject = format!("Patient/{}", house.partner_id(one).await.unwrap());
+    assert_eq!(wrong["subject"]["reference"], subject);
+
+    house.decides(one, other, LinkStanding::Proposed).await;
+    let delivered = house.task(other.patient, TaskKind::Encounter).await;
+    let told = house.until_set_aside(delivered.record).await;
+    house.decides(one, other, LinkStanding::Distinct).await;
+    house.until_registration(other, DeliveryState::Delivered).await;
+    house.moved(other, VisitState::Arrived, VisitState::Triaged).await;
+    let tasks = house.tasks(other.patient).await;
+    let next = tasks
+        .into_iter()
+        .find(|task| task_record::STATE.value(task) == Some(VisitState::Triaged))
+        .unwrap();
+    house.until_set_aside(next.record).await;
+
+    assert!(told.note.contains("another patient"), "{}", told.note);
+    assert_eq!(other.encounters_at(&ehr).await, std::slice::from_ref(&wrong));
+    let own = house.task(one.patient, TaskKind::Encounter).await;
+    assert_eq!(state_of(&own), clinic::task::TaskState::Delivered);
+
+    // Somebody puts it right at the EHR, and has the newest told again.
+    let right = format!("Patient/{}", house.partner_id(other).await.unwrap());
+    assert_ne!(right, subject);
+    let mut corrected = wrong;
+    corrected["subject"]["reference"] = right.clone().into();
+    put(&ehr, &corrected).await;
+    let next = house.record(next.record).await;
+    house.asks_for(&next, Intent::Again).await;
+    ::tests::until(PATIENCE, "the newest to be told", async || {
+        let next = house.record(next.record).await;
+        Ok((state_of(&next) == clinic::task::TaskState::Delivered).then_some(()))
+    })
+    .await
+    .unwrap();
+    let there = other.encounters_at(&ehr).await;
+    assert_eq!(
+        (&there[0]["status"], &there[0]["subject"]["reference"]),
+        (&"triaged".into(), &right.into())
+    );
     house.stop().await;
 }
 

@@ -56,3 +56,32 @@ fn every_key_and_unique_index_starts_with_the_organisation() {
         assert_eq!(first, "org", "{name}");
     }
 }
+
+#[test]
+fn what_waited_before_it_was_found_by_what_it_names_is_read_of_the_ehr_again() {
+    let connection = Connection::open_in_memory().unwrap();
+    let (root, before) = (root(), 13);
+    for (step, number) in STEPS.iter().zip(1i64..).take(before) {
+        take(&mut Sql::Embedded(&connection), &root, step, number).unwrap();
+    }
+    connection
+        .execute_batch(
+            "INSERT INTO inbound_feeds VALUES (x'01', 'Appointment', 7, 1, 7, NULL, 0, 0, 0);
+             INSERT INTO inbound_feeds VALUES (x'01', 'Appointment/_history', 7, 1, 7, NULL, 0, 0, 0);
+             INSERT INTO inbound_feeds VALUES (x'02', 'Appointment', 7, 1, 7, NULL, 0, 0, 0);
+             INSERT INTO inbound_seen VALUES (x'01', x'0a', x'00', NULL), (x'01', x'0b', x'00', NULL);
+             INSERT INTO inbound_waiting VALUES (x'01', x'0a', 2, x'00', 1);",
+        )
+        .unwrap();
+
+    bring_forward(&mut Sql::Embedded(&connection), &root).unwrap();
+
+    let number = |question: &str| connection.query_row(question, [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(number("SELECT count(*) FROM inbound_feeds WHERE since_ms IS NULL"), 1);
+    assert_eq!(
+        number("SELECT count(*) FROM inbound_feeds WHERE since_ms IS NULL AND org = x'01' AND feed = 'Appointment'"),
+        1
+    );
+    assert_eq!(number("SELECT count(*) FROM inbound_seen"), 1);
+    assert_eq!(number("SELECT count(*) FROM inbound_waiting"), 0);
+}

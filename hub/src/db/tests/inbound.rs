@@ -29,9 +29,9 @@ pub(super) async fn how_far_the_ehr_was_read_and_what_waits_is_kept(on: On) {
             txn.set_inbound_feed("Appointment", &kept)?;
             txn.set_seen("Appointment", "a1", &Seen { record: None, ..known })?;
             txn.set_seen("Appointment", "a1", &known)?;
-            txn.set_waiting("Appointment", "a1", Some((Wants::Patient, "p1")))?;
-            txn.set_waiting("Appointment", "a1", Some((Wants::Site, "l1")))?;
-            txn.set_waiting("Coverage", "c1", Some((Wants::Patient, "p1")))?;
+            txn.set_waiting("Appointment", "a1", Some(&waits_for(Wants::Patient, "p1")))?;
+            txn.set_waiting("Appointment", "a1", Some(&waits_for(Wants::Site, "l1")))?;
+            txn.set_waiting("Coverage", "c1", Some(&waits_for(Wants::Patient, "p1")))?;
             Ok(txn.set_waiting("Coverage", "c1", None)?)
         })
         .await;
@@ -41,7 +41,7 @@ pub(super) async fn how_far_the_ehr_was_read_and_what_waits_is_kept(on: On) {
             Ok((
                 txn.inbound_feeds()?,
                 txn.seen("Appointment", "a1")?,
-                txn.waiting(10)?,
+                txn.waiting_for(Wants::Site, "l1", 10)?,
                 counts,
                 txn.ehr_polled_ms()?,
             ))
@@ -53,6 +53,60 @@ pub(super) async fn how_far_the_ehr_was_read_and_what_waits_is_kept(on: On) {
     assert_eq!(waiting.len(), 1);
     assert_eq!((waiting[0].id.as_str(), waiting[0].named.as_str()), ("a1", "l1"));
     assert_eq!((counts, polled), ([1, 0], Some(7)));
+}
+
+fn waits_for(wants: Wants, named: &str) -> Waits {
+    Waits {
+        wants,
+        named: named.to_owned(),
+        term: named.to_owned(),
+        until_ms: None,
+    }
+}
+
+pub(super) async fn what_waits_for_a_record_that_the_index_knows_is_found_behind_all_that_waits_for_none(on: On) {
+    let store = Store::new(on, Policy::CATALOGUE);
+    let person = clinic::Identifier {
+        system: clinic::rules::EHR_SYSTEM.to_owned(),
+        value: "p1".to_owned(),
+        kind: clinic::linking::EHR_ID_KIND.to_owned(),
+    };
+    let draft = Writing::new(
+        patient::KIND,
+        RecordId([9; 16]),
+        Action::Message,
+        Channel::Connector.program(),
+        0,
+    )
+    .assert(patient::IDENTIFIER, &Phi::new(person))
+    .done();
+    let of_patient = |named: &str, until_ms| Waits {
+        term: clinic::index::identifier_term(named),
+        until_ms,
+        ..waits_for(Wants::Patient, named)
+    };
+
+    let (found, behind, gone, left) = store
+        .write(move |txn| {
+            txn.author(&draft, None)?;
+            for at in 0..300 {
+                let over = (at < 100).then_some(1);
+                txn.set_waiting("Appointment", &format!("a{at}"), Some(&of_patient("p2", over)))?;
+            }
+            txn.set_waiting("Appointment", "mine", Some(&of_patient("p1", Some(i64::MAX))))?;
+            let kind = patient::KIND;
+            let found = txn.waiting_for_known(Wants::Patient, kind, (0, [0; 16]), 200)?;
+            let behind = txn.waiting_for_known(Wants::Patient, kind, found[0].place, 200)?;
+            let gone = txn.any_waited_out()?;
+            txn.drop_waited_out()?;
+            let left = (txn.any_waited_out()?, txn.count_waiting(Wants::Patient)?);
+            Ok((found, behind, gone, left))
+        })
+        .await;
+
+    assert_eq!((found.len(), found[0].id.as_str()), (1, "mine"));
+    assert!(behind.is_empty() && gone);
+    assert_eq!(left, (false, 201));
 }
 
 pub(super) async fn a_sources_last_word_is_kept_by_field(on: On) {
