@@ -83,6 +83,7 @@ pub struct SyncConfig {
     pub probe_timeout_ms: u64,
     /// An answer that takes longer counts as slow.
     pub slow_ms: u64,
+    /// Until a request that is not answered counts as lost.
     pub request_timeout_secs: u64,
     /// How long the hub may hold a question that it has nothing to say to.
     pub long_poll_secs: u64,
@@ -423,15 +424,28 @@ mod tests {
         parse(Path::new("agent.toml"), text).unwrap_err().to_string()
     }
 
+    const SHIPPED: &str = include_str!("../../config/agent.toml");
+
     #[test]
     fn the_file_that_ships_is_the_defaults() {
-        let shipped = include_str!("../../config/agent.toml");
-        assert_eq!(parse(Path::new("agent.toml"), shipped).unwrap(), Config::default());
-        let uncommented: String = shipped
+        let with_every_setting: String = SHIPPED
             .lines()
-            .map(|line| line.strip_prefix("# ").filter(|l| l.contains(" = ")).unwrap_or(line))
-            .fold(String::new(), |text, line| text + line + "\n");
-        assert_eq!(parse(Path::new("agent.toml"), &uncommented).unwrap(), Config::default());
+            .map(|line| line.strip_prefix("#: ").unwrap_or(line).to_owned() + "\n")
+            .collect();
+
+        assert_eq!(parse(Path::new("agent.toml"), SHIPPED).unwrap(), Config::default());
+        let shipped: toml::Table = with_every_setting.parse().unwrap();
+        assert_eq!(shipped, toml::Table::try_from(Config::default()).unwrap());
+    }
+
+    #[test]
+    fn every_setting_in_the_file_that_ships_has_words() {
+        let lines: Vec<&str> = SHIPPED.lines().collect();
+        let settings = lines.iter().enumerate().filter(|(_, line)| line.starts_with("#: "));
+        for (at, setting) in settings {
+            let above = lines[..at].iter().rev().find(|line| !line.starts_with("#: "));
+            assert!(above.is_some_and(|line| line.starts_with("# ")), "{setting}");
+        }
     }
 
     #[test]
