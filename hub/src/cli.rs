@@ -34,7 +34,8 @@ mod status;
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done; 1 failed; 2 wrong usage; 3 hub.toml unreadable or wrong; 4 a hub runs on this folder already; \
-5 port taken; 6 store or key cannot be opened; 7 no space; 12 the running hub does not answer.";
+5 port taken; 6 store or key cannot be opened; 7 no space; 12 the running hub does not answer; \
+14 the hub's store is away, busy, or went back.";
 
 #[derive(Parser)]
 #[command(
@@ -51,7 +52,7 @@ Exit codes: 0 done; 1 failed; 2 wrong usage; 3 hub.toml unreadable or wrong; 4 a
 {EXIT_CODES}")
 )]
 struct Cli {
-    /// The hub's folder: hub.toml, data/, keys/, logs/.
+    /// The hub's folder: hub.toml, data/, keys/, mark/, logs/.
     #[arg(long, global = true, env = "MAINSTAY_HOME", default_value = home::DEFAULT, value_name = "DIR")]
     home: PathBuf,
     /// Answer with one line of JSON.

@@ -1,4 +1,5 @@
-//! How the program ends: one code for each reason that a script or a person would act on differently.
+//! How the program ends: one code for each reason that a script or a person would act on differently. A number means the
+//! same of hub and agent; 8 to 11 are the agent's alone.
 
 use serde::{Deserialize, Serialize};
 use sync_protocol::hub::HubError;
@@ -20,10 +21,10 @@ pub enum Exit {
     PortTaken = 5,
     StoreNotOpened = 6,
     NoSpace = 7,
-    StoreAway = 8,
     NotRunning = 12,
     /// Only at the console: the account's role does not allow it.
     NotAllowed = 13,
+    StoreAway = 14,
 }
 
 /// Why the program ends, and what to do about it. The message holds nothing of a patient.
@@ -118,6 +119,32 @@ impl From<HubError<DbError>> for Failure {
             | HubError::GoneBack
             | HubError::ForeignScope
             | HubError::TooLarge { .. } => Failure::failed(error.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_stands_in_both_tables_for_people() {
+        let ours = include_str!("../README.md");
+        let of_both = include_str!("../../README.md");
+        for exit in [
+            Exit::Failed,
+            Exit::Usage,
+            Exit::Config,
+            Exit::AlreadyRunning,
+            Exit::PortTaken,
+            Exit::StoreNotOpened,
+            Exit::NoSpace,
+            Exit::NotRunning,
+            Exit::NotAllowed,
+            Exit::StoreAway,
+        ] {
+            let row = format!("\n| {} | ", exit as u8);
+            assert!(ours.contains(&row) && of_both.contains(&row), "{exit:?}");
         }
     }
 }
