@@ -1,5 +1,6 @@
 //! The rules of the house that a compiler does not hold: each heavy thing has one door, the pure crates touch nothing.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use anyhow::{Context as _, Result};
@@ -117,18 +118,83 @@ fn tests_know_the_agent_by_its_store_alone_and_that_in_the_simulator() -> Result
     Ok(())
 }
 
-#[test]
-fn siblings_inside_a_program_never_import_each_other() -> Result<()> {
-    let siblings = ["web", "intake", "sync", "jobs", "local"];
-    for sibling in siblings {
-        let files = sources("agent/src")?.into_iter().filter(|(name, _)| {
-            name == &format!("agent/src/{sibling}.rs") || name.starts_with(&format!("agent/src/{sibling}/"))
-        });
-        for (name, text) in files {
-            for other in siblings.iter().filter(|other| **other != sibling) {
-                assert!(!text.contains(&format!("crate::{other}::")), "{name} imports {other}");
+/// The modules that a file names from the top of its crate, also in a list: `use crate::{log, service};`.
+fn named_from_the_top(text: &str) -> BTreeSet<&str> {
+    let word = |text: &str| {
+        text.find(|c: char| !c.is_alphanumeric() && c != '_')
+            .unwrap_or(text.len())
+    };
+    let mut named = BTreeSet::new();
+    for rest in text.split("crate::").skip(1) {
+        let Some(list) = rest.strip_prefix('{') else {
+            named.insert(&rest[..word(rest)]);
+            continue;
+        };
+        let mut depth = 0_usize;
+        for part in list
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .split_inclusive([',', '{', '}'])
+        {
+            let name = part.trim_start();
+            if depth == 0 && word(name) > 0 {
+                named.insert(&name[..word(name)]);
+            }
+            match part.chars().last() {
+                Some('{') => depth += 1,
+                Some('}') => depth = depth.saturating_sub(1),
+                Some(_) | None => {}
+            }
+        }
+    }
+    named
+}
+
+/// The program is in layers; a module imports nothing of its own layer, nor of one before it. Tests may.
+fn only_downwards(sources_of: &str, layers: &[&[&str]]) -> Result<()> {
+    let sources = sources(sources_of)?;
+    for (at, layer) in layers.iter().enumerate() {
+        for module in *layer {
+            let (file, folder) = (format!("{sources_of}/{module}.rs"), format!("{sources_of}/{module}/"));
+            let of_module = sources
+                .iter()
+                .filter(|(name, _)| *name == file || name.starts_with(&folder));
+            let shipped: Vec<_> = of_module.filter(|(name, _)| !name.contains("/tests")).collect();
+            assert!(!shipped.is_empty(), "{sources_of} has no {module}");
+            for (name, text) in shipped {
+                let named = named_from_the_top(text);
+                let barred = layers[..=at].iter().copied().flatten().filter(|other| *other != module);
+                let strays: Vec<_> = barred.filter(|other| named.contains(*other)).collect();
+                assert!(strays.is_empty(), "{name} imports {strays:?}");
             }
         }
     }
     Ok(())
+}
+
+#[test]
+fn inside_a_program_no_module_imports_its_neighbour_or_what_stands_on_it() -> Result<()> {
+    let agent: [&[&str]; 4] = [
+        &["service"],
+        &["web", "intake", "sync", "jobs", "local"],
+        &["access", "reference"],
+        &["store"],
+    ];
+    only_downwards("agent/src", &agent)?;
+    let hub: [&[&str]; 5] = [
+        &["service"],
+        &["console"],
+        &["server", "admin", "connectors", "intake", "scopes", "continuity"],
+        &["matching", "reference", "proof", "snapshots"],
+        &["db"],
+    ];
+    only_downwards("hub/src", &hub)
+}
+
+#[test]
+fn modules_are_found_in_every_form_of_import() {
+    let text = "use crate::db::Db;\nuse crate::{log, service::{self, run}, tls};\nlet x = crate::clock::now();";
+    let found: Vec<&str> = named_from_the_top(text).into_iter().collect();
+    assert_eq!(found, ["clock", "db", "log", "service", "tls"]);
 }
