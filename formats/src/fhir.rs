@@ -28,7 +28,7 @@ pub use datatypes::{
 pub use encounter::{Encounter, EncounterLocation, EncounterLocationStatus, EncounterStatus};
 pub use feed::{Content, Feed, FeedEntry};
 pub use json::{FhirError, Resource, decode, encode};
-pub use outcome::{CapabilityStatement, IssueSeverity, OperationOutcome, OutcomeIssue, Software};
+pub use outcome::{IssueSeverity, OperationOutcome, OutcomeIssue};
 pub use patient::{Gender, Patient, PatientLink};
 pub use place::{Location, Practitioner};
 pub use search::{DatePrefix, SearchQuery, TextMatch};

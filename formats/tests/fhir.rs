@@ -4,9 +4,9 @@
 
 use formats::date::PartialDate;
 use formats::fhir::{
-    AnyResource, Bundle, CapabilityStatement, CodeableConcept, Coding, ContactPoint, ContactPointSystem,
-    ContactPointUse, Encounter, EncounterLocation, EncounterStatus, Extension, FhirError, Gender, HumanName,
-    Identifier, IdentifierUse, NameUse, OperationOutcome, Patient, Period, Reference, decode, encode,
+    AnyResource, Bundle, CodeableConcept, Coding, ContactPoint, ContactPointSystem, ContactPointUse, Encounter,
+    EncounterLocation, EncounterStatus, Extension, FhirError, Gender, HumanName, Identifier, IdentifierUse, NameUse,
+    OperationOutcome, Patient, Period, Reference, decode, encode,
 };
 use insta::assert_snapshot;
 
@@ -152,19 +152,6 @@ fn another_resource_or_shape_is_refused_without_quoting_it() {
     let read: OperationOutcome = decode(outcome).unwrap();
     assert_eq!(read.issue[0].code.as_deref(), Some("invalid"));
     assert!(!format!("{read:?} {:?}", read.issue[0]).contains("Quill"));
-}
-
-#[test]
-fn a_server_says_whether_it_is_r4() {
-    let said = |version: &str| -> CapabilityStatement {
-        let json =
-            format!(r#"{{"resourceType":"CapabilityStatement","fhirVersion":"{version}","software":{{"name":"x"}}}}"#);
-        decode(json.as_bytes()).unwrap()
-    };
-
-    assert!(said("4.0.1").is_r4());
-    assert!(!said("4.3.0").is_r4());
-    assert!(!said("5.0.0").is_r4());
 }
 
 #[test]

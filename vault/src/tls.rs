@@ -77,7 +77,7 @@ pub fn server_config(
     Ok(config)
 }
 
-/// For the agent: trusts this authority only, and shows its own certificate if it has one.
+/// For the agent: trusts this authority only, and shows its own certificate if it has one. Only tests have so simple a case.
 pub fn client_config(
     authority: &CertificateDer<'static>,
     identity: Option<&Identity>,
@@ -95,7 +95,7 @@ pub fn client_config_of(
 }
 
 /// For enrolment, when the agent knows nothing but the fingerprint in its token: the server must send the authority's
-/// certificate in its chain, and everything else is checked as usual against that one.
+/// certificate in its chain, and everything else is checked as usual against that one. Only tests have so simple a case.
 pub fn client_config_pinned(authority: Fingerprint) -> Result<ClientConfig, TlsSetupError> {
     client_config_pinned_of(authority, Arc::default())
 }

@@ -1,4 +1,4 @@
-//! OperationOutcome and CapabilityStatement: what a server says about a request, and about itself.
+//! OperationOutcome: what a server says about a request.
 
 use serde::{Deserialize, Serialize};
 
@@ -35,37 +35,8 @@ pub struct OperationOutcome {
     pub issue: Vec<OutcomeIssue>,
 }
 
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Software {
-    pub name: Option<String>,
-    pub version: Option<String>,
-}
-
-/// Read only: enough to see that a server is one, and which.
-#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct CapabilityStatement {
-    /// `4.0.1` for R4.
-    pub fhir_version: Option<String>,
-    pub software: Option<Software>,
-}
-
-conceal_debug!(OutcomeIssue, OperationOutcome, Software, CapabilityStatement);
+conceal_debug!(OutcomeIssue, OperationOutcome);
 
 impl Resource for OperationOutcome {
     const TYPE: &'static str = "OperationOutcome";
-}
-
-impl Resource for CapabilityStatement {
-    const TYPE: &'static str = "CapabilityStatement";
-}
-
-impl CapabilityStatement {
-    /// Whether the server says it speaks R4.
-    pub fn is_r4(&self) -> bool {
-        self.fhir_version
-            .as_deref()
-            .is_some_and(|version| version == "4.0" || version.starts_with("4.0."))
-    }
 }

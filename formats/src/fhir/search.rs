@@ -49,11 +49,6 @@ impl SearchQuery {
         self.pair(name.to_owned(), escaped(value))
     }
 
-    /// `identifier=|value`: of no system.
-    pub fn token_without_system(self, name: &str, value: &str) -> Self {
-        self.pair(name.to_owned(), format!("|{}", escaped(value)))
-    }
-
     pub fn text(self, name: &str, compared: TextMatch, value: &str) -> Self {
         let name = match compared {
             TextMatch::Begins => name.to_owned(),
@@ -138,7 +133,6 @@ mod tests {
     fn what_separates_values_is_escaped() {
         let query = SearchQuery::new()
             .token("identifier", "urn:oid:1.2", r"a|b,c$d\e")
-            .token_without_system("identifier", "7")
             .token_of_any_system("identifier", "8")
             .text("family", TextMatch::Exact, "O'Neil, Jr")
             .text("given", TextMatch::Begins, "Zoë");
@@ -148,7 +142,6 @@ mod tests {
             query.pairs(),
             [
                 pair("identifier", r"urn:oid:1.2|a\|b\,c\$d\\e"),
-                pair("identifier", "|7"),
                 pair("identifier", "8"),
                 pair("family:exact", r"O'Neil\, Jr"),
                 pair("given", "Zoë"),

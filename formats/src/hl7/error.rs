@@ -195,16 +195,6 @@ impl Hl7Error {
         )
     }
 
-    /// A message type (MSH-9.1) that is not taken here.
-    pub fn unsupported_message_type() -> Self {
-        Self::field(
-            ErrorCode::UnsupportedMessageType,
-            SegmentId::MSH,
-            9,
-            "message type is not taken here",
-        )
-    }
-
     /// A trigger event (MSH-9.2) that is not taken here.
     pub fn unsupported_event() -> Self {
         Self::field(
