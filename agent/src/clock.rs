@@ -37,6 +37,18 @@ pub fn random_below(limit: u64) -> u64 {
     }
 }
 
+pub const MINUTE_MS: i64 = 60_000;
+
+/// How long something is, for people: "0 min", "41 min", "1 h 19 min", "2 d 3 h".
+pub fn span(ms: i64) -> String {
+    let minutes = (ms / MINUTE_MS).max(0);
+    match (minutes / 1_440, minutes / 60 % 24, minutes % 60) {
+        (0, 0, minutes) => format!("{minutes} min"),
+        (0, hours, minutes) => format!("{hours} h {minutes} min"),
+        (days, hours, _) => format!("{days} d {hours} h"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;

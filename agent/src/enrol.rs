@@ -40,7 +40,7 @@ pub enum EnrolError {
     )]
     Dates,
     #[error(
-        "at {url} the hub is behind a proxy that inspects the line ({issuer}), which the hub does not allow for this site: have the hub's address exempted, or allow it at the hub (mainstay-hub site set --inspection allowed), then try again with the same token"
+        "at {url} the hub is behind a proxy that inspects the line ({issuer}), which the hub does not allow for this site: have the hub's address exempted, or allow it at the hub (mainstay-hub site set SITE --inspection allowed), then try again with the same token"
     )]
     Inspected { url: String, issuer: String },
     #[error("enrolment: {0}")]

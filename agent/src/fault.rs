@@ -14,7 +14,7 @@ pub enum Fault {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("the store's key: {0}")]
+    #[error(transparent)]
     Key(#[from] vault::key_file::KeyFileError),
     #[error("the store's folder: {0}")]
     Folder(#[from] vault::private_file::PrivateFileError),
@@ -62,7 +62,7 @@ impl Fault {
             Fault::Store(
                 StoreError::Newer { .. }
                 | StoreError::Open(_)
-                | StoreError::Migration(_)
+                | StoreError::Migration { .. }
                 | StoreError::NoIdentity
                 | StoreError::Folder { .. }
                 | StoreError::Tx(_),

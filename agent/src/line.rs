@@ -86,7 +86,7 @@ impl Trouble {
             Trouble::Inspected(issuer) => format!(
                 "a proxy inspects the line to the hub, with certificates of {}, and the hub does not allow that for this \
                  site: have the hub's address exempted from inspection, or ask who runs the hub to allow it \
-                 (mainstay-hub site set --inspection allowed)",
+                 (mainstay-hub site set SITE --inspection allowed)",
                 issuer
                     .as_ref()
                     .map_or_else(|| "no name".to_owned(), |name| format!("\"{name}\""))
@@ -108,7 +108,7 @@ impl Trouble {
                 "no secure channel can be set up on this machine: look into the agent's log, or enrol again".to_owned()
             }
             Trouble::HubWentBack => {
-                "the hub has gone back to an older copy; nothing is taken from it until it is mended".to_owned()
+                "the hub has gone back to an older copy; nothing is taken from it: tell who runs the hub".to_owned()
             }
         }
     }

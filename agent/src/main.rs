@@ -22,7 +22,7 @@ mod print;
 #[derive(Parser)]
 #[command(name = "mainstay-agent", version, after_help = EXIT_CODES)]
 struct Cli {
-    /// Folder of this installation: settings, keys, data, logs.
+    /// Folder of this installation: agent.toml, data/, keys/, mark/, logs/.
     #[arg(long, global = true, env = "MAINSTAY_HOME", default_value = DEFAULT_HOME)]
     home: PathBuf,
     /// Print JSON.
@@ -157,7 +157,7 @@ fn read_token(file: &std::path::Path) -> Result<String, Fault> {
 #[cfg(unix)]
 fn stop_on_signal(stop: CancellationToken) -> Result<(), Fault> {
     use tokio::signal::unix::{SignalKind, signal};
-    let failed = |error: std::io::Error| Fault::Other(format!("signals: {error}"));
+    let failed = |error: std::io::Error| Fault::Other(format!("signals cannot be listened to: {error}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     tokio::spawn(async move {

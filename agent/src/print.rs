@@ -94,7 +94,7 @@ pub(crate) fn status(status: &Value, as_json: bool) -> Result<(), Fault> {
     }
     println!("EHR: {}", text("ehr"));
     println!(
-        "Changes: {} written, {} at the hub, {} pending, {} set apart",
+        "Changes: {} written, {} at the hub, {} pending, {} set aside",
         number("counter"),
         number("accepted"),
         number("pending"),

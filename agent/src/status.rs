@@ -124,9 +124,30 @@ pub struct RepairDone {
     pub ahead: u64,
 }
 
+/// How much a warning matters.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    /// Nobody has to do anything.
+    Notice,
+    Warning,
+    /// Data or their protection are at risk.
+    Critical,
+}
+
+/// What a warning is about, where a page says it in words of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WarningKind {
+    /// The store's key lies in a file.
+    KeyInFile,
+    Other,
+}
+
 #[derive(Debug, Serialize)]
 pub struct Warning {
-    pub severity: &'static str,
+    pub severity: Severity,
+    #[serde(skip)]
+    pub kind: WarningKind,
     pub text: String,
 }
 
@@ -158,8 +179,7 @@ fn read(
     let head = tx.head()?;
     let counts = tx.counts()?;
     let mut roots = BTreeMap::new();
-    for cursor in tx.cursors()? {
-        let (of, lane) = (cursor.scope, cursor.lane);
+    for Cursor { scope: of, lane, .. } in tx.cursors()? {
         let ours = tx.root(of, lane)?;
         let last = verified::of(tx, of, lane)?;
         let root = Root {
@@ -168,19 +188,14 @@ fn read(
             equal: last.is_some_and(|last| last.hub == ours),
             verified_ms: last.filter(|last| last.equal).map(|last| last.at_ms),
         };
-        let word = if of == scope { lane_word(lane) } else { ORGANISATION };
-        roots.insert(word, root);
+        roots.insert(word_of(scope, of, lane), root);
     }
     let rebirths: Vec<Rebirth> = verified::rebirths(tx)?.iter().map(rebirth).collect();
     let repairs: Vec<RepairDone> = verified::repairs(tx)?
         .iter()
         .map(|repair| RepairDone {
             at_ms: repair.at_ms,
-            lane: if repair.scope == scope {
-                lane_word(repair.lane)
-            } else {
-                ORGANISATION
-            },
+            lane: word_of(scope, repair.scope, repair.lane),
             rotted: repair.rotted,
             mended: repair.mended,
             ahead: repair.ahead,
@@ -266,16 +281,16 @@ const CERTIFICATE_WARNING_DAYS: i64 = 30;
 
 fn channel_warnings(tx: &ReadTx<'_>, channel: &ChannelStatus) -> Result<Vec<Warning>, TxError> {
     let mut warnings = Vec::new();
-    let mut warn = |severity, text: String| warnings.push(Warning { severity, text });
+    let mut warn = |severity, text| warnings.push(Warning::new(severity, text));
     if let Some(issuer) = &channel.inspected_by {
         warn(
-            "notice",
+            Severity::Notice,
             format!("a proxy (\"{issuer}\") reads the line to the hub, as the hub allows; what is sent is sealed"),
         );
     }
     if channel.certificate_days < CERTIFICATE_WARNING_DAYS {
         warn(
-            "warning",
+            Severity::Warning,
             format!(
                 "this agent's certificate has {} days left and is renewed when the hub is reached",
                 channel.certificate_days.max(0)
@@ -285,7 +300,7 @@ fn channel_warnings(tx: &ReadTx<'_>, channel: &ChannelStatus) -> Result<Vec<Warn
     if let Some(ms) = enrolment::key_used_elsewhere_ms(tx)? {
         let day = jiff::Timestamp::from_millisecond(ms).unwrap_or_default();
         warn(
-            "critical",
+            Severity::Critical,
             format!(
                 "on {} the hub had taken requests with this agent's key that this store knows nothing of: the store was \
                  restored from an older copy, or a second machine uses its keys; if nobody restored it, revoke this \
@@ -322,49 +337,68 @@ fn warnings(
     policies: &[Policy],
 ) -> Vec<Warning> {
     let mut warnings = Vec::new();
-    let mut warn = |severity, text: String| warnings.push(Warning { severity, text });
     if let Some(text) = custody.warning() {
-        warn("critical", text.to_owned());
+        warnings.push(Warning {
+            severity: Severity::Critical,
+            kind: match custody {
+                Custody::File => WarningKind::KeyInFile,
+            },
+            text: text.to_owned(),
+        });
     }
+    let mut warn = |severity, text| warnings.push(Warning::new(severity, text));
     if let Some(ahead) = line.clock_ahead_ms.filter(|ahead| ahead.abs() >= CLOCK_WARNING_MS) {
         let direction = if ahead > 0 { "ahead of" } else { "behind" };
         warn(
-            "warning",
+            Severity::Warning,
             format!(
                 "this machine's clock is {} {direction} the hub's; set it",
-                span(ahead.unsigned_abs())
+                clock::span(ahead.saturating_abs())
             ),
         );
     }
     if let Some(notice) = notice {
-        warn("warning", notice.to_owned());
+        warn(Severity::Warning, notice.to_owned());
     }
     for policy in policies.iter().filter(|policy| !policy.is_genuine) {
         warn(
-            "critical",
+            Severity::Critical,
             format!(
                 "policy \"{}\" is not signed by this organisation's hub: it is not obeyed",
                 policy.name
             ),
         );
     }
-    if quarantined > 0 {
-        warn(
-            "warning",
-            format!("{quarantined} changes could not be used by the hub and are set apart"),
-        );
+    let aside = match quarantined {
+        0 => None,
+        1 => Some("1 change could not be used by the hub and is set aside there".to_owned()),
+        many => Some(format!(
+            "{many} changes could not be used by the hub and are set aside there"
+        )),
+    };
+    if let Some(aside) = aside {
+        warn(Severity::Warning, aside + "; tell who runs the hub");
     }
     for (lane, _) in roots
         .iter()
         .filter(|(_, root)| root.hub.is_some() && !root.equal && line.behind == 0)
     {
         warn(
-            "warning",
-            format!("not proven to hold the same facts as the hub in the {lane} lane since the last exchange"),
+            Severity::Warning,
+            format!(
+                "not proven to hold the same facts as the hub in the {lane} lane since the last exchange; it is compared \
+                 again by itself"
+            ),
         );
     }
     if let Some(last) = rebirths.last() {
-        warn("notice", format!("took a new identity: {}", last.cause));
+        warn(
+            Severity::Notice,
+            format!(
+                "took a new identity: {}; nothing to do if somebody meant that, else find out who did it",
+                last.cause
+            ),
+        );
     }
     warnings
 }
@@ -402,6 +436,14 @@ pub fn accept_lane(tx: &mut WriteTx<'_>, own: ScopeId, word: &str) -> Result<boo
 }
 
 impl Warning {
+    fn new(severity: Severity, text: String) -> Warning {
+        Warning {
+            severity,
+            kind: WarningKind::Other,
+            text,
+        }
+    }
+
     fn of_frozen(frozen: &Frozen) -> Warning {
         let Frozen {
             lane,
@@ -409,14 +451,14 @@ impl Warning {
             removed,
             held,
         } = frozen;
-        Warning {
-            severity: "critical",
-            text: format!(
+        Warning::new(
+            Severity::Critical,
+            format!(
                 "the {lane} lane is held back: what waits at the hub would alter {altered} and remove {removed} of the {held} \
                  records that it holds here; new allergies still come in. Ask who runs the hub whether that is meant; if it \
                  is: mainstay-agent accept-lane {lane}"
             ),
-        }
+        )
     }
 }
 
@@ -427,29 +469,20 @@ fn of_repairs(repairs: &[RepairDone], roots: &BTreeMap<&'static str, Root>) -> V
         let proven_ms = roots.get(repair.lane).and_then(|root| root.verified_ms);
         let (lane, ahead) = (repair.lane, repair.ahead);
         if ahead > 0 && proven_ms.is_none_or(|proven| proven < repair.at_ms) {
-            return Some(Warning {
-                severity: "critical",
-                text: format!("{ahead} records of the {lane} lane hold what the hub lacks: tell who runs the hub"),
-            });
+            return Some(Warning::new(
+                Severity::Critical,
+                format!("{ahead} records of the {lane} lane hold what the hub lacks: tell who runs the hub"),
+            ));
         }
         let what = match (repair.mended, repair.rotted) {
             (0, 0) => return None,
             (0, sums) => format!("{sums} sums of the {lane} lane had rotted here"),
             (records, _) => format!("{records} records of the {lane} lane differed from the hub's"),
         };
-        Some(Warning {
-            severity: "notice",
-            text: format!("{what} and were set right; if that comes again, check this machine's disk"),
-        })
+        Some(Warning::new(
+            Severity::Notice,
+            format!("{what} and were set right; if that comes again, check this machine's disk"),
+        ))
     };
     last.values().filter_map(of).collect()
-}
-
-fn span(ms: u64) -> String {
-    let minutes = ms / 60_000;
-    match (minutes / 1_440, minutes / 60 % 24, minutes % 60) {
-        (0, 0, minutes) => format!("{minutes} min"),
-        (0, hours, minutes) => format!("{hours} h {minutes} min"),
-        (days, hours, _) => format!("{days} d {hours} h"),
-    }
 }

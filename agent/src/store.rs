@@ -2,7 +2,7 @@
 //! the feed was followed, and what the siblings keep beside them. SQL stands here and nowhere else in the agent, one
 //! file per noun.
 //!
-//! It refuses: a second process on the same folder; a file of a newer version; to make a store anew where one can't be
+//! It refuses: a second process on the same folder; a file of a newer version; to make a store anew where one cannot be
 //! opened; to confirm a write before it is on the disk.
 
 mod acks;
@@ -258,7 +258,7 @@ impl Drop for Open {
     }
 }
 
-/// A thread of ours may hold the last handle; it can't wait for itself and ends on its own.
+/// A thread of ours may hold the last handle; it cannot wait for itself and ends on its own.
 fn join_all(threads: Vec<JoinHandle<()>>) {
     for thread in threads {
         if thread.thread().id() != thread::current().id() && thread.join().is_err() {

@@ -148,7 +148,8 @@ impl Mark {
                 Err(error) => Err(error.to_string()),
             };
             if let Err(error) = noted {
-                tracing::error!(%error, "the mark beside the store could not be written");
+                let file = self.path.display();
+                tracing::error!(%error, %file, "the mark beside the store could not be written");
             }
         }
     }

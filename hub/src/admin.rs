@@ -34,7 +34,7 @@ mod site;
 mod staff;
 mod status;
 
-pub use accounts::{AccountCommand, AccountReply, ListedAccount, NewAccount};
+pub use accounts::{ACCOUNT_PASSPHRASE_MIN_CHARS, AccountCommand, AccountReply, ListedAccount, NewAccount};
 pub(crate) use accounts::{who_by_address, who_by_login};
 pub use authority::{AuthorityCommand, AuthorityReply};
 pub use backup::{BackupCommand, BackupReply};
@@ -51,7 +51,7 @@ pub use policy::{PolicyCommand, PolicyReply, ShownPolicy};
 pub use quarantine::{ListedAside, QuarantineCommand, QuarantineReply};
 pub use reference::{ReferenceCommand, ReferenceReply, ReferenceStatus, RefusedFile};
 pub use site::{SiteChange, SiteCommand, SiteReply};
-pub use staff::{ListedStaff, NewStaff, StaffCommand, StaffReply};
+pub use staff::{ListedStaff, NewStaff, STAFF_PASSPHRASE_MIN_CHARS, StaffCommand, StaffReply};
 pub use status::{InboundStatus, SiteStatus, Status};
 
 /// What is asked. It may hold PHI or a passphrase, so it cannot be printed.

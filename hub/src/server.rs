@@ -1,5 +1,6 @@
-//! What agents reach: enrolment, push, pull and probe, HTTP/1.1 over mutual TLS. Who asks is what the certificate says
-//! and the store confirms, never what the request says. Every body, wait and number of connections has its limit.
+//! What agents reach: enrolment and renewal, handshake, push, pull, epoch and return, repair, snapshots, blobs, probe, and sealed
+//! requests with any of these inside; HTTP/1.1 over mutual TLS. Who asks is what the certificate says and the store confirms,
+//! never what the request says. Every body, wait and number of connections has its limit.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

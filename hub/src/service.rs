@@ -35,8 +35,8 @@ pub(crate) const COMMAND_ROUTE: &str = "/command";
 /// A command may bring a file of reference data, in base 64.
 const COMMAND_MAX_BYTES: usize = 2 * reference::FILE_MAX_BYTES;
 
-/// Runs until told to stop. `ready` is called once with the hub's address and the console's when everything listens. The caller holds the
-/// home's lock.
+/// Runs until told to stop. `ready` is called once with the hub's address and the console's when everything listens. The caller
+/// holds the home's lock.
 pub async fn run(
     home: &Home,
     opened: Opened,

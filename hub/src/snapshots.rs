@@ -1,6 +1,6 @@
-//! Snapshots of lanes for sites that are new or far behind: made when one is asked for, kept for a day, so that a transfer that
-//! broke off goes on. One process of the hub makes them at a time, chunk by chunk in transactions of their own; another goes on
-//! where it was cut off. It holds no more in memory than one chunk.
+//! Snapshots of lanes for sites that are new or far behind: made when one is asked for, kept for `keep_hours`, so that a
+//! transfer that broke off goes on. One process of the hub makes them at a time, chunk by chunk in transactions of their own;
+//! another goes on where it was cut off. It holds no more in memory than one chunk.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,5 @@
 //! The hub's own certificate authority. It signs what the hub decided; names in a request are never taken over, so an
-//! agent can't ask to be another site. Its private key leaves here only to be sealed.
+//! agent cannot ask to be another site. Its private key leaves here only to be sealed.
 
 use std::net::IpAddr;
 
@@ -35,9 +35,9 @@ const REQUEST_MAX_BYTES: usize = 4 * 1024;
 /// Why the authority could not be made, restored, or would not sign.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthorityError {
-    #[error("the authority can't be restored: {0}")]
+    #[error("the authority cannot be restored: {0}")]
     NotRestored(IdentityError),
-    #[error("the authority's certificate can't be read: restore it from a backup")]
+    #[error("the authority's certificate cannot be read: restore it from a backup")]
     CertificateUnreadable,
     #[error("\"{0}\" is neither a host name nor an IP address: correct the hub's names in its configuration")]
     NotAName(String),

@@ -15,7 +15,7 @@ pub enum IdentityError {
     KeyNotMade(rcgen::Error),
     #[error("the stored private key is not one of this program's: enrol again")]
     KeyUnreadable,
-    #[error("the certificate can't be read: ask for a new one")]
+    #[error("the certificate cannot be read: ask for a new one")]
     CertificateUnreadable,
     #[error("the certificate belongs to another key: enrol again")]
     OtherKey,
@@ -123,7 +123,7 @@ pub fn peer_identity(certificate_der: &[u8]) -> Option<PeerId> {
     }
 }
 
-/// The dates of a certificate; `None` if it can't be read.
+/// The dates of a certificate; `None` if it cannot be read.
 pub fn validity(certificate_der: &[u8]) -> Option<Validity> {
     let (_, certificate) = X509Certificate::from_der(certificate_der).ok()?;
     let validity = certificate.validity();
@@ -155,7 +155,7 @@ pub(crate) fn refuse_other_key(certificate_der: &[u8], key: &KeyPair) -> Result<
 /// Letters of an issuer's name that are shown; a name comes from whoever stands on the line.
 const ISSUER_MAX_CHARS: usize = 120;
 
-/// Who issued a certificate, for people: organisation and common name. `None` if it can't be read or names nobody.
+/// Who issued a certificate, for people: organisation and common name. `None` if it cannot be read or names nobody.
 pub fn issuer(certificate_der: &[u8]) -> Option<String> {
     let (_, certificate) = X509Certificate::from_der(certificate_der).ok()?;
     let issuer = certificate.issuer();

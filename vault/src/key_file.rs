@@ -65,7 +65,7 @@ impl Custody {
 /// Why a key file could not be created, loaded or accepted where it is.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyFileError {
-    #[error("key file: {0}")]
+    #[error("the key file: {0}")]
     File(#[from] PrivateFileError),
     #[error("the key file {} is cut short: restore it from a backup", .path.display())]
     Truncated { path: PathBuf },

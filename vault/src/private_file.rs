@@ -26,7 +26,7 @@ pub enum PrivateFileError {
     WrongOwner { path: PathBuf, owner: u32, ours: u32 },
     #[error("the folder {} can be written by other users (mode {mode:04o}), who could replace its files: chmod 700 {}", .path.display(), .path.display())]
     FolderWritableByOthers { path: PathBuf, mode: u32 },
-    #[error("{} is larger than {FILE_MAX_BYTES} bytes and can't be what is looked for there", .path.display())]
+    #[error("{} is larger than {FILE_MAX_BYTES} bytes and cannot be what is looked for there", .path.display())]
     TooLarge { path: PathBuf },
     #[error("no permission for {}: check the owner of the file and of its folder, and that the disk is not read-only", .path.display())]
     NotPermitted { path: PathBuf },

@@ -1,5 +1,5 @@
 //! Sealing small secrets (the agent's TLS key, the hub's authority key) under the data key, so that none lies on a disk in
-//! clear. A sealed thing opens only under the label it was sealed with, so one can't be put in another's place.
+//! clear. A sealed thing opens only under the label it was sealed with, so one cannot be put in another's place.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Opening encrypted SQLite files (SQLCipher). A file that can't be opened is left as it is and never made anew; a file
+//! Opening encrypted SQLite files (SQLCipher). A file that cannot be opened is left as it is and never made anew; a file
 //! that is there is never overwritten; a file that isn't encrypted is not used.
 
 use std::fs::{self, File, OpenOptions};
@@ -196,7 +196,7 @@ fn read_schema(connection: &Connection) -> rusqlite::Result<i64> {
 }
 
 /// The string is wiped; SQLite's own short-lived copies are not. `cipher_memory_security` would wipe those, but it also locks
-/// and unlocks the pages around every allocation of the whole process and can't be turned off again. Keeping swap and
+/// and unlocks the pages around every allocation of the whole process and cannot be turned off again. Keeping swap and
 /// core dumps away from the process is the service unit's part.
 /// The key that a store's pages are encrypted with.
 pub fn page_key(key: &DataKey) -> Zeroizing<[u8; 32]> {

@@ -61,7 +61,7 @@ impl EnrolmentSecret {
         &self.0
     }
 
-    /// What the hub keeps. A plain SHA-256 will do: the secret is 256 random bits and can't be guessed from it.
+    /// What the hub keeps. A plain SHA-256 will do: the secret is 256 random bits and cannot be guessed from it.
     pub fn digest(&self) -> [u8; 32] {
         sha256(self.0.as_slice())
     }

@@ -19,8 +19,8 @@ pub(super) enum FoundVisit {
     Several,
 }
 
-/// `patients` are all records of one person. An open visit that has another number of the same authority is another visit; one without a number, which somebody
-/// started at the desk, or with another authority's, is the one that is meant.
+/// `patients` are all records of one person. An open visit that has another number of the same authority is another visit; one
+/// without a number, which somebody started at the desk, or with another authority's, is the one that is meant.
 pub(super) fn find(
     tx: &ReadTx<'_>,
     site: RecordId,

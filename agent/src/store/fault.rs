@@ -21,8 +21,13 @@ pub enum StoreError {
     NoSpace { folder: PathBuf },
     #[error(transparent)]
     Open(OpenError),
-    #[error("the store's tables could not be brought up to date; nothing was changed")]
-    Migration(#[source] rusqlite_migration::Error),
+    #[error(
+        "the store in {} could not be brought up to date; nothing was changed: install the version that ran before, or restore a backup", .folder.display()
+    )]
+    Migration {
+        folder: PathBuf,
+        source: rusqlite_migration::Error,
+    },
     #[error("the store does not say which replica it is: it is damaged, restore a backup")]
     NoIdentity,
     #[error("the store's folder {}: {reason}; check its owner and the disk", .folder.display())]

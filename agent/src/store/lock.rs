@@ -38,7 +38,7 @@ impl FolderLock {
     }
 }
 
-/// Where locks are mandatory the holder's file can't be read, so the process stays unnamed.
+/// Where locks are mandatory the holder's file cannot be read, so the process stays unnamed.
 fn read_pid(file: &mut File) -> Option<u32> {
     let mut text = String::new();
     file.take(16).read_to_string(&mut text).ok()?;

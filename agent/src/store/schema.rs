@@ -2,6 +2,8 @@
 //! they stand now are written beside the queries of their noun, and a test holds the two equal. A store of a newer
 //! version is refused untouched.
 
+use std::path::{Path, PathBuf};
+
 use rusqlite::Connection;
 use rusqlite_migration::{M, Migrations};
 
@@ -24,7 +26,16 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     }
     Migrations::from_slice(MIGRATIONS)
         .to_latest(connection)
-        .map_err(StoreError::Migration)
+        .map_err(|source| StoreError::Migration {
+            folder: folder_of(connection),
+            source,
+        })
+}
+
+/// The folder of the file that is open; empty for one in memory.
+fn folder_of(connection: &Connection) -> PathBuf {
+    let file = connection.path().map(Path::new);
+    file.and_then(Path::parent).unwrap_or(Path::new("")).to_owned()
 }
 
 fn version(connection: &Connection) -> Result<u32, StoreError> {

@@ -21,7 +21,7 @@ use super::views::{
 use crate::access::site::{Standing, declare, end};
 use crate::line::{Line, LineState};
 use crate::policies;
-use crate::status::{self, Status};
+use crate::status::{self, Severity, Status, WarningKind};
 use crate::store::TxError;
 use crate::verified;
 
@@ -82,10 +82,13 @@ fn detail(reading: &Reading<'_, '_>, status: &Status) -> Result<ConnectionDetail
 }
 
 fn warnings(status: &Status) -> Vec<Notice> {
-    let warning = |warning: &status::Warning| match warning.severity {
-        "critical" if warning.text.contains("key not protected") => ConnectionDetail::key_not_protected(),
-        severity => Notice {
-            tone: if severity == "critical" { Tone::Act } else { Tone::Watch },
+    let warning = |warning: &status::Warning| match warning.kind {
+        WarningKind::KeyInFile => ConnectionDetail::key_not_protected(),
+        WarningKind::Other => Notice {
+            tone: match warning.severity {
+                Severity::Critical => Tone::Act,
+                Severity::Warning | Severity::Notice => Tone::Watch,
+            },
             happened: super::refusal::sentence(&warning.text),
             todo: String::new(),
         },
@@ -159,7 +162,7 @@ fn clock_words(ahead_ms: i64) -> String {
     let how_far = if off < 60_000 {
         format!("{}.{} s", off / 1_000, off % 1_000 / 100)
     } else {
-        super::site_clock::span(ahead_ms.abs())
+        crate::clock::span(ahead_ms.saturating_abs())
     };
     format!("{how_far} {direction} the hub")
 }
@@ -191,18 +194,11 @@ fn in_fours(id: &str) -> String {
 fn lanes(reading: &Reading<'_, '_>) -> Result<Vec<LaneDetail>, TxError> {
     let own = reading.asked.web.app.enrolment.scope;
     let mut all = Vec::new();
-    for Cursor {
-        scope,
-        lane,
-        generation,
-        sequence,
-    } in reading.tx.cursors()?
-    {
+    for Cursor { scope, lane, .. } in reading.tx.cursors()? {
         let compared = verified::of(reading.tx, scope, lane)?;
         let ours = reading.tx.root(scope, lane)?;
         all.push(LaneDetail {
             name: if scope == own { lane_name(lane) } else { "Organisation" }.to_owned(),
-            cursor: format!("generation {generation}, sequence {sequence}"),
             as_of: reading
                 .line
                 .exchanged_ms
@@ -272,7 +268,7 @@ fn policy_words(name: &str, body: &str) -> String {
 fn lane_name(lane: Lane) -> &'static str {
     match lane {
         Lane::Safety => "Safety",
-        Lane::Flow => "Flow",
+        Lane::Flow => "Visits and rooms",
         Lane::Schedule => "Schedule and coverage",
         Lane::Reference => "Reference",
     }
@@ -287,7 +283,7 @@ fn pending(reading: &Reading<'_, '_>, status: &Status) -> Result<Vec<PendingCoun
     Ok(vec![
         count(status.pending, "Changes not yet at the hub"),
         count(leaving_by_themselves(reading, None)?, "Tasks that wait"),
-        count(status.quarantined, "Changes in quarantine"),
+        count(status.quarantined, "Changes set aside at the hub"),
     ])
 }
 

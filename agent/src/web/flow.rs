@@ -3,8 +3,9 @@
 use clinic::flow::VisitState;
 use clinic::value::RoomState;
 
-use super::site_clock::{MINUTE_MS, SiteClock, span};
+use super::site_clock::SiteClock;
 use super::views::{self, FlowState, Timer, Tone};
+use crate::clock::{MINUTE_MS, span};
 
 pub(super) fn shown_state(state: VisitState) -> FlowState {
     match state {

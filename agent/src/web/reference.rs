@@ -15,10 +15,10 @@ use super::frame::shell;
 use super::reading::Reading;
 use super::refusal::{Built, Refusal};
 use super::sent::Sent;
-use super::site_clock::span;
 use super::views::{
     ReferenceFound, ReferenceRow, ReferenceSet, ReferenceSets, ReferenceState, ReferenceView, SearchPlace, Tab,
 };
+use crate::clock::span;
 use crate::policies;
 use crate::reference::{SetStanding, SetState, standing};
 use crate::store::{ContentStanding, TxError};

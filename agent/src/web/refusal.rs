@@ -19,7 +19,7 @@ pub(super) enum Refusal {
     TooLarge,
     /// What was asked for does not fit what is so by now: what happened, what to do.
     NotNow(String),
-    /// Something was typed that can't be taken, on a form that has no room to say so.
+    /// Something was typed that cannot be taken, on a form that has no room to say so.
     Wrong(String),
     /// Nothing of it was kept, and why.
     NotSaved(&'static str),

@@ -4,7 +4,7 @@
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 
-pub(super) const MINUTE_MS: i64 = 60_000;
+use crate::clock::{MINUTE_MS, span};
 
 /// The site's wall clock at one moment.
 pub(super) struct SiteClock {
@@ -104,16 +104,6 @@ impl SiteClock {
 
     pub(super) fn minutes_since(&self, ms: i64) -> i64 {
         ((self.now_ms - ms) / MINUTE_MS).max(0)
-    }
-}
-
-/// "0 min", "41 min", "1 h 19 min", "2 d 3 h".
-pub(super) fn span(ms: i64) -> String {
-    let minutes = (ms / MINUTE_MS).max(0);
-    match (minutes / 1_440, minutes / 60 % 24, minutes % 60) {
-        (0, 0, minutes) => format!("{minutes} min"),
-        (0, hours, minutes) => format!("{hours} h {minutes} min"),
-        (days, hours, _) => format!("{days} d {hours} h"),
     }
 }
 

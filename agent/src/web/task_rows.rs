@@ -9,8 +9,8 @@ use sync_protocol::{RecordId, RecordState};
 
 use super::flow::shown_state;
 use super::reading::{Reading, ids};
-use super::site_clock::MINUTE_MS;
 use super::views::{self, TaskOffers, TaskRow, Timer, Tone};
+use crate::clock::MINUTE_MS;
 use crate::store::{Stored, TxError};
 
 /// Tasks that are read for one list.

@@ -65,8 +65,9 @@
 //! # Events
 //!
 //! `GET /events` sends messages without an event name whose data is `{"fragment":"board"}`: `banner`, `board`, `work`, `connection`, or
-//! `{"fragment":"patient","record":"{patient id}"}`, and the same for `patient-head`. The page fetches those fragments again that it shows. An event named `beat` (data is
-//! ignored) at least every 10 s lets the page notice that it has lost its server; after 25 s of silence it says so.
+//! `{"fragment":"patient","record":"{patient id}"}`, and the same for `patient-head`. The page fetches those fragments again that it
+//! shows. An event named `beat` (data is ignored) at least every 10 s lets the page notice that it has lost its server; after 25 s of
+//! silence it says so.
 
 mod arrival;
 mod assets;

@@ -7,8 +7,8 @@ use sync_protocol::{ChangeId, Phi, RecordState};
 
 use super::flow::shown_state;
 use super::reading::{Reading, ids};
-use super::site_clock::MINUTE_MS;
 use super::views::{EarlierVisit, Undo, VisitStep, VisitStory};
+use crate::clock::MINUTE_MS;
 use crate::store::TxError;
 
 const EARLIER_MAX: usize = 50;

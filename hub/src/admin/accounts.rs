@@ -14,7 +14,7 @@ use crate::db::{Account, Txn, random};
 use crate::exit::{Exit, Failure};
 
 /// Longer than at a site: the console reaches every site, from wherever it listens.
-const PASSPHRASE_MIN_CHARS: usize = 12;
+pub const ACCOUNT_PASSPHRASE_MIN_CHARS: usize = 12;
 
 /// What is asked about the console's accounts.
 #[derive(Serialize, Deserialize)]
@@ -121,7 +121,7 @@ impl Admin {
         let name = named("the name", &new.name)?;
         let role = AdminRole::parse(&new.role)
             .ok_or_else(|| Failure::new(Exit::Usage, format!("\"{}\" is neither admin nor viewer", new.role)))?;
-        refuse_weak(&new.passphrase, PASSPHRASE_MIN_CHARS)?;
+        refuse_weak(&new.passphrase, ACCOUNT_PASSPHRASE_MIN_CHARS)?;
         let credential = hashed(new.passphrase).await?;
         let factor = Factor::draw()?;
         let admin = RecordId(random()?);
@@ -182,7 +182,7 @@ impl Admin {
 
     async fn reset_account(&self, by: By, login: &str, passphrase: Zeroizing<String>) -> Result<AccountReply, Failure> {
         let login = parse_login(login)?;
-        refuse_weak(&passphrase, PASSPHRASE_MIN_CHARS)?;
+        refuse_weak(&passphrase, ACCOUNT_PASSPHRASE_MIN_CHARS)?;
         let credential = hashed(passphrase).await?;
         let factor = Factor::draw()?;
         let (wanted, secret) = (login.clone(), factor.secret().to_vec());

@@ -17,7 +17,7 @@ use super::{Admin, By, colleague, no_such_site, parse_site};
 use crate::db::random;
 use crate::exit::{Exit, Failure};
 
-const PASSPHRASE_MIN_CHARS: usize = 8;
+pub const STAFF_PASSPHRASE_MIN_CHARS: usize = 8;
 
 /// What is asked about the people who work at sites.
 #[derive(Serialize, Deserialize)]
@@ -137,7 +137,7 @@ impl Admin {
             )
         })?;
         let scope = parse_site(&site)?;
-        refuse_weak(&passphrase, PASSPHRASE_MIN_CHARS)?;
+        refuse_weak(&passphrase, STAFF_PASSPHRASE_MIN_CHARS)?;
         let credential = hashed(passphrase).await?;
 
         let record = RecordId(random()?);

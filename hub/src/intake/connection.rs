@@ -1,4 +1,5 @@
-//! One connection: bytes in, frames out of them, one message at a time, each answered before the next is begun. It may run over TLS or not.
+//! One connection: bytes in, frames out of them, one message at a time, each answered before the next is begun. It may run over
+//! TLS or not.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! Push and pull. Each runs in one transaction; a pull that has nothing to say is held until a commit touches the
-//! site's scope.
+//! Push, pull, and what follows a restore: epoch and return. Each runs in one transaction; a pull that has nothing to say is
+//! held until a commit touches the site's scope.
 
 use std::time::Duration;
 

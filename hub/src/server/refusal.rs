@@ -13,9 +13,9 @@ use sync_protocol::wire::WireError;
 use super::caller::CameTwice;
 use crate::db::DbError;
 
-/// Until when an overloaded or stopping hub asks to be left alone.
+/// After how many seconds to come again: to a hub that stops, has too much to do, or waits for its store; and to one whose disk
+/// is full, which takes somebody's hands.
 const RETRY_AFTER_SECS: &str = "5";
-const RETRY_AFTER_AWAY_SECS: &str = "5";
 const RETRY_AFTER_NO_SPACE_SECS: &str = "30";
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -51,7 +51,7 @@ pub(crate) enum Refusal {
     },
     NoSuchRoute,
     NoSuchBlob,
-    Busy,
+    Stopping,
     Crowded,
     StoreAway,
     NoSpace,
@@ -106,7 +106,7 @@ impl Refusal {
                 StatusCode::FORBIDDEN,
                 "inspection_not_allowed",
                 "a proxy reads this site's line, and the hub does not allow that: have the hub's address exempted from \
-                 inspection, or ask who runs the hub (mainstay-hub site set --inspection allowed)",
+                 inspection, or ask who runs the hub (mainstay-hub site set SITE --inspection allowed)",
             ),
             Refusal::UnknownAgent => fixed(
                 StatusCode::UNAUTHORIZED,
@@ -158,14 +158,14 @@ impl Refusal {
             Refusal::NoSuchBlob => fixed(
                 StatusCode::NOT_FOUND,
                 "no_such_blob",
-                "no record names such a content, or no longer",
+                "no record names this content any more",
             ),
             Refusal::NoSuchRoute => fixed(
                 StatusCode::NOT_FOUND,
                 "no_such_route",
                 "there is nothing at this address",
             ),
-            Refusal::Busy => fixed(
+            Refusal::Stopping => fixed(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "busy",
                 "the hub is stopping: try again",
@@ -173,7 +173,7 @@ impl Refusal {
             Refusal::Crowded => fixed(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "crowded",
-                "the hub has more to take in at the moment than it can: try again; nothing was taken",
+                "the hub is taking in as much as it can; nothing was taken: try again",
             ),
             Refusal::StoreAway => fixed(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -204,8 +204,7 @@ impl Refusal {
 
     fn retry_after(&self) -> Option<&'static str> {
         match self {
-            Refusal::Busy | Refusal::Crowded => Some(RETRY_AFTER_SECS),
-            Refusal::StoreAway => Some(RETRY_AFTER_AWAY_SECS),
+            Refusal::Stopping | Refusal::Crowded | Refusal::StoreAway => Some(RETRY_AFTER_SECS),
             Refusal::NoSpace => Some(RETRY_AFTER_NO_SPACE_SECS),
             Refusal::BadRequest(_)
             | Refusal::OtherProtocol(_)
@@ -270,7 +269,7 @@ impl IntoResponse for Refusal {
 impl From<DbError> for Refusal {
     fn from(error: DbError) -> Refusal {
         match error {
-            DbError::Closed => Refusal::Busy,
+            DbError::Closed => Refusal::Stopping,
             DbError::Away { .. } | DbError::Conflict { .. } | DbError::Unknown => {
                 tracing::warn!(%error, "a request was sent away for a while");
                 Refusal::StoreAway

@@ -1,6 +1,6 @@
-//! Whose push is taken in next. So many at a time, and of each agent one: an agent that gave up and pushes again waits here,
-//! not in the store, where the push it gave up on is still being written. Refuses whoever would wait for longer than the set
-//! time, before anything of the push is read.
+//! Whose push or return is taken in next. So many at a time, and of each agent one: an agent that gave up and pushes again
+//! waits here, not in the store, where the push it gave up on is still being written. Refuses whoever would wait for longer than
+//! the set time, before anything of what was sent is decoded or written.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -36,7 +36,12 @@ impl Turns {
         let of_agent = self.of_agent(agent);
         let turn = async {
             let of_agent = of_agent.lock_owned().await;
-            let of_hub = self.at_once.clone().acquire_owned().await.map_err(|_| Refusal::Busy)?;
+            let of_hub = self
+                .at_once
+                .clone()
+                .acquire_owned()
+                .await
+                .map_err(|_| Refusal::Stopping)?;
             Ok(Turn {
                 _of_agent: of_agent,
                 _of_hub: of_hub,

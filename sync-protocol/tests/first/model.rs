@@ -1,4 +1,5 @@
-//! Headers, payloads and states of the first format, in the plain words that the files of test vectors use for them. Frozen: it must not follow the engine, and shares nothing with it.
+//! Headers, payloads and states of the first format, in the plain words that the files of test vectors use for them. Frozen: it
+//! must not follow the engine, and shares nothing with it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

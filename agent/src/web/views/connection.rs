@@ -41,7 +41,7 @@ pub struct ConnectionDetail {
     pub replica: String,
     pub lanes: Vec<LaneDetail>,
     pub policies: Vec<PolicyDetail>,
-    /// Changes saved here, tasks, quarantined changes.
+    /// Changes saved here, tasks, changes set aside.
     pub pending: Vec<PendingCount>,
     pub hold: HoldState,
     /// Whether this person is one of those who may hold and release the line.
@@ -77,12 +77,10 @@ pub struct PartDetail {
     pub detail: String,
 }
 
-/// One lane of one scope: how far it is, and whether both ends hold the same.
+/// One lane of one scope, and whether both ends hold the same.
 pub struct LaneDetail {
-    /// "Safety", "Flow", "Schedule and coverage", "Reference"
+    /// "Safety", "Visits and rooms", "Schedule and coverage", "Reference"
     pub name: String,
-    /// "epoch 3, sequence 1204"
-    pub cursor: String,
     /// "11:37"
     pub as_of: String,
     pub roots: RootState,

@@ -172,9 +172,8 @@ pub(in crate::web::views) fn connection() -> ConnectionView {
         since: since.into(),
         detail: detail.into(),
     };
-    let lane = |name: &str, cursor: &str, roots| LaneDetail {
+    let lane = |name: &str, roots| LaneDetail {
         name: name.into(),
-        cursor: cursor.into(),
         as_of: "11:37".into(),
         roots,
     };
@@ -214,22 +213,14 @@ pub(in crate::web::views) fn connection() -> ConnectionView {
                 is_genuine: true,
             }],
             lanes: vec![
-                lane(
-                    "Safety",
-                    "epoch 1, sequence 1204",
-                    RootState::Identical { at: "11:37".into() },
-                ),
-                lane(
-                    "Flow",
-                    "epoch 1, sequence 8110",
-                    RootState::Differ { at: "11:35".into() },
-                ),
-                lane("Schedule and coverage", "epoch 1, sequence 96", RootState::NotCompared),
+                lane("Safety", RootState::Identical { at: "11:37".into() }),
+                lane("Visits and rooms", RootState::Differ { at: "11:35".into() }),
+                lane("Schedule and coverage", RootState::NotCompared),
             ],
             pending: vec![
                 pending(12, "Changes not yet at the hub", "oldest 10:43"),
                 pending(37, "Tasks that wait", ""),
-                pending(0, "Changes in quarantine", ""),
+                pending(0, "Changes set aside at the hub", ""),
             ],
             hold: HoldState::NotHeld,
             may_hold: true,
