@@ -58,8 +58,8 @@ pub struct Config {
     pub header_timeout_secs: u64,
     /// How long it may take for a request's body.
     pub body_timeout_secs: u64,
-    /// Pushes that are taken in at a time; the others wait for their turn.
-    pub pushes_at_once: usize,
+    /// Bytes of pushes and returns, as they come over the line, that are taken in at a time; the others wait for their turn.
+    pub push_bytes_at_once: u32,
     /// How long a push waits for its turn before the agent is told to come again.
     pub push_wait_secs: u64,
     /// The longest that a pull is held when there is nothing new.
@@ -84,7 +84,7 @@ impl Default for Config {
             handshake_timeout_secs: 10,
             header_timeout_secs: 60,
             body_timeout_secs: 60,
-            pushes_at_once: 16,
+            push_bytes_at_once: 384 * 1024,
             push_wait_secs: 10,
             long_poll_max_secs: 30,
             page_max_bytes: 192 * 1024,
@@ -102,7 +102,7 @@ impl Config {
             ("handshake_timeout_secs", self.handshake_timeout_secs),
             ("header_timeout_secs", self.header_timeout_secs),
             ("body_timeout_secs", self.body_timeout_secs),
-            ("pushes_at_once", self.pushes_at_once as u64),
+            ("push_bytes_at_once", u64::from(self.push_bytes_at_once)),
             ("page_max_bytes", self.page_max_bytes),
             ("reconnects_per_second_max", self.reconnects_per_second_max),
         ];
@@ -165,7 +165,7 @@ impl App {
         (snapshots, bell): (snapshots::Config, Bell),
         stop: CancellationToken,
     ) -> App {
-        let turns = Turns::new(config.pushes_at_once, Duration::from_secs(config.push_wait_secs));
+        let turns = Turns::new(config.push_bytes_at_once, Duration::from_secs(config.push_wait_secs));
         App(Arc::new(Parts {
             db,
             authorities,

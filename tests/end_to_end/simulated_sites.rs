@@ -48,7 +48,7 @@ async fn all_sites_that_come_back_at_once_after_the_hub_was_killed_are_drained_a
 #[tokio::test]
 async fn a_hub_with_more_pushes_than_it_takes_in_tells_agents_when_to_come_again_and_all_are_drained() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let one_at_a_time = "pushes_at_once = 1\npush_wait_secs = 0\n";
+    let one_at_a_time = "push_bytes_at_once = 1\npush_wait_secs = 0\n";
     let region = Region::open_with(folder.path(), Binaries::find()?, one_at_a_time, 1, &[]).await?;
     let mut fleet = Fleet::enrol(&region.hubs[0].socket()?, SITES / 2).await?;
     for (number, agent) in fleet.agents.iter().enumerate() {

@@ -24,7 +24,7 @@ pub(super) fn cbor(body: Vec<u8>) -> Response {
 
 pub(super) async fn push(State(app): State<App>, caller: Caller, body: Body) -> Result<Response, Refusal> {
     let body = app.wire_body(body).await?;
-    let turn = app.0.turns.take(caller.agent).await?;
+    let turn = app.0.turns.take(caller.agent, body.len()).await?;
     let request = PushRequest::decode(&body)?;
     let db = app.db_of(caller).await?;
     let matcher = app.0.matcher.clone();
@@ -213,7 +213,7 @@ pub(super) async fn epoch(State(app): State<App>, caller: Caller, body: Body) ->
 /// Takes back the states that an agent was given in an earlier life of the store.
 pub(super) async fn give_back(State(app): State<App>, caller: Caller, body: Body) -> Result<Response, Refusal> {
     let body = app.wire_body(body).await?;
-    let turn = app.0.turns.take(caller.agent).await?;
+    let turn = app.0.turns.take(caller.agent, body.len()).await?;
     let request = ReturnRequest::decode(&body)?;
     let db = app.db_of(caller).await?;
     let (matcher, states) = (app.0.matcher.clone(), request.states.len());

@@ -1,6 +1,7 @@
-//! Whose push or return is taken in next. So many at a time, and of each agent one: an agent that gave up and pushes again
-//! waits here, not in the store, where the push it gave up on is still being written. Refuses whoever would wait for longer than
-//! the set time, before anything of what was sent is decoded or written.
+//! Whose push or return is taken in next. So many bytes at a time, and of each agent one: an agent that gave up and pushes again
+//! waits here, not in the store, where the push it gave up on is still being written. Many small pushes share one commit; few
+//! large ones are written before their agents give up. Refuses whoever would wait for longer than the set time, before anything
+//! of what was sent is decoded or written.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,7 +13,8 @@ use uuid::Uuid;
 use super::refusal::Refusal;
 
 pub(super) struct Turns {
-    at_once: Arc<Semaphore>,
+    bytes: Arc<Semaphore>,
+    bytes_at_once: u32,
     patience: Duration,
     agents: Mutex<BTreeMap<Uuid, Arc<tokio::sync::Mutex<()>>>>,
 }
@@ -24,24 +26,23 @@ pub(super) struct Turn {
 }
 
 impl Turns {
-    pub(super) fn new(at_once: usize, patience: Duration) -> Turns {
+    pub(super) fn new(bytes_at_once: u32, patience: Duration) -> Turns {
         Turns {
-            at_once: Arc::new(Semaphore::new(at_once)),
+            bytes: Arc::new(Semaphore::new(bytes_at_once as usize)),
+            bytes_at_once,
             patience,
             agents: Mutex::default(),
         }
     }
 
-    pub(super) async fn take(&self, agent: Uuid) -> Result<Turn, Refusal> {
+    /// The turn of a body of so many bytes. One that is larger than all that is taken in at a time is taken in alone.
+    pub(super) async fn take(&self, agent: Uuid, body_bytes: usize) -> Result<Turn, Refusal> {
+        let bytes = u32::try_from(body_bytes).unwrap_or(u32::MAX).min(self.bytes_at_once);
         let of_agent = self.of_agent(agent);
         let turn = async {
             let of_agent = of_agent.lock_owned().await;
-            let of_hub = self
-                .at_once
-                .clone()
-                .acquire_owned()
-                .await
-                .map_err(|_| Refusal::Stopping)?;
+            let waiting = self.bytes.clone().acquire_many_owned(bytes);
+            let of_hub = waiting.await.map_err(|_| Refusal::Stopping)?;
             Ok(Turn {
                 _of_agent: of_agent,
                 _of_hub: of_hub,
@@ -68,29 +69,43 @@ mod tests {
     #[tokio::test]
     async fn an_agent_that_pushes_again_while_its_push_is_written_takes_no_place_from_others() {
         let turns = Turns::new(2, PATIENCE);
-        let first = turns.take(AGENT).await.unwrap();
+        let first = turns.take(AGENT, 1).await.unwrap();
 
-        let again = turns.take(AGENT).await;
-        let other = turns.take(OTHER).await;
+        let again = turns.take(AGENT, 1).await;
+        let other = turns.take(OTHER, 1).await;
 
         assert_eq!(again.err(), Some(Refusal::Crowded));
         assert!(other.is_ok());
         drop(first);
-        assert!(turns.take(AGENT).await.is_ok());
+        assert!(turns.take(AGENT, 1).await.is_ok());
     }
 
     #[tokio::test]
     async fn whoever_would_wait_for_too_long_is_told_and_the_next_in_line_goes_on() {
         let turns = Turns::new(1, PATIENCE);
-        let first = turns.take(AGENT).await.unwrap();
+        let first = turns.take(AGENT, 1).await.unwrap();
 
-        let late = turns.take(OTHER).await;
-        let (next, ()) = tokio::join!(turns.take(OTHER), async {
+        let late = turns.take(OTHER, 1).await;
+        let (next, ()) = tokio::join!(turns.take(OTHER, 1), async {
             tokio::task::yield_now().await;
             drop(first);
         });
 
         assert_eq!(late.err(), Some(Refusal::Crowded));
         assert!(next.is_ok());
+    }
+    #[tokio::test]
+    async fn small_pushes_are_taken_in_together_and_one_above_the_limit_alone() {
+        let turns = Turns::new(10, PATIENCE);
+
+        let small = (turns.take(AGENT, 4).await, turns.take(OTHER, 6).await);
+        let large = turns.take(Uuid::from_u128(3), 11).await;
+
+        assert!(small.0.is_ok() && small.1.is_ok());
+        assert_eq!(large.err(), Some(Refusal::Crowded));
+        drop(small);
+        let large = turns.take(AGENT, 11).await;
+        assert!(large.is_ok());
+        assert_eq!(turns.take(OTHER, 1).await.err(), Some(Refusal::Crowded));
     }
 }
