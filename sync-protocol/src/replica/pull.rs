@@ -176,6 +176,10 @@ pub(super) fn take_base<L: ReplicaLedger>(
     base: &RecordState,
     signature: Option<&Signature>,
 ) -> Result<usize, ReplicaError<L::Error>> {
+    if is_held(ledger, place, base)? {
+        ledger.put_base(place, base, signature)?;
+        return Ok(0);
+    }
     uncount(ledger, key, base.record)?;
     let bucket = proof::bucket_of(base.record);
     ledger.add_to_bucket(place.scope, place.lane, bucket, key.leaf(base), Sum::default())?;
@@ -183,6 +187,17 @@ pub(super) fn take_base<L: ReplicaLedger>(
     let settled = settle_contained(ledger, base.record, &base.vector)?;
     show(ledger, base.record)?;
     Ok(settled)
+}
+
+/// Whether this is the base that is held, in the same lane: when the cursors begin anew, most of what comes is. What it contains
+/// was settled when it came first, and it is shown.
+fn is_held<L: ReplicaLedger>(
+    ledger: &mut L,
+    place: Place,
+    base: &RecordState,
+) -> Result<bool, ReplicaError<L::Error>> {
+    let in_lane = |held: Place| (held.scope, held.lane) == (place.scope, place.lane);
+    Ok(ledger.place(base.record)?.is_some_and(in_lane) && ledger.base(base.record)?.as_ref() == Some(base))
 }
 
 /// Takes the leaf of a base that is held out of the sum that it is counted in.
