@@ -11,7 +11,8 @@ use tests::fleet::{Fleet, SimAgent, substances};
 use super::sites::{Sites, rebirths};
 use super::writer::Sent;
 
-const PATIENCE: Duration = Duration::from_secs(300);
+/// The most that it may take until all agree again; of a run that was longer, as long as that.
+const PATIENCE_MIN: Duration = Duration::from_secs(300);
 
 /// Heals, waits until all agree, and looks at the hub with eyes that have never been there: a new store at each site.
 pub(super) async fn check(sites: &mut Sites, written: &[Vec<Sent>]) -> Result<()> {
@@ -26,7 +27,7 @@ pub(super) async fn check(sites: &mut Sites, written: &[Vec<Sent>]) -> Result<()
     }
     let mut fleet = Fleet::of(fresh);
     fleet.start();
-    fleet.until_agreed(PATIENCE).await?;
+    fleet.until_agreed(patience()).await?;
     for (site, sent) in written.iter().enumerate() {
         once_each(&fleet.agents[site], sent).with_context(|| format!("site {site}"))?;
     }
@@ -36,9 +37,13 @@ pub(super) async fn check(sites: &mut Sites, written: &[Vec<Sent>]) -> Result<()
     Ok(())
 }
 
+fn patience() -> Duration {
+    super::how_long().max(PATIENCE_MIN)
+}
+
 async fn all_agree(sites: &Sites) -> Result<()> {
     let mut last = Vec::new();
-    let agreed = tests::until(PATIENCE, "every agent to agree with the hub", async || {
+    let agreed = tests::until(patience(), "every agent to agree with the hub", async || {
         last = sites.statuses().await?;
         Ok(last.iter().all(|(_, status)| agrees(status)).then_some(()))
     })
@@ -47,10 +52,9 @@ async fn all_agree(sites: &Sites) -> Result<()> {
         let behind = last.iter().filter(|(_, status)| !agrees(status));
         let told: Vec<String> = behind
             .map(|(name, status)| {
-                format!(
-                    "{name}: pending {}, quarantined {}, roots {}, warnings {}",
-                    status["pending"], status["quarantined"], status["roots"], status["warnings"]
-                )
+                let told = ["pending", "quarantined", "behind", "filling", "frozen", "line", "repairs", "roots", "warnings"];
+                let told = told.map(|part| format!("{part} {}", status[part]));
+                format!("{name}: {}", told.join(", "))
             })
             .collect();
         told.join("; ")

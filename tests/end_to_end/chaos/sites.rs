@@ -77,7 +77,7 @@ pub(super) struct Sites {
 impl Sites {
     pub(super) fn take(several: Several, cluster: Option<Cluster>) -> Result<Sites> {
         let stop = CancellationToken::new();
-        let writers = (0..several.clinics.len()).map(|site| Writer::start(format!("S{site}"), stop.clone()));
+        let writers = (0..several.clinics.len()).map(|site| Writer::start(site, stop.clone()));
         let sites = Sites {
             writers: writers.collect(),
             several,
@@ -323,7 +323,7 @@ impl Sites {
         copied?;
         let mut service = Service::new(Program::new(&Binaries::find()?.agent, &home));
         service.start().await?;
-        let writer = Writer::start("C2".to_owned(), self.stop.clone());
+        let writer = Writer::start(SECOND, self.stop.clone());
         writer.book.send_to(Some(service.running()?.ready("mllp")?.parse()?));
         self.writers.push(writer);
         self.clone = Some(service);

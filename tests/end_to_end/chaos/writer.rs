@@ -12,6 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 const BETWEEN: Duration = Duration::from_millis(100);
+/// One for each site, and one for the second machine.
+pub(super) const WRITERS: usize = 4;
 
 /// What became of one message. Its number is the patient's at the sending system, and names the allergy.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -66,10 +68,10 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// `name` tells this writer's numbers from all others'.
-    pub(super) fn start(name: String, stop: CancellationToken) -> Writer {
+    /// `writer` tells this one's numbers and people from all others', of which there are [`WRITERS`].
+    pub(super) fn start(writer: usize, stop: CancellationToken) -> Writer {
         let book = Book::default();
-        let task = tokio::spawn(keep_sending(name, book.clone(), stop));
+        let task = tokio::spawn(keep_sending(writer, book.clone(), stop));
         Writer { book, task }
     }
 
@@ -79,7 +81,7 @@ impl Writer {
     }
 }
 
-async fn keep_sending(name: String, book: Book, stop: CancellationToken) {
+async fn keep_sending(writer: usize, book: Book, stop: CancellationToken) {
     let mut line: Option<(SocketAddr, RawMllp)> = None;
     for place in 0usize.. {
         let Some(to) = next_address(&book, &stop).await else {
@@ -90,7 +92,7 @@ async fn keep_sending(name: String, book: Book, stop: CancellationToken) {
         }
         let Some((_, peer)) = &mut line else { continue };
 
-        let number = format!("{name}-{place:06}");
+        let number = format!("W{writer}-{place:06}");
         let began = book.with(|inside| {
             inside.sent.push(Sent {
                 number: number.clone(),
@@ -99,7 +101,7 @@ async fn keep_sending(name: String, book: Book, stop: CancellationToken) {
             });
             inside.sent.len() - 1
         });
-        match peer.send(message(&number, place).as_bytes(), PATIENCE).await {
+        match peer.send(message(&number, place * WRITERS + writer).as_bytes(), PATIENCE).await {
             Ok((ack, _)) if ack.code() == "AA" => book.with(|inside| inside.sent[began].confirmed = true),
             Ok(_) | Err(_) => line = None,
         }
@@ -119,16 +121,17 @@ async fn next_address(book: &Book, stop: &CancellationToken) -> Option<SocketAdd
     }
 }
 
-/// A new patient, known to the sender by `number`, who is allergic to something of that name.
-fn message(number: &str, place: usize) -> String {
-    let (year, month, day) = (1930 + place % 90, 1 + place % 12, 1 + place % 28);
+/// A new patient, known to the sender by `number`, who is allergic to something of that name. No two persons are alike: whom the
+/// hub takes for one is not what is looked at here.
+fn message(number: &str, person: usize) -> String {
+    let (year, month, day) = (1930 + person % 90, 1 + person % 12, 1 + person % 28);
     format!(
         "MSH|^~\\&|CHAOS|RIVERSIDE|MAINSTAY|RIVERSIDE|20260414080000||ADT^A08^ADT_A01|{number}|P|2.5.1\r\
          EVN||20260414080000\r\
          PID|1||{number}^^^RIVERSIDE^MR||{}^{}||{year}{month:02}{day:02}|F\r\
          AL1|1|DA|^{number}|MO\r",
-        syllables(place),
-        syllables(place / 7 + 3)
+        syllables(person),
+        syllables(person / 7 + 3)
     )
 }
 
