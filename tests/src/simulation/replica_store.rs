@@ -71,6 +71,11 @@ pub(crate) struct ReplicaStore {
 }
 
 impl ReplicaStore {
+    /// The hub's words as they stand in another.
+    pub(crate) fn take_words_of(&mut self, other: &ReplicaStore) {
+        self.acks.clone_from(&other.acks);
+    }
+
     pub(crate) fn new(replica: ReplicaId, epoch: EpochId, scope: ScopeId) -> ReplicaStore {
         let lanes = [Lane::Safety, Lane::Flow, Lane::Schedule];
         let cursors = lanes.map(|lane| Cursor {

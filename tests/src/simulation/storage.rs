@@ -245,6 +245,14 @@ impl World {
             self.forget_past(agent);
             return Ok(Stored::Lost);
         }
+        if let Some(disk) = found.as_ref().and_then(|found| self.with_older_word(&past, found)) {
+            self.tally.fault("store gone back to an earlier word of the hub");
+            self.trace
+                .line(format!("agent {agent}'s store has gone back, in the hub's word further than in the rest"));
+            self.agents[agent].disk = disk;
+            self.forget_past(agent);
+            return Ok(Stored::Lost);
+        }
         let sql = self.agents[agent].sql.as_ref();
         if found.is_some() && sql.is_some_and(|sql| !sql.store.is_enrolled()) {
             return self
@@ -271,6 +279,21 @@ impl World {
         })?;
         self.lost_machine(agent, "its store says that it is damaged")?;
         Ok(Stored::Lost)
+    }
+
+    /// The state that is `found`, if all of it is of one moment but for a word of the hub's that is of an earlier one. An agent
+    /// that missed the hub's later word holds the same: it says less than is so, and nothing that is not.
+    fn with_older_word(&self, past: &VecDeque<AgentDisk>, found: &Prints) -> Option<AgentDisk> {
+        let of_one_moment = |disk: &AgentDisk| {
+            let print = self.print_of(disk);
+            print.is_some_and(|print| print.differences(found) == ["words"])
+        };
+        let rest = past.iter().rposition(of_one_moment)?;
+        past.iter().take(rest).rev().find_map(|earlier| {
+            let mut mixed = past[rest].clone();
+            mixed.store.take_words_of(&earlier.store);
+            (self.print_of(&mixed).as_ref() == Some(found)).then_some(mixed)
+        })
     }
 
     fn forget_past(&mut self, agent: usize) {
