@@ -191,11 +191,7 @@ pub(super) fn take_base<L: ReplicaLedger>(
 
 /// Whether this is the base that is held, in the same lane: when the cursors begin anew, most of what comes is. What it contains
 /// was settled when it came first, and it is shown.
-fn is_held<L: ReplicaLedger>(
-    ledger: &mut L,
-    place: Place,
-    base: &RecordState,
-) -> Result<bool, ReplicaError<L::Error>> {
+fn is_held<L: ReplicaLedger>(ledger: &mut L, place: Place, base: &RecordState) -> Result<bool, ReplicaError<L::Error>> {
     let in_lane = |held: Place| (held.scope, held.lane) == (place.scope, place.lane);
     Ok(ledger.place(base.record)?.is_some_and(in_lane) && ledger.base(base.record)?.as_ref() == Some(base))
 }

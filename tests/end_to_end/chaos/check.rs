@@ -52,7 +52,17 @@ async fn all_agree(sites: &Sites) -> Result<()> {
         let behind = last.iter().filter(|(_, status)| !agrees(status));
         let told: Vec<String> = behind
             .map(|(name, status)| {
-                let told = ["pending", "quarantined", "behind", "filling", "frozen", "line", "repairs", "roots", "warnings"];
+                let told = [
+                    "pending",
+                    "quarantined",
+                    "behind",
+                    "filling",
+                    "frozen",
+                    "line",
+                    "repairs",
+                    "roots",
+                    "warnings",
+                ];
                 let told = told.map(|part| format!("{part} {}", status[part]));
                 format!("{name}: {}", told.join(", "))
             })

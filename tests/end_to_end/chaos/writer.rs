@@ -101,7 +101,10 @@ async fn keep_sending(writer: usize, book: Book, stop: CancellationToken) {
             });
             inside.sent.len() - 1
         });
-        match peer.send(message(&number, place * WRITERS + writer).as_bytes(), PATIENCE).await {
+        match peer
+            .send(message(&number, place * WRITERS + writer).as_bytes(), PATIENCE)
+            .await
+        {
             Ok((ack, _)) if ack.code() == "AA" => book.with(|inside| inside.sent[began].confirmed = true),
             Ok(_) | Err(_) => line = None,
         }

@@ -128,9 +128,14 @@ fn list() {
     for variant in Variant::ALL {
         let by = match variant.net() {
             Net::Seeds => String::new(),
-            Net::Story(number) => format!(" (caught by story {number})"),
+            Net::Story(number) => format!(" in story {number}"),
         };
-        say(&format!("  {:<28} {}{by}", variant.name(), variant.says()));
+        say(&format!(
+            "  {:<28} {} (breaks{by}: {})",
+            variant.name(),
+            variant.says(),
+            variant.breaks()
+        ));
     }
     say("\nFaults (--faults NAME,NAME):");
     Fault::ALL
@@ -195,10 +200,22 @@ fn tell_to_variant(options: &Options, number: u32) -> ExitCode {
 }
 
 fn tell_stories(options: &Options) -> bool {
+    let setup = Setup {
+        store: options.store,
+        ..Setup::honest()
+    };
     let failures: Vec<_> = STORIES
         .iter()
-        .filter_map(|story| Some((story, (story.tell)(Setup::honest()).err()?)))
+        .filter_map(|story| Some((story, (story.tell)(setup).err()?)))
         .collect();
+    if options.json && !failures.is_empty() {
+        let told = failures.iter().map(|(story, failure)| {
+            json!({
+                "story": story.number, "invariant": failure.invariant.to_string(), "detail": failure.detail,
+            })
+        });
+        say(&json!({ "stories_failed": told.collect::<Vec<_>>() }).to_string());
+    }
     for (story, failure) in &failures {
         note(&format!("story {} ({}) failed: {failure}", story.number, story.name));
     }

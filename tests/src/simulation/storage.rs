@@ -247,8 +247,9 @@ impl World {
         }
         if let Some(disk) = found.as_ref().and_then(|found| self.with_older_word(&past, found)) {
             self.tally.fault("store gone back to an earlier word of the hub");
-            self.trace
-                .line(format!("agent {agent}'s store has gone back, in the hub's word further than in the rest"));
+            self.trace.line(format!(
+                "agent {agent}'s store has gone back, in the hub's word further than in the rest"
+            ));
             self.agents[agent].disk = disk;
             self.forget_past(agent);
             return Ok(Stored::Lost);

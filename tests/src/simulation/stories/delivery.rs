@@ -29,34 +29,45 @@ pub(super) fn a_partner_that_commits_and_is_not_heard(setup: Setup) -> Result<()
     world.finish_tasks()?;
 
     // The same, and the site takes it back in between: it must not be told that it is withdrawn.
-    let (mut world, task) = with_task(setup)?;
-    world.attempt_and_lose_the_reply(&task)?;
-    let mut rng = Rng::seeded(1);
-    world.withdraw_task(&mut rng, &Rates::default())?;
-    let standing = world.hub.tasks.get(&task).map(|task| task.standing);
-    hold(Invariant::TaskOnce, standing != Some(Standing::Withdrawn), || {
-        "a task was confirmed as withdrawn that the partner has done".to_owned()
-    })?;
-    world.finish_tasks()?;
+    let (world, task) = with_task(setup)?;
+    taken_back_too_late(world, &task)?;
 
-    // The partner has done it and the hub is put back to a copy of before; the site takes it back.
+    // The same, and the hub is put back to a copy of before.
     let (mut world, task) = with_task(setup)?;
     world.copy_hub();
     world.attempt_and_lose_the_reply(&task)?;
     world.restore_hub()?;
-    world.withdraw_task(&mut rng, &Rates::default())?;
-    let standing = world.hub.tasks.get(&task).map(|task| task.standing);
-    hold(Invariant::TaskOnce, standing != Some(Standing::Withdrawn), || {
-        "a task that an older life of the hub has done was confirmed as withdrawn".to_owned()
-    })?;
-    world.finish_tasks()?;
+    taken_back(world, &task)?;
 
-    // "Never pushed" is not known while a reply may have been lost.
+    // "Never pushed" is not known while a reply may have been lost: the site's own store says that the hub has nothing of it.
     let (mut world, _) = clinic(setup, Topology::OneSite)?;
     let site = world.sites[0];
     let visit = world.new_record(VISIT, site);
     let roomed = Wish::element(records::STATUS, Act::Assert, Raw::int(2), &[]);
     world.edit(A, visit, VISIT, &roomed)?;
     world.push_and_lose_the_reply(0)?;
-    world.heal_and_check()
+    let head = world.agents[0].disk.store.head;
+    hold(Invariant::TaskOnce, head.accepted < head.counter, || {
+        "the site has heard of what it pushed".to_owned()
+    })?;
+    let task = world.hub.tasks.keys().next().cloned();
+    let task = task.ok_or_else(|| Failure::new(Invariant::TaskOnce, "the change made no task"))?;
+    taken_back_too_late(world, &task)
+}
+
+/// A partner does a task and is not heard, and the site takes it back then.
+fn taken_back_too_late(mut world: World, task: &Key) -> Checked<()> {
+    world.attempt_and_lose_the_reply(task)?;
+    taken_back(world, task)
+}
+
+fn taken_back(mut world: World, task: &Key) -> Checked<()> {
+    let mut rng = Rng::seeded(1);
+    world.withdraw_task(&mut rng, &Rates::default())?;
+    let standing = world.hub.tasks.get(task).map(|task| task.standing);
+    hold(Invariant::TaskOnce, standing != Some(Standing::Withdrawn), || {
+        "a task was confirmed as withdrawn that the partner has done".to_owned()
+    })?;
+    world.heal_and_check()?;
+    world.finish_tasks()
 }
