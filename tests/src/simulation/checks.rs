@@ -319,11 +319,10 @@ impl World {
                     .is_some_and(|meant| meant.form_level > self.hub.schema);
                 let record = self.log.get(change).map(|meant| meant.record);
                 let applied = record.is_some_and(|record| self.hub.store.applied_to(record).contains(change));
-                hold(Invariant::NothingLost, applied || waits, || {
-                    format!(
-                        "{change:?}, written at {who}, has no effect: {:?}",
-                        kept.map(|kept| kept.standing)
-                    )
+                let standing = kept.map(|kept| kept.standing);
+                let is_too_much = standing == Some(Standing::Quarantined(RECORD_FULL)) && self.has_no_room_for(*change);
+                hold(Invariant::NothingLost, applied || waits || is_too_much, || {
+                    format!("{change:?}, written at {who}, has no effect: {standing:?}")
                 })?;
             }
         }

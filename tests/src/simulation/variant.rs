@@ -76,7 +76,7 @@ variants! {
         => "an own change is dropped as soon as the hub has acknowledged it, before a base holds it";
     StatesNotReturned, "states-not-returned", Net::Seeds, RootsEqual
         => "after the hub was put back to a copy an agent does not return its bases";
-    AcknowledgedNotPushedAgain, "acknowledged-not-pushed-again", Net::Story(13), NothingLost
+    AcknowledgedNotPushedAgain, "acknowledged-not-pushed-again", Net::Story(13), PendingEnds
         => "after the hub was put back an agent takes what was acknowledged to be there, or to come back with states";
     OldEpochCursor, "old-epoch-cursor-honoured", Net::Seeds, ComesToRest
         => "an agent pulls on in a new epoch from the cursors of the one before";
