@@ -54,6 +54,11 @@ pub enum Trouble {
 }
 
 impl Trouble {
+    /// The hub wants nothing of this agent any more: it is asked by the rare exchange only, and by no probe.
+    pub fn is_revoked(&self) -> bool {
+        matches!(self, Trouble::Refused { code, .. } if code == "revoked")
+    }
+
     /// Trouble that a hub which answers a probe may still have with this site.
     pub fn only_an_exchange_ends(&self) -> bool {
         match self {
@@ -278,7 +283,7 @@ mod tests {
         };
 
         assert!(revoked.words().ends_with("ask who runs the hub, and enrol again"));
-        assert!(revoked.only_an_exchange_ends());
+        assert!(revoked.only_an_exchange_ends() && revoked.is_revoked());
         for ours in [Trouble::Unreadable, Trouble::NotSigned, Trouble::Setup] {
             let words = ours.words();
             assert!(!words.contains("refuses") && words.contains(':'), "{words}");

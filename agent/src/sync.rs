@@ -504,7 +504,8 @@ impl Exchange {
                 () = self.pages.opened() => {}
                 () = sleep(Duration::from_secs(every)) => {}
             }
-            if self.line.now().state == LineState::Held {
+            let line = self.line.now();
+            if line.state == LineState::Held || line.trouble.as_ref().is_some_and(Trouble::is_revoked) {
                 continue;
             }
             self.probe_once(Duration::from_millis(config.probe_timeout_ms)).await;
@@ -535,7 +536,9 @@ impl Exchange {
                     tracing::info!("the line is back");
                     // Everybody's line may have come back this very moment.
                     sleep(self.pacing().back(clock::random_below)).await;
-                    self.nudge.notify_one();
+                    if !self.snapshots.is_fetching() {
+                        self.nudge.notify_one();
+                    }
                 }
             }
             Err(error) => self.note(&Broken::Hub(error)),

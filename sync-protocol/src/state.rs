@@ -293,7 +293,7 @@ impl RecordState {
             .all(|length| length <= LIST_MAX)
     }
 
-    /// All that either holds; whatever a join of the two keeps is in it.
+    /// All that either holds: every value that a join of the two keeps is in it.
     pub(crate) fn union(&self, other: &RecordState) -> RecordState {
         let mut both = self.clone();
         for (field, theirs) in &other.registers {

@@ -75,7 +75,7 @@ impl WriteTx<'_> {
 
     pub(super) fn rewind_cursors(&mut self) -> Result<(), TxError> {
         self.connection
-            .prepare_cached("UPDATE cursors SET sequence = 0")?
+            .prepare_cached("UPDATE cursors SET generation = 0, sequence = 0")?
             .execute([])?;
         Ok(())
     }

@@ -4,6 +4,7 @@
 //! chunk; the rest comes with the same snapshot, another one, or the feed. It refuses a chunk that is not what was signed.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -40,9 +41,15 @@ const UNUSABLE: Duration = Duration::from_secs(10 * 60);
 pub struct Snapshots {
     next: Mutex<BTreeMap<(ScopeId, Lane), Instant>>,
     tries: Tries,
+    /// A chunk is on its way: on a slow line it fills the line, and would begin again from its first byte if it were dropped.
+    fetching: AtomicBool,
 }
 
 impl Snapshots {
+    pub(super) fn is_fetching(&self) -> bool {
+        self.fetching.load(Ordering::Relaxed)
+    }
+
     fn may_ask(&self, lane: (ScopeId, Lane)) -> bool {
         let next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         next.get(&lane).is_none_or(|next| *next <= Instant::now())
@@ -249,7 +256,10 @@ impl Exchange {
     async fn fetch(&self, under_way: &UnderWay, from: u64, note: ChunkNote) -> Result<Fetched, Broken> {
         let silence = self.sync_config().request_timeout();
         let ask = || self.hub.snapshot_chunk(note.digest, silence, CHUNK_MAX.max(silence));
-        Ok(fetch_chunk(&under_way.manifest, from, &note, &self.snapshots.tries, ask).await?)
+        self.snapshots.fetching.store(true, Ordering::Relaxed);
+        let fetched = fetch_chunk(&under_way.manifest, from, &note, &self.snapshots.tries, ask).await;
+        self.snapshots.fetching.store(false, Ordering::Relaxed);
+        Ok(fetched?)
     }
 
     /// Applies a chunk in short writes. False when the snapshot does not fit any more.
@@ -327,8 +337,8 @@ async fn fetch_chunk<F: Future<Output = Result<Vec<u8>, HubError>>>(
                 tracing::error!(chunk = %note.digest, code, "the hub cannot give a chunk of its snapshot");
             }
             // The exchange breaks off: the next one tells whether it is the line or the chunk.
-            Err(HubError::NotReached) if tries.failed(note.digest) < TRIES => return Err(HubError::NotReached),
-            Err(HubError::NotReached) => {
+            Err(error) if may_be_the_chunk(&error) && tries.failed(note.digest) < TRIES => return Err(error),
+            Err(error) if may_be_the_chunk(&error) => {
                 tracing::warn!(
                     chunk = %note.digest, "a chunk of a snapshot does not come; the lane is filled page by page for a while"
                 );
@@ -343,6 +353,22 @@ async fn fetch_chunk<F: Future<Output = Result<Vec<u8>, HubError>>>(
 /// Refusals that speak of the snapshot and not of this agent.
 fn is_of_the_snapshot(code: &str) -> bool {
     ["no_such_route", "failed", "no_such_blob"].contains(&code)
+}
+
+/// What a chunk that never comes looks like: silence, or what a proxy on the way answers in the hub's place.
+fn may_be_the_chunk(error: &HubError) -> bool {
+    match error {
+        HubError::NotReached | HubError::Unreadable => true,
+        HubError::Refused { code, .. } => code.starts_with("HTTP "),
+        HubError::WrongAuthority { .. }
+        | HubError::Inspected { .. }
+        | HubError::Proxy { .. }
+        | HubError::Versions { .. }
+        | HubError::Dates
+        | HubError::Busy { .. }
+        | HubError::NotSigned
+        | HubError::Setup => false,
+    }
 }
 
 #[cfg(test)]
@@ -463,5 +489,10 @@ mod tests {
         assert_eq!(with_answers(&tries, vec![refused("no_such_blob")]).await, ("gone", 1));
         assert_eq!(with_answers(&tries, vec![refused("failed")]).await, ("page by page", 1));
         assert_eq!(with_answers(&tries, vec![refused("revoked")]).await, ("broken off", 1));
+        // A proxy that lets no chunk through answers in the hub's place.
+        for _ in 1..TRIES {
+            assert_eq!(with_answers(&tries, vec![refused("HTTP 502")]).await, ("broken off", 1));
+        }
+        assert_eq!(with_answers(&tries, vec![refused("HTTP 502")]).await, ("page by page", 1));
     }
 }

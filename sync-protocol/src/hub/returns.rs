@@ -118,7 +118,12 @@ fn take_back<L: HubLedger>(
     let mut ours = before
         .clone()
         .unwrap_or_else(|| RecordState::new(theirs.kind, theirs.record));
-    if ours.kind != theirs.kind || !ours.union(theirs).may_follow(before.as_ref(), STATE_HELD_MAX_BYTES) {
+    if ours.kind != theirs.kind {
+        return Ok(false);
+    }
+    let mut both = ours.union(theirs);
+    remove_gone(ledger, trusted, &mut both, theirs)?;
+    if !both.may_follow(before.as_ref(), STATE_HELD_MAX_BYTES) {
         return Ok(false);
     }
     let mut arriving = theirs.clone();

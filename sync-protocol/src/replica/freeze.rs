@@ -102,6 +102,9 @@ pub fn take_page<L: LaneWatches>(
 ) -> Result<Taken, ReplicaError<L::Error>> {
     let (scope, lane) = (page.scope, page.lane);
     let mut watch = watch_of(ledger, scope, lane)?;
+    if watch.is_filled && begin_rebuilt(ledger, page, &watch)? {
+        return Ok(Taken::Page(PageOutcome::OtherCursor));
+    }
     if watch.weighing.is_none() && watch.is_filled {
         let waiting = page.head.saturating_sub(page.from.max(watch.passed));
         if waiting >= limits.records_min.max(1) {
@@ -138,6 +141,40 @@ fn watch_of<L: LaneWatches>(ledger: &mut L, scope: ScopeId, lane: Lane) -> Resul
     })
 }
 
+/// Goes over to the new beginning of a scope that was rebuilt. What was passed and looked at before means nothing any more, so
+/// the lane is watched from there, and the page is asked for again.
+fn begin_rebuilt<L: LaneWatches>(
+    ledger: &mut L,
+    page: &Page,
+    watch: &LaneWatch,
+) -> Result<bool, ReplicaError<L::Error>> {
+    let head = ledger.head()?;
+    if page.epoch != head.epoch || head.returning.is_some() {
+        return Ok(false);
+    }
+    let Some(older) = cursor_of(ledger, page)?.filter(|cursor| cursor.generation < page.generation) else {
+        return Ok(false);
+    };
+    ledger.set_cursor(&Cursor {
+        generation: page.generation,
+        sequence: 0,
+        ..older
+    })?;
+    let began = LaneWatch {
+        is_filled: watch.is_filled,
+        ..LaneWatch::new(watch.epoch)
+    };
+    ledger.set_lane_watch(page.scope, page.lane, &began)?;
+    Ok(true)
+}
+
+fn cursor_of<L: LaneWatches>(ledger: &mut L, page: &Page) -> Result<Option<Cursor>, ReplicaError<L::Error>> {
+    let cursors = ledger.cursors()?;
+    Ok(cursors
+        .into_iter()
+        .find(|cursor| cursor.scope == page.scope && cursor.lane == page.lane))
+}
+
 fn weigh<L: LaneWatches>(
     ledger: &mut L,
     key: &ProofKey,
@@ -156,22 +193,7 @@ fn weigh<L: LaneWatches>(
             return Ok(Taken::Page(PageOutcome::NotApplied(other)));
         }
     }
-    let cursors = ledger.cursors()?;
-    let cursor = cursors.iter().find(|c| c.scope == page.scope && c.lane == page.lane);
-    if let Some(older) = cursor.filter(|cursor| cursor.generation < page.generation) {
-        // The scope was rebuilt: what was looked at means nothing any more, and the lane is weighed from its new beginning.
-        ledger.set_cursor(&Cursor {
-            generation: page.generation,
-            sequence: 0,
-            ..*older
-        })?;
-        let began = LaneWatch {
-            is_filled: watch.is_filled,
-            ..LaneWatch::new(watch.epoch)
-        };
-        ledger.set_lane_watch(page.scope, page.lane, &began)?;
-        return Ok(Taken::Page(PageOutcome::OtherCursor));
-    }
+    let cursor = cursor_of(ledger, page)?;
     if cursor.is_none_or(|cursor| cursor.generation != page.generation) || weighing.scanned != page.from {
         return Ok(Taken::Page(PageOutcome::OtherCursor));
     }

@@ -379,7 +379,9 @@ impl ReplicaLedger for ReplicaStore {
 
     fn rewind(&mut self) -> Result<(), StoreError> {
         self.fuse.burn()?;
-        self.cursors.iter_mut().for_each(|cursor| cursor.sequence = 0);
+        for cursor in &mut self.cursors {
+            (cursor.generation, cursor.sequence) = (0, 0);
+        }
         Ok(())
     }
 
