@@ -3,6 +3,8 @@
 //! nothing where it is missing; the hub's view of the chain, compared with every answer, is behind it.
 
 use std::path::{Path, PathBuf};
+#[cfg(unix)]
+use std::time::UNIX_EPOCH;
 
 use sync_protocol::ReplicaId;
 use sync_protocol::replica::{ReplicaError, ReplicaHead};
@@ -18,7 +20,7 @@ use crate::verified::{self, Why};
 
 /// The names of the lines of the file.
 const MACHINE: &str = "machine";
-const FILE: &str = "file";
+const FILE: &str = "inode";
 const CHAIN: &str = "chain";
 
 /// One testimony. A machine or a file system that gives no id gives none.
@@ -162,12 +164,13 @@ fn machine_id() -> Option<String> {
     (!id.trim_ascii().is_empty()).then(|| digest_of(&said).to_string())
 }
 
-/// Which file of the file system the store is.
+/// Which file of the file system the store is: inode and time of birth. The number of the device may be another after a reboot.
 #[cfg(unix)]
 fn file_id(data: &Path) -> Option<String> {
     use std::os::unix::fs::MetadataExt;
     let file = std::fs::metadata(Store::file(data)).ok()?;
-    Some(format!("{}:{}", file.dev(), file.ino()))
+    let born = file.created().ok()?.duration_since(UNIX_EPOCH).ok()?;
+    Some(format!("{}:{}", file.ino(), born.as_nanos()))
 }
 
 #[cfg(not(unix))]
