@@ -493,6 +493,9 @@ mod tests {
         for _ in 1..TRIES {
             assert_eq!(with_answers(&tries, vec![refused("HTTP 502")]).await, ("broken off", 1));
         }
-        assert_eq!(with_answers(&tries, vec![refused("HTTP 502")]).await, ("page by page", 1));
+        assert_eq!(
+            with_answers(&tries, vec![refused("HTTP 502")]).await,
+            ("page by page", 1)
+        );
     }
 }

@@ -123,6 +123,23 @@ fn a_lane_that_is_held_back_goes_over_to_a_scope_that_was_rebuilt_and_is_weighed
 }
 
 #[test]
+fn a_scope_that_was_rebuilt_is_weighed_however_far_the_lane_had_been_read_before() {
+    let (site, mut hub) = (Site::new(), Hub::new());
+    let store = filled(&site, &mut hub);
+    for number in 1..=3 {
+        hub.write(&new_phone(record(number), "602-555-0199"));
+    }
+
+    hub.rebuild();
+
+    let thrown_away = pull_one(&store, &mut hub, Lane::Flow);
+    assert_eq!(thrown_away, Taken::Page(PageOutcome::OtherCursor));
+    let weighing = weighed(pull_one(&store, &mut hub, Lane::Flow));
+    assert_eq!((weighing.is_frozen, weighing.altered), (true, 3));
+    assert_eq!(phone_of(&store, record(1)), None);
+}
+
+#[test]
 fn a_few_alterations_and_what_was_written_here_hold_nothing_back() {
     let (site, mut hub) = (Site::new(), Hub::new());
     let store = filled(&site, &mut hub);
