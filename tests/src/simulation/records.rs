@@ -2,7 +2,7 @@
 //! admission.
 
 use clinic::catalogue::{allergy, patient, visit};
-use clinic::value::{AllergyStatement, Value as _};
+use clinic::value::{AllergyStatement, Identifier, Value as _};
 use sync_protocol::cbor::Raw;
 use sync_protocol::rules::Rule;
 use sync_protocol::{FieldId, Header, KindId, Lane, Payload};
@@ -93,6 +93,16 @@ pub(crate) fn statement(substance: &str) -> Raw {
         ..AllergyStatement::default()
     };
     statement.to_raw()
+}
+
+/// A number that a patient is known by.
+pub(crate) fn number(value: &str) -> Raw {
+    let number = Identifier {
+        system: "RIVERSIDE".to_owned(),
+        value: value.to_owned(),
+        kind: "MR".to_owned(),
+    };
+    number.to_raw()
 }
 
 const NEWER: &str = "newer form ";

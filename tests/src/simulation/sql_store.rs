@@ -179,6 +179,9 @@ impl SqlStore {
         match played {
             Ok(()) => Wrote::Kept,
             Err(WriteError::Refused(Played::Differs(how))) => Wrote::Differs(how),
+            Err(WriteError::Refused(Played::Tx(TxError::NotAdmitted { reason }))) => {
+                Wrote::Differs(format!("what the engine admits is refused for reason {reason}"))
+            }
             Err(WriteError::Refused(Played::Tx(_)) | WriteError::Damaged) => Wrote::Damaged,
             Err(WriteError::NoSpace) => Wrote::Refused("disk full"),
             Err(WriteError::Disk) => Wrote::Refused("disk does not take writes"),

@@ -412,7 +412,7 @@ fn penicillin_and_sulfa(setup: Setup) -> Result<(), Failure> {
 fn the_last_agreed_birth_date(setup: Setup) -> Result<(), Failure> {
     let (mut world, patient) = clinic(setup, Topology::TwoSites)?;
     let here = world.write(A, patient, BIRTH_DATE, "1980-03-02")?;
-    let there = world.write(B, patient, BIRTH_DATE, "1980-02-30")?;
+    let there = world.write(B, patient, BIRTH_DATE, "1980-02-23")?;
     world.heal_and_check()?;
 
     for agent in 0..2 {

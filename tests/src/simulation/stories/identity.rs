@@ -32,10 +32,10 @@ pub(super) fn the_same_number_after_a_clone(setup: Setup) -> Result<(), Failure>
     let (series, counter) = (7, 5);
     world.clone_agent(0)?;
     let (here, there) = (world.new_record(PATIENT, site), world.new_record(PATIENT, site));
-    let number = numbering::mint(series, counter, None).unwrap_or_default();
+    let number = records::number(&numbering::mint(series, counter, None).unwrap_or_default());
     for (writer, patient) in [(A, here), (CLONE, there)] {
         world.write(writer, patient, PHONE, "602-555-0110")?;
-        let known = Wish::element(IDENTIFIER, Act::Assert, Raw::text(&number), &[]);
+        let known = Wish::element(IDENTIFIER, Act::Assert, number.clone(), &[]);
         world.edit(writer, patient, PATIENT, &known)?;
     }
 
@@ -45,10 +45,7 @@ pub(super) fn the_same_number_after_a_clone(setup: Setup) -> Result<(), Failure>
     for agent in 0..world.agents.len() {
         for patient in [here, there] {
             let view = world.agents[agent].disk.store.view(patient);
-            let known = view.is_some_and(|view| {
-                view.elements(IDENTIFIER)
-                    .any(|(_, element)| element.value == Raw::text(&number))
-            });
+            let known = view.is_some_and(|view| view.elements(IDENTIFIER).any(|(_, element)| element.value == number));
             hold(Invariant::NothingLost, known, || {
                 format!("agent {agent} does not know {patient:?} by its number")
             })?;

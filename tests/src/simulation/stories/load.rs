@@ -57,8 +57,8 @@ pub(super) fn poison_in_front(setup: Setup) -> Result<(), Failure> {
 }
 
 pub(super) fn a_record_that_is_full(setup: Setup) -> Result<(), Failure> {
-    /// Of nearly the largest change each, and as badly to pack as text can be: half as much again as a record may hold.
-    const STATEMENTS_EACH: usize = 10;
+    /// Nearly as long as one may be, and as badly to pack as text can be: half as much again as a record may hold.
+    const STATEMENTS_EACH: usize = 75;
     let (mut world, patient) = clinic(setup, Topology::TwoSites)?;
     let site = world.sites[0];
     let allergy = world.new_record(ALLERGY, site);
@@ -68,7 +68,7 @@ pub(super) fn a_record_that_is_full(setup: Setup) -> Result<(), Failure> {
     world.copy_hub();
     for writer in [A, B] {
         for _ in 0..STATEMENTS_EACH {
-            let long: String = (0..15_000)
+            let long: String = (0..1_900)
                 .map(|_| char::from(b' ' + world.rng.below(95) as u8))
                 .collect();
             world.assert_allergy(writer, allergy, &long)?;
