@@ -194,7 +194,7 @@ impl Matcher {
                 let draft = writing(txn, &state)
                     .clear(link::STANDING, &state.shown(link::STANDING.id))
                     .done();
-                txn.author(&draft, None)?;
+                txn.author_if_room(&draft, None)?;
             }
         }
         Ok(())
@@ -282,7 +282,9 @@ fn scored(
     if draft.is_empty() {
         return Ok(false);
     }
-    txn.author(&draft.done(), None)?;
+    if txn.author_if_room(&draft.done(), None)?.is_none() {
+        return Ok(false);
+    }
     following::enter_where_the_ends_are(txn, link.record, (left, right))?;
     Ok(true)
 }

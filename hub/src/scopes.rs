@@ -228,7 +228,9 @@ fn tell_sites(txn: &mut Txn<'_>) -> Result<(), SweepError> {
             Some(text) => writing.replace(site::NOTICE, text, &shown),
             None => writing.clear(site::NOTICE, &shown),
         };
-        txn.author(&writing.done(), Some(one.scope))?;
+        if txn.author_if_room(&writing.done(), Some(one.scope))?.is_none() {
+            continue;
+        }
         match notice {
             Some(_) => tracing::warn!(site = %one.scope, patients_max, "the cap keeps patients out of a site"),
             None => tracing::info!(site = %one.scope, "the cap keeps nobody out of the site any more"),

@@ -26,6 +26,8 @@ const CANDIDATE_MAX_BYTES: usize = 1_500;
 const CANDIDATE_PHONES_MAX: usize = 4;
 const CANDIDATE_IDENTIFIERS_MAX: usize = 6;
 
+const NOTE_NO_ROOM: &str = "the patient's record has no room for the EHR's number: enter the visit there by hand";
+
 /// The plan in one transaction cannot need more steps than this: every note ends a task's stay in a state.
 const NOTES_MAX: usize = 1_000;
 
@@ -152,11 +154,7 @@ pub(super) async fn settle(desk: &Desk, task: &Task, outcome: Outcome) -> Result
                 Outcome::Delivered(partner_id) => deliver(txn, &matcher, &now, task, partner_id)?,
                 Outcome::Changed(delivery) => note(txn, &now, task, delivery)?,
                 Outcome::Ask(candidates) => ask(txn, &now, task, candidates.clone())?,
-                Outcome::PatientFound(partner_id) => {
-                    if let Some(task) = now.task(task) {
-                        know_patient(txn, &matcher, &now, task, partner_id)?;
-                    }
-                }
+                Outcome::PatientFound(partner_id) => found(txn, &matcher, &now, task, partner_id)?,
             }
             Ok::<_, StoreError>(true)
         })
@@ -203,21 +201,45 @@ fn deliver(
             )
     })?;
     match task.kind {
-        TaskKind::RegisterPatient => know_patient(txn, matcher, now, task, partner_id),
+        TaskKind::RegisterPatient => know_patient(txn, matcher, now, task, partner_id).map(|_| ()),
         TaskKind::Encounter => Ok(()),
     }
 }
 
-/// Writes the EHR's id of the patient beside the patient's other numbers, unless a record that is linked has it.
+/// The patient that a task is about was found. Where that cannot be written down the task would be found again and again, so
+/// it is a person's.
+fn found(
+    txn: &mut Txn<'_>,
+    matcher: &Matcher,
+    now: &Situation,
+    id: RecordId,
+    partner_id: &str,
+) -> Result<(), StoreError> {
+    let Some(task) = now.task(id) else { return Ok(()) };
+    if know_patient(txn, matcher, now, task, partner_id)? {
+        return Ok(());
+    }
+    let delivery = Delivery {
+        state: DeliveryState::SetAside,
+        class: ErrorClass::Conflict,
+        at_ms: now_ms(txn),
+        note: NOTE_NO_ROOM.to_owned(),
+        ..task.delivery.clone()
+    };
+    note(txn, now, id, &delivery)
+}
+
+/// Writes the EHR's id of the patient beside the patient's other numbers, unless a record that is linked has it. False where
+/// the record has no room for it.
 fn know_patient(
     txn: &mut Txn<'_>,
     matcher: &Matcher,
     now: &Situation,
     task: &Task,
     partner_id: &str,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     if now.partner_ids.values().any(|known| known == partner_id) {
-        return Ok(());
+        return Ok(true);
     }
     let identifier = Identifier {
         system: EHR_SYSTEM.to_owned(),
@@ -235,9 +257,10 @@ fn know_patient(
     .assert(patient::IDENTIFIER, &Phi::new(identifier))
     .done();
     let scope = txn.scopes_of(task.id)?.first().copied();
-    txn.author(&draft, scope)?;
+    let written = txn.author_if_room(&draft, scope)?;
     // Another record of ours may have this number already.
-    matcher.propose(txn, task.patient)
+    matcher.propose(txn, task.patient)?;
+    Ok(written.is_some())
 }
 
 /// Puts the question to the site. An answer to an earlier question is taken back: it was not about these.

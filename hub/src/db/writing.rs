@@ -145,6 +145,22 @@ impl Txn<'_> {
         Ok(written)
     }
 
+    /// As [`Txn::author`], for what must not keep anything else from being written: of a record that holds as much as it may
+    /// it is not written, and the log says so.
+    pub fn author_if_room(&mut self, draft: &Draft, scope: Option<ScopeId>) -> Outcome<Option<Written>> {
+        match self.author(draft, scope) {
+            // Refused before anything was written.
+            Err(HubError::Refused(hub::reason::RECORD_FULL)) => {
+                tracing::warn!(
+                    record = %draft.record,
+                    "a record holds as much as a record may: what the hub would have added to it is left out"
+                );
+                Ok(None)
+            }
+            other => other,
+        }
+    }
+
     /// Enters a record as it stands into a scope.
     pub fn enter(&mut self, scope: ScopeId, record: RecordId) -> Outcome<()> {
         self.lock(&[record.0])?;
@@ -164,6 +180,29 @@ impl Txn<'_> {
         }
         self.set_catalogue_tried(catalogue)?;
         Ok(released)
+    }
+}
+
+#[cfg(test)]
+impl Txn<'_> {
+    /// Writes numbers on a patient's record, and takes them back, until it holds as much as it may.
+    pub(crate) fn fill_up(&mut self, record: RecordId) -> Outcome<()> {
+        use clinic::{Action, Channel, Identifier, Writing, patient};
+
+        let writing = || Writing::new(patient::KIND, record, Action::Edit, Channel::Page.program(), 1);
+        for bytes in [900, 1] {
+            let number = sync_protocol::Phi::new(Identifier {
+                system: "u".to_owned(),
+                value: "9".repeat(bytes),
+                kind: String::new(),
+            });
+            let asserted = writing().assert(patient::IDENTIFIER, &number).done();
+            while let Some(written) = self.author_if_room(&asserted, None)? {
+                let refuted = writing().refute(patient::IDENTIFIER, &[written.change], "wrong");
+                self.author_if_room(&refuted.done(), None)?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -135,7 +135,7 @@ fn keep_aliases(txn: &mut Txn<'_>, members: &[RecordState]) -> Outcome<()> {
             let draft = writing(txn, state.record, Action::Unlink)
                 .refute(patient::IDENTIFIER, &stale, "the records were parted")
                 .done();
-            txn.author(&draft, None)?;
+            txn.author_if_room(&draft, None)?;
         }
         if stands_for_them != Some(state.record) {
             continue;
@@ -152,7 +152,7 @@ fn keep_aliases(txn: &mut Txn<'_>, members: &[RecordState]) -> Outcome<()> {
             let draft = writing(txn, state.record, Action::Link)
                 .assert(patient::IDENTIFIER, &Phi::new(number.clone()))
                 .done();
-            txn.author(&draft, None)?;
+            txn.author_if_room(&draft, None)?;
         }
     }
     Ok(())
@@ -198,7 +198,7 @@ fn register_again(txn: &mut Txn<'_>, members: &[RecordState]) -> Outcome<()> {
             .replace(task_record::DELIVERY, &again, &task.shown(task_record::DELIVERY.id))
             .clear(task_record::PARTNER_ID, &task.shown(task_record::PARTNER_ID.id))
             .done();
-            txn.author(&draft, None)?;
+            txn.author_if_room(&draft, None)?;
         }
     }
     Ok(())
@@ -247,7 +247,7 @@ fn look_up_encounters(txn: &mut Txn<'_>, members: &[RecordState]) -> Outcome<()>
             )
             .replace(task_record::DELIVERY, &whose, &task.shown(task_record::DELIVERY.id))
             .done();
-            txn.author(&draft, None)?;
+            txn.author_if_room(&draft, None)?;
         }
     }
     Ok(())

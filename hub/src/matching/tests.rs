@@ -306,6 +306,23 @@ async fn a_parted_patient_is_to_be_registered_again() {
 }
 
 #[tokio::test]
+async fn a_record_that_is_full_keeps_nothing_from_being_pushed() {
+    let house = House::new();
+    let full = house
+        .patient("Quill, Orla", "1980-12-03", "", &[("urn:x", "7")])
+        .await;
+    house.db.write(move |txn| txn.fill_up(full)).await.unwrap();
+
+    let other = house
+        .patient("Quill, Orla", "1980-12-03", "", &[("urn:x", "7"), (TEMP_SYSTEM, "T0010021")])
+        .await;
+
+    assert_eq!(house.standing(full, other).await, Some(LinkStanding::Linked));
+    assert!(house.temps(full).await.is_empty());
+    assert_eq!(house.temps(other).await, ["T0010021"]);
+}
+
+#[tokio::test]
 async fn what_cannot_be_said_is_refused() {
     let house = House::new();
     let one = house.patient("Quill, Orla", "1980-12-03", "", &[]).await;

@@ -61,7 +61,7 @@ pub(super) fn settle(txn: &mut Txn<'_>) -> Result<(), StoreError> {
     for (place, site) in unsettled(txn)? {
         let writing =
             of_hub(txn, location::KIND, place.record).replace(location::SITE, &site, &place.shown(location::SITE.id));
-        txn.author(&writing.done(), None)?;
+        txn.author_if_room(&writing.done(), None)?;
     }
     Ok(())
 }
@@ -94,7 +94,7 @@ pub(super) fn note_unchanged(txn: &mut Txn<'_>, kind: ResourceType) -> Result<()
     if let Some(known) = known_set(txn, name)?.filter(is_due) {
         let writing = of_hub(txn, reference_set::KIND, known.record);
         let writing = renew(writing, reference_set::CHECKED_MS, Some(&known), &now_ms);
-        txn.author(&writing.done(), None)?;
+        txn.author_if_room(&writing.done(), None)?;
     }
     Ok(())
 }
@@ -150,7 +150,7 @@ pub(super) fn note_set(txn: &mut Txn<'_>, kind: ResourceType) -> Result<(), Stor
     writing = renew(writing, reference_set::ENTRIES, known, &entries);
     writing = renew(writing, reference_set::SOURCE, known, &EHR_SOURCE.to_owned());
     writing = renew(writing, reference_set::LOADED_MS, known, &loaded_ms);
-    txn.author(&writing.done(), None)?;
+    txn.author_if_room(&writing.done(), None)?;
     Ok(())
 }
 

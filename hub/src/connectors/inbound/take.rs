@@ -290,7 +290,7 @@ impl<'t, 'c> Taking<'t, 'c> {
             if let Some(cause) = change {
                 writing = writing.because(cause);
             }
-            self.txn.author(&writing.done(), None)?;
+            self.txn.author_if_room(&writing.done(), None)?;
         }
         let mut found = Found::is(record);
         for other in &copy.same_person {

@@ -166,6 +166,24 @@ async fn what_waits_while_the_line_is_cut_is_delivered_once_when_it_returns() {
 }
 
 #[tokio::test]
+async fn a_patient_whose_record_is_full_is_registered_once_and_the_visit_is_a_persons() {
+    let (mut house, ehr, _line) = House::with_ehr().await;
+    let arrived = house.arrival(QUILL).await;
+    let full = arrived.patient;
+    house.db.write(move |txn| txn.fill_up(full)).await.unwrap();
+
+    house.deliver();
+    house.until_registration(arrived, DeliveryState::Delivered).await;
+    let visit = house.task(arrived.patient, TaskKind::Encounter).await;
+    let told = house.until_set_aside(visit.record).await;
+
+    assert!(told.note.contains("no room"), "{}", told.note);
+    let there = (arrived.at(&ehr).await.len(), arrived.encounters_at(&ehr).await.len());
+    assert_eq!(there, (1, 0));
+    house.stop().await;
+}
+
+#[tokio::test]
 async fn a_newer_encounter_task_takes_the_place_of_those_that_wait() {
     let (mut house, ehr, _line) = House::with_ehr().await;
     let arrived = house.arrival(QUILL).await;
