@@ -106,7 +106,9 @@ async fn sweep(db: &Db, config: &Config, owner: LeaseOwner, stop: &CancellationT
         match done {
             Round::Settled(patients) => tracing::debug!(patients, "scopes settled"),
             Round::LetIn { patients, after } => {
-                tracing::debug!(patients, "there is room again in scopes");
+                if patients > 0 {
+                    tracing::debug!(patients, "there is room again in scopes");
+                }
                 looked_at = after;
             }
             Round::Nothing | Round::Another => return Ok(()),
