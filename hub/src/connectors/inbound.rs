@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::failure::Failure;
 use super::journal::StoreError;
 use super::pace::May;
-use super::partner::{Partner, TOO_LONG, now};
+use super::partner::{Partner, TOO_LONG};
 use crate::db::{Db, DbError, InboundFeed, LeaseOwner, Txn};
 use crate::matching::Matcher;
 
@@ -212,8 +212,7 @@ impl Poller {
         let (owner, name) = (self.owner, feed.to_owned());
         let mut to = reading.feed.clone();
         if reading.in_order || last {
-            // An EHR whose clock is ahead is read again up to ours, so that nothing is missed when it is set right.
-            to.since_ms = to.since_ms.max(reading.newest_ms.map(|newest| newest.min(now())));
+            to.since_ms = to.since_ms.max(reading.until_ms());
         }
         if last {
             to.filled = true;

@@ -70,6 +70,12 @@ impl Reading {
         }
     }
 
+    /// Up to when the EHR was read, by its clock. What changed since the reading began may stand on a page that was read before,
+    /// so it is read again; and so is all of an EHR whose clock is ahead, so that nothing is missed when it is set right.
+    pub(super) fn until_ms(&self) -> Option<i64> {
+        self.newest_ms.map(|newest| newest.min(self.began_ms))
+    }
+
     fn may_ask_for(&self, address: &reqwest::Url) -> Result<(), PollError> {
         if self.read.contains(address) {
             return Err(PollError::Ehr("its pages lead back to one that was read".to_owned()));

@@ -459,6 +459,38 @@ async fn an_ehr_that_keeps_no_order_is_read_to_its_end_in_several_runs() {
     house.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_changes_behind_a_reading_of_several_runs_is_read_after_it() {
+    let (house, answers) = scripted().await;
+    answers.turns_pages();
+    let second = || jiff::Timestamp::now().as_second();
+    let at = |second: i64| jiff::Timestamp::from_second(second).unwrap().to_string();
+    let newest_first = |at: usize| patient_of(&format!("p{at}"), &format!("2026-03-02T08:{:02}:00Z", 59 - at));
+    let mut people: Vec<Value> = (0..10).map(newest_first).collect();
+    answers.holds("Patient", people.clone());
+    let poller = house.poller_of(|config| {
+        config.page_size = 2;
+        config.pages_per_run_max = 3;
+        config.overlap_secs = 0;
+    });
+    poller.poll().await.unwrap();
+
+    // The first was read already; the last is still to come, and is the newest.
+    let edited = second();
+    people[0] = patient_of("p0", &at(edited));
+    people[0]["telecom"][0]["value"] = json!("602-555-0199");
+    let later = async || Ok((second() > edited).then_some(()));
+    ::tests::until(PATIENCE, "another second", later).await.unwrap();
+    people[9] = patient_of("p9", &at(second()));
+    answers.holds("Patient", people);
+    poller.poll().await.unwrap();
+    assert!(house.feed("Patient").await.filled);
+    poller.poll().await.unwrap();
+
+    assert_eq!(house.feed("Patient").await.taken, 11);
+    house.stop().await;
+}
+
 /// Where a test's log goes.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
