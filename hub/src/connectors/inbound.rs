@@ -29,7 +29,7 @@ use reading::Reading;
 use take::{Taking, Tally};
 
 /// One process at a time reads the EHR.
-const LEASE: &[u8] = b"ehr-poll";
+pub(super) const LEASE: &[u8] = b"ehr-poll";
 /// How long a process that was stopped keeps the others waiting; longer than any request takes.
 const LEASE_MS: u64 = 120_000;
 /// What waits for a site, for a patient or for a provider that is tried again in one run, of each.
@@ -105,6 +105,11 @@ impl Poller {
             stop,
             left_off: Mutex::default(),
         })
+    }
+
+    #[cfg(test)]
+    pub(super) fn owner(&self) -> LeaseOwner {
+        self.owner
     }
 
     /// Reads until told to stop.
@@ -201,19 +206,18 @@ impl Poller {
         self.may_ask().await
     }
 
-    /// Takes a page: its records and how far it was read, in one transaction.
+    /// Takes a page: its records and up to when everything was read with it, if that is known, in one transaction.
     async fn take_page(
         &self,
         feed: &str,
         entries: Vec<FeedEntry>,
         reading: &mut Reading,
+        until_ms: Option<i64>,
         last: bool,
     ) -> Result<(), PollError> {
         let (owner, name) = (self.owner, feed.to_owned());
         let mut to = reading.feed.clone();
-        if reading.in_order || last {
-            to.since_ms = to.since_ms.max(reading.until_ms());
-        }
+        to.since_ms = to.since_ms.max(until_ms);
         if last {
             to.filled = true;
             to.polled_ms = to.polled_ms.max(u64::try_from(reading.began_ms).ok());

@@ -72,8 +72,8 @@ impl Reading {
 
     /// Up to when the EHR was read, by its clock. What changed since the reading began may stand on a page that was read before,
     /// so it is read again; and so is all of an EHR whose clock is ahead, so that nothing is missed when it is set right.
-    pub(super) fn until_ms(&self) -> Option<i64> {
-        self.newest_ms.map(|newest| newest.min(self.began_ms))
+    fn until_ms(&self, newest_ms: Option<i64>) -> Option<i64> {
+        newest_ms.map(|newest| newest.min(self.began_ms))
     }
 
     fn may_ask_for(&self, address: &reqwest::Url) -> Result<(), PollError> {
@@ -177,17 +177,19 @@ impl Poller {
                 Err(PollError::TooLong) => self.page_by_resource(&address).await?,
                 page => page?,
             };
-            reading.read.insert(address);
-            reading.tries = 0;
-            let newest = newest_ms(&page);
+            let (newest, last) = (newest_ms(&page), page.next.is_none());
             let before = if reading.next.is_some() {
                 reading.newest_ms
             } else {
                 reading.from_ms
             };
-            reading.in_order &= is_in_order(&page, before);
-            reading.newest_ms = reading.newest_ms.max(newest);
-            self.take_page(name, page.entries, reading, page.next.is_none()).await?;
+            let in_order = reading.in_order && is_in_order(&page, before);
+            let so_far = reading.newest_ms.max(newest);
+            let until_ms = reading.until_ms(so_far).filter(|_| in_order || last);
+            self.take_page(name, page.entries, reading, until_ms, last).await?;
+            // A page that could not be taken is asked for again.
+            reading.read.insert(address);
+            (reading.in_order, reading.newest_ms, reading.tries) = (in_order, so_far, 0);
             let Some(next) = page.next else {
                 return Ok(Read::Whole);
             };
@@ -257,7 +259,8 @@ impl Poller {
                 Some(next) => address = self.next_page(feed, &next)?,
                 None => {
                     let deleted = self.still_absent(deleted).await?;
-                    return self.take_page(feed, deleted, &mut reading, true).await;
+                    let until_ms = reading.until_ms(reading.newest_ms);
+                    return self.take_page(feed, deleted, &mut reading, until_ms, true).await;
                 }
             }
             self.rest().await?;

@@ -1,6 +1,7 @@
 //! What an EHR holds that answers whatever a test wants, brought in: badly paged, badly sorted, far too long.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use axum::extract::State;
@@ -14,7 +15,7 @@ use tokio::net::TcpListener;
 
 use super::inbound::{booking, orla, to_come};
 use super::*;
-use crate::connectors::inbound::PollError;
+use crate::connectors::inbound::{LEASE, PollError, ResourceType};
 use crate::db::Wants;
 
 /// A version of a resource, as the scripted EHR holds it.
@@ -35,7 +36,11 @@ struct Scripted {
     /// It gives so many at once as it is asked for, in the order in which it holds them.
     pages: Arc<Mutex<bool>>,
     asked: Arc<Mutex<Vec<String>>>,
+    /// What happens while it gives its next answer.
+    meanwhile: Arc<Mutex<Option<Meanwhile>>>,
 }
+
+type Meanwhile = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Scripted {
     fn holds(&self, kind: &str, resources: Vec<Value>) {
@@ -58,6 +63,10 @@ impl Scripted {
 
 async fn scripted_answer(State(ehr): State<Scripted>, uri: Uri) -> Response {
     ehr.asked.lock().unwrap().push(uri.to_string());
+    let meanwhile = ehr.meanwhile.lock().unwrap().take();
+    if let Some(meanwhile) = meanwhile {
+        meanwhile.await;
+    }
     if let Some((status, body)) = *ehr.fails.lock().unwrap() {
         return (StatusCode::from_u16(status).unwrap(), body).into_response();
     }
@@ -455,6 +464,43 @@ async fn an_ehr_that_keeps_no_order_is_read_to_its_end_in_several_runs() {
 
     let feed = house.feed("Patient").await;
     assert_eq!((feed.filled, feed.taken, feed.problem), (true, 20, None));
+    assert_eq!(answers.was_asked("/Patient?_sort"), 1, "it was begun anew");
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_could_not_be_taken_is_asked_for_again() {
+    const ANOTHER: [u8; 16] = [7; 16];
+    let (house, answers) = scripted().await;
+    answers.turns_pages();
+    let newest_first = |at: usize| patient_of(&format!("p{at}"), &format!("2026-03-02T08:{:02}:00Z", 59 - at));
+    answers.holds("Patient", (0..10).map(newest_first).collect());
+    let poller = house.poller_of(|config| {
+        config.page_size = 2;
+        config.pages_per_run_max = 2;
+        config.types = vec![ResourceType::Patient];
+    });
+    poller.poll().await.unwrap();
+
+    let (db, owner) = (house.db.clone(), poller.owner());
+    let taken_away = async move {
+        let until_ms = u64::try_from(now()).unwrap() + 3_600_000;
+        let write = db.write(move |txn| {
+            txn.release_lease(LEASE, owner)?;
+            txn.take_lease(LEASE, ANOTHER, until_ms)
+        });
+        assert!(write.await.unwrap());
+    };
+    *answers.meanwhile.lock().unwrap() = Some(Box::pin(taken_away));
+    assert!(matches!(poller.poll().await, Err(PollError::LostLease)));
+    let given_back = house.db.write(|txn| txn.release_lease(LEASE, ANOTHER));
+    given_back.await.unwrap();
+    for _ in 0..2 {
+        poller.poll().await.unwrap();
+    }
+
+    let feed = house.feed("Patient").await;
+    assert_eq!((feed.filled, feed.taken, feed.problem), (true, 10, None));
     assert_eq!(answers.was_asked("/Patient?_sort"), 1, "it was begun anew");
     house.stop().await;
 }
