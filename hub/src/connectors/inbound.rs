@@ -39,6 +39,9 @@ const RETRIES_MAX: usize = 200;
 pub(super) enum PollError {
     #[error("{0}")]
     Ehr(String),
+    /// The EHR says no, and would again.
+    #[error("{0}")]
+    Refused(String),
     /// The EHR does not have what was asked for, which is no failure.
     #[error("{0}")]
     NotServed(String),
@@ -65,14 +68,13 @@ impl From<Failure> for PollError {
         if matches!(&failure, Failure::Unavailable { note, .. } if note == TOO_LONG) {
             return PollError::TooLong;
         }
-        PollError::Ehr(match failure {
-            Failure::Refused { class, note }
-            | Failure::Unavailable { class, note, .. }
-            | Failure::Unknown { class, note } => {
-                format!("{}: {note}", class.word())
+        match failure {
+            Failure::Refused { class, note } => PollError::Refused(format!("{}: {note}", class.word())),
+            Failure::Unavailable { class, note, .. } | Failure::Unknown { class, note } => {
+                PollError::Ehr(format!("{}: {note}", class.word()))
             }
-            Failure::Conflict { note } => note,
-        })
+            Failure::Conflict { note } => PollError::Ehr(note),
+        }
     }
 }
 
@@ -124,7 +126,11 @@ impl Poller {
                 Ok(()) => 0,
                 Err(PollError::LostLease | PollError::Resting | PollError::Stopped) => failures,
                 Err(
-                    error @ (PollError::Ehr(_) | PollError::NotServed(_) | PollError::TooLong | PollError::Store(_)),
+                    error @ (PollError::Ehr(_)
+                    | PollError::Refused(_)
+                    | PollError::NotServed(_)
+                    | PollError::TooLong
+                    | PollError::Store(_)),
                 ) => {
                     if failures == 0 {
                         tracing::warn!(%error, "the EHR could not be read");
@@ -158,7 +164,9 @@ impl Poller {
             for result in [self.read_changes(kind).await, self.read_deletions(kind).await] {
                 match result {
                     Ok(()) => {}
-                    Err(error @ (PollError::Ehr(_) | PollError::TooLong)) => trouble = Some(error),
+                    Err(error @ (PollError::Ehr(_) | PollError::Refused(_) | PollError::TooLong)) => {
+                        trouble = Some(error);
+                    }
                     Err(error) => return Err(error),
                 }
             }
@@ -286,7 +294,9 @@ impl Poller {
 
     async fn note_problem(&self, feed: &str, result: &Result<(), PollError>) -> Result<(), PollError> {
         let problem = match result {
-            Err(error @ (PollError::Ehr(_) | PollError::NotServed(_) | PollError::TooLong)) => error.to_string(),
+            Err(
+                error @ (PollError::Ehr(_) | PollError::Refused(_) | PollError::NotServed(_) | PollError::TooLong),
+            ) => error.to_string(),
             Err(PollError::Resting | PollError::LostLease | PollError::Store(_) | PollError::Stopped) | Ok(()) => {
                 return Ok(());
             }
@@ -333,7 +343,9 @@ impl Poller {
         for waiting in self.db.read(|txn| take::ready(txn, RETRIES_MAX)).await? {
             let again = match self.resource(&waiting.kind, &waiting.id).await {
                 Ok(again) => again,
-                Err(error @ (PollError::Ehr(_) | PollError::NotServed(_) | PollError::TooLong)) => {
+                Err(
+                    error @ (PollError::Ehr(_) | PollError::Refused(_) | PollError::NotServed(_) | PollError::TooLong),
+                ) => {
                     tracing::debug!(%error, "a resource of the EHR that waited could not be read again");
                     self.db
                         .write(move |txn| {

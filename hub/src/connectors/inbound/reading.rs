@@ -199,7 +199,7 @@ impl Poller {
         Ok(Read::InPart)
     }
 
-    /// A page that is too long, resource by resource. What is too long even for itself counts as broken.
+    /// A page that is too long, resource by resource. What is too long even for itself, or refused, counts as broken.
     async fn page_by_resource(&self, address: &reqwest::Url) -> Result<Feed, PollError> {
         self.may_ask().await?;
         let (_, body) = self.partner.get_up_to(address.clone(), &[], OUTLINE_MAX_BYTES).await?;
@@ -213,7 +213,7 @@ impl Poller {
                     let updated = entry.updated.take();
                     *entry = FeedEntry { updated, ..whole };
                 }
-                Ok(None) | Err(PollError::TooLong) => {}
+                Ok(None) | Err(PollError::TooLong | PollError::Refused(_)) => {}
                 Err(error) => return Err(error),
             }
         }

@@ -413,7 +413,7 @@ async fn a_booking_that_is_moved_away_is_expected_nowhere_and_may_come_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_resource_that_is_longer_than_is_read_keeps_no_other_from_being_read() {
+async fn a_resource_that_is_too_long_or_refused_keeps_no_other_from_being_read() {
     let (mut house, answers) = scripted().await;
     // What it gives is large, and the machine may be busy.
     (house.config.attempt_timeout_secs, house.config.lease_secs) = (120, 121);
@@ -427,17 +427,19 @@ async fn a_resource_that_is_longer_than_is_read_keeps_no_other_from_being_read()
         patient_of("p1", "2026-03-02T08:00:00Z"),
         with_photo("p2", "2026-03-02T08:00:01Z", 5_000_000),
         with_photo("p3", "2026-03-02T08:00:02Z", 17_000_000),
+        with_photo("p4", "2026-03-02T08:00:03Z", 5_000_000),
     ];
-    people.extend((4..30).map(|at| patient_of(&format!("p{at}"), &format!("2026-03-02T08:01:{at:02}Z"))));
+    people.extend((5..30).map(|at| patient_of(&format!("p{at}"), &format!("2026-03-02T08:01:{at:02}Z"))));
     answers.holds("Patient", people);
+    *answers.refuses.lock().unwrap() = Some("Patient/p4");
     let poller = house.poller_of(|config| config.overlap_secs = 0);
 
     poller.poll().await.unwrap();
 
     let feed = house.feed("Patient").await;
-    assert_eq!((feed.taken, feed.broken, feed.problem), (28, 1, None));
+    assert_eq!((feed.taken, feed.broken, feed.problem), (27, 2, None));
     assert!(feed.filled);
-    assert_eq!(house.all(patient::KIND).await.len(), 28);
+    assert_eq!(house.all(patient::KIND).await.len(), 27);
     house.stop().await;
 }
 
