@@ -84,8 +84,8 @@ impl Feed {
         })
     }
 
-    /// Of a page that is too large to be taken apart only which resources are on it and when they changed. What they say is
-    /// left out ([`Content::Broken`]), so that one of them that cannot be read for itself is told from its next version.
+    /// Of a page that is too large to be taken apart only which resources are on it, when they changed, and which were
+    /// deleted. What they say is left out ([`Content::Broken`]), so that one of them that cannot be read for itself is told from its next version.
     pub fn outline(bytes: &[u8]) -> Result<Feed, FhirError> {
         let expected = Bundle::TYPE;
         let outline: Outline = serde_json::from_slice(bytes).map_err(|error| match error.classify() {
@@ -100,21 +100,9 @@ impl Feed {
         }
         let mut links = outline.link.into_iter();
         let next = links.find(|link| link.relation.as_deref() == Some("next"));
-        let beside = |entry: &OutlineEntry| is_beside(entry.search.as_ref().and_then(|search| search.mode.as_deref()));
-        let changed = outline.entry.into_iter().filter(|entry| !beside(entry));
-        let entries = changed.filter_map(|entry| entry.resource).map(|resource| {
-            let updated = resource.meta.and_then(|meta| meta.last_updated);
-            FeedEntry {
-                kind: resource.resource_type,
-                id: resource.id,
-                bytes: updated.clone().unwrap_or_default().into_bytes(),
-                updated,
-                content: Content::Broken,
-            }
-        });
         Ok(Feed {
             next: next.and_then(|link| link.url),
-            entries: entries.collect(),
+            entries: outline.entry.into_iter().filter_map(OutlineEntry::told).collect(),
         })
     }
 }
@@ -137,9 +125,52 @@ struct OutlineLink {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct OutlineEntry {
     resource: Option<OutlineResource>,
     search: Option<OutlineSearch>,
+    full_url: Option<String>,
+    request: Option<OutlineRequest>,
+    response: Option<OutlineResponse>,
+}
+
+impl OutlineEntry {
+    fn told(self) -> Option<FeedEntry> {
+        if is_beside(self.search.as_ref().and_then(|search| search.mode.as_deref())) {
+            return None;
+        }
+        if let Some(request) = self.request.filter(OutlineRequest::deletes) {
+            let url = request.url.or(self.full_url)?;
+            return FeedEntry::deleted(&url, self.response.and_then(|response| response.last_modified));
+        }
+        let resource = self.resource?;
+        let updated = resource.meta.and_then(|meta| meta.last_updated);
+        Some(FeedEntry {
+            kind: resource.resource_type,
+            id: resource.id,
+            bytes: updated.clone().unwrap_or_default().into_bytes(),
+            updated,
+            content: Content::Broken,
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct OutlineRequest {
+    method: Option<String>,
+    url: Option<String>,
+}
+
+impl OutlineRequest {
+    fn deletes(&self) -> bool {
+        self.method.as_deref() == Some("DELETE")
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct OutlineResponse {
+    last_modified: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -189,6 +220,18 @@ impl FeedEntry {
         }
     }
 
+    fn deleted(url: &str, updated: Option<String>) -> Option<FeedEntry> {
+        let current = url.split_once("/_history/").map_or(url, |(current, _)| current);
+        let (before, id) = current.rsplit_once('/')?;
+        Some(FeedEntry {
+            kind: before.rsplit('/').next()?.to_owned(),
+            id: Some(id.to_owned()),
+            updated,
+            content: Content::Deleted,
+            bytes: Vec::new(),
+        })
+    }
+
     /// `None` for what is no resource that changed: an outcome, or what was merely included.
     fn read(mut entry: Value) -> Option<FeedEntry> {
         if is_beside(entry["search"]["mode"].as_str()) {
@@ -197,15 +240,7 @@ impl FeedEntry {
         let modified = entry["response"]["lastModified"].as_str().map(str::to_owned);
         if entry["request"]["method"] == "DELETE" {
             let url = entry["request"]["url"].as_str().or(entry["fullUrl"].as_str())?;
-            let current = url.split_once("/_history/").map_or(url, |(current, _)| current);
-            let (before, id) = current.rsplit_once('/')?;
-            return Some(FeedEntry {
-                kind: before.rsplit('/').next()?.to_owned(),
-                id: Some(id.to_owned()),
-                updated: modified,
-                content: Content::Deleted,
-                bytes: Vec::new(),
-            });
+            return FeedEntry::deleted(url, modified);
         }
         let resource = entry.get_mut("resource")?.take();
         let read = FeedEntry::of_resource(resource);
@@ -296,15 +331,16 @@ mod tests {
             {"request":{"method":"DELETE","url":"http://e/fhir/Location/l1/_history/3"}},
             {"request":{"method":"PUT","url":"Appointment/a2"}}]}"#;
 
-        let feed = Feed::read(history).unwrap();
-
-        let told: Vec<_> = feed
-            .entries
-            .iter()
-            .map(|one| (one.kind.as_str(), one.id.as_deref()))
-            .collect();
-        assert_eq!(told, [("Appointment", Some("a1")), ("Location", Some("l1"))]);
-        assert_eq!(feed.entries[0].updated.as_deref(), Some("2026-01-02T03:04:05Z"));
+        for feed in [Feed::read(history).unwrap(), Feed::outline(history).unwrap()] {
+            let told: Vec<_> = feed
+                .entries
+                .iter()
+                .map(|one| (one.kind.as_str(), one.id.as_deref()))
+                .collect();
+            assert_eq!(told, [("Appointment", Some("a1")), ("Location", Some("l1"))]);
+            assert_eq!(feed.entries[0].updated.as_deref(), Some("2026-01-02T03:04:05Z"));
+            assert!(matches!(feed.entries[0].content, Content::Deleted));
+        }
     }
 
     #[test]

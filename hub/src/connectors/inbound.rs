@@ -192,7 +192,8 @@ impl Poller {
         let result = self.read_history(kind, &feed).await;
         self.note_problem(&feed, &result).await?;
         match result {
-            Err(PollError::NotServed(_)) => Ok(()),
+            // Another try would not help, so nothing else is read more seldom for it.
+            Err(PollError::NotServed(_) | PollError::TooLong) => Ok(()),
             result => result,
         }
     }

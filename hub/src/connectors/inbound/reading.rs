@@ -201,10 +201,7 @@ impl Poller {
 
     /// A page that is too long, resource by resource. What is too long even for itself, or refused, counts as broken.
     async fn page_by_resource(&self, address: &reqwest::Url) -> Result<Feed, PollError> {
-        self.may_ask().await?;
-        let (_, body) = self.partner.get_up_to(address.clone(), &[], OUTLINE_MAX_BYTES).await?;
-        let mut page = Feed::outline(&body).map_err(|_| PollError::Ehr(NOT_FHIR.to_owned()))?;
-        drop(body);
+        let mut page = self.outline(address).await?;
         for entry in &mut page.entries {
             let Some(id) = entry.id.clone() else { continue };
             match self.resource(&entry.kind, &id).await {
@@ -218,6 +215,13 @@ impl Poller {
             }
         }
         Ok(page)
+    }
+
+    /// Which resources are on a page, and which were deleted; not what they say.
+    async fn outline(&self, address: &reqwest::Url) -> Result<Feed, PollError> {
+        self.may_ask().await?;
+        let (_, body) = self.partner.get_up_to(address.clone(), &[], OUTLINE_MAX_BYTES).await?;
+        Feed::outline(&body).map_err(|_| PollError::Ehr(NOT_FHIR.to_owned()))
     }
 
     pub(super) async fn read_history(&self, kind: ResourceType, feed: &str) -> Result<(), PollError> {
@@ -234,24 +238,22 @@ impl Poller {
         let overlap_ms = i64::try_from(self.config.overlap_secs)
             .unwrap_or(0)
             .saturating_mul(1_000);
-        let query = format!(
-            "{feed}?_since={}&_count={}",
-            instant(since_ms - overlap_ms),
-            self.config.page_size
-        );
-        let (mut address, mut deleted) = (self.partner.address(&query), Vec::new());
+        let since = instant(since_ms - overlap_ms);
+        let first = |size: u32| self.partner.address(&format!("{feed}?_since={since}&_count={size}"));
+        let (mut address, mut deleted) = (first(reading.size), Vec::new());
         reading.newest_ms = Some(since_ms);
         for _ in 0..self.config.pages_per_run_max {
             reading.may_ask_for(&address)?;
-            self.may_ask().await?;
-            reading.read.insert(address.clone());
-            let (status, body) = self.partner.get(address, &NO_HISTORY).await?;
-            if NO_HISTORY.contains(&status) {
-                return Err(PollError::NotServed(format!(
-                    "it tells of no deletions (status {status})"
-                )));
-            }
-            let page = Feed::read(&body).map_err(|_| PollError::Ehr(NOT_FHIR.to_owned()))?;
+            let page = match self.history_page(&address).await {
+                // Its pages name no place to go on from, so it is begun again.
+                Err(PollError::TooLong) if reading.shrinks() => {
+                    address = first(reading.size);
+                    continue;
+                }
+                Err(PollError::TooLong) => self.outline(&address).await?,
+                page => page?,
+            };
+            reading.read.insert(address);
             reading.newest_ms = reading.newest_ms.max(newest_ms(&page));
             let gone = |entry: &FeedEntry| matches!(entry.content, Content::Deleted);
             deleted.extend(page.entries.into_iter().filter(gone));
@@ -270,7 +272,18 @@ impl Poller {
         ))
     }
 
-    /// Of what was deleted, what was not created again.
+    async fn history_page(&self, address: &reqwest::Url) -> Result<Feed, PollError> {
+        self.may_ask().await?;
+        let (status, body) = self.partner.get(address.clone(), &NO_HISTORY).await?;
+        if NO_HISTORY.contains(&status) {
+            return Err(PollError::NotServed(format!(
+                "it tells of no deletions (status {status})"
+            )));
+        }
+        Feed::read(&body).map_err(|_| PollError::Ehr(NOT_FHIR.to_owned()))
+    }
+
+    /// Of what was deleted, what was not created again. What the EHR does not give, or is too long, may be there.
     async fn still_absent(&self, deleted: Vec<FeedEntry>) -> Result<Vec<FeedEntry>, PollError> {
         let mut absent: Vec<FeedEntry> = Vec::new();
         for entry in deleted {
@@ -281,14 +294,16 @@ impl Poller {
             }
             let kind = entry.kind.clone();
             let known = self.db.read(move |txn| txn.seen(&kind, &id)).await?;
-            let news = known.is_some_and(|seen| seen.digest != take::digest(&entry));
-            if news
-                && self
-                    .resource(&entry.kind, entry.id.as_deref().unwrap_or_default())
-                    .await?
-                    .is_none()
+            if known.is_none_or(|seen| seen.digest == take::digest(&entry)) {
+                continue;
+            }
+            match self
+                .resource(&entry.kind, entry.id.as_deref().unwrap_or_default())
+                .await
             {
-                absent.push(entry);
+                Ok(None) => absent.push(entry),
+                Ok(Some(_)) | Err(PollError::TooLong | PollError::Refused(_)) => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(absent)

@@ -36,6 +36,8 @@ struct Scripted {
     /// It gives so many at once as it is asked for, in the order in which it holds them.
     pages: Arc<Mutex<bool>>,
     asked: Arc<Mutex<Vec<String>>>,
+    /// What it tells of the history of appointments, if anything.
+    history: Arc<Mutex<Vec<Value>>>,
     /// What happens while it gives its next answer.
     meanwhile: Arc<Mutex<Option<Meanwhile>>>,
 }
@@ -75,7 +77,11 @@ async fn scripted_answer(State(ehr): State<Scripted>, uri: Uri) -> Response {
         return StatusCode::FORBIDDEN.into_response();
     }
     if path.ends_with("_history") {
-        return (StatusCode::NOT_FOUND, "").into_response();
+        let history = ehr.history.lock().unwrap().clone();
+        return match path == "Appointment/_history" && !history.is_empty() {
+            true => page(&ehr, &uri, history).to_string().into_response(),
+            false => StatusCode::NOT_FOUND.into_response(),
+        };
     }
     let holds = ehr.holds.lock().unwrap();
     if let Some((kind, id)) = path.split_once('/') {
@@ -85,35 +91,41 @@ async fn scripted_answer(State(ehr): State<Scripted>, uri: Uri) -> Response {
             None => StatusCode::NOT_FOUND.into_response(),
         };
     }
-    let query = uri.query().unwrap_or_default();
-    let said = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name));
-    let (from, cursor) = (said("_lastUpdated=ge"), said("_cursor="));
-    let cursor: usize = cursor.map_or(0, |cursor| cursor.parse().unwrap());
-    let count: usize = match *ehr.pages.lock().unwrap() {
-        true => said("_count=").unwrap().parse().unwrap(),
-        false => usize::MAX,
-    };
+    let from = said(&uri, "_lastUpdated=ge");
     let resources = holds.get(path).map(Vec::as_slice).unwrap_or_default();
-    let resources: Vec<&Value> = resources
+    let entries = resources
         .iter()
         .filter(|one| from.is_none_or(|from| one["meta"]["lastUpdated"].as_str().is_none_or(|at| at >= from)))
-        .skip(cursor)
-        .collect();
-    let entries: Vec<Value> = resources
-        .iter()
-        .take(count)
-        .map(|resource| json!({"resource": resource}))
-        .collect();
-    let mut bundle = json!({"resourceType": "Bundle", "type": "searchset", "entry": entries});
-    if resources.len() > count {
-        let from = from.map(|from| format!("&_lastUpdated=ge{from}")).unwrap_or_default();
-        let url = format!("/{path}?_cursor={}&_count={count}{from}", cursor + count);
-        bundle["link"] = json!([{"relation": "next", "url": url}]);
-    }
+        .map(|resource| json!({"resource": resource}));
+    let mut bundle = page(&ehr, &uri, entries.collect());
     if *ehr.endless.lock().unwrap() {
         bundle["link"] = json!([{"relation": "next", "url": format!("/{path}?_cursor=1")}]);
     }
     bundle.to_string().into_response()
+}
+
+fn said<'a>(uri: &'a Uri, name: &str) -> Option<&'a str> {
+    let query = uri.query().unwrap_or_default();
+    query.split('&').find_map(|pair| pair.strip_prefix(name))
+}
+
+/// As many of the entries as are asked for, from where the last page ended.
+fn page(ehr: &Scripted, uri: &Uri, entries: Vec<Value>) -> Value {
+    let cursor: usize = said(uri, "_cursor=").map_or(0, |cursor| cursor.parse().unwrap());
+    let count: usize = match *ehr.pages.lock().unwrap() {
+        true => said(uri, "_count=").unwrap().parse().unwrap(),
+        false => usize::MAX,
+    };
+    let left: Vec<Value> = entries.into_iter().skip(cursor).collect();
+    let given: Vec<&Value> = left.iter().take(count).collect();
+    let mut bundle = json!({"resourceType": "Bundle", "type": "searchset", "entry": given});
+    if left.len() > count {
+        let from = said(uri, "_lastUpdated=ge").map(|from| format!("&_lastUpdated=ge{from}"));
+        let next = cursor + count;
+        let url = format!("{}?_cursor={next}&_count={count}{}", uri.path(), from.unwrap_or_default());
+        bundle["link"] = json!([{"relation": "next", "url": url}]);
+    }
+    bundle
 }
 
 async fn scripted() -> (House, Scripted) {
@@ -440,6 +452,44 @@ async fn a_resource_that_is_too_long_or_refused_keeps_no_other_from_being_read()
     assert_eq!((feed.taken, feed.broken, feed.problem), (27, 2, None));
     assert!(feed.filled);
     assert_eq!(house.all(patient::KIND).await.len(), 27);
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_history_that_is_too_long_keeps_no_deletion_from_being_read() {
+    let (mut house, answers) = scripted().await;
+    // What it gives is large, and the machine may be busy.
+    (house.config.attempt_timeout_secs, house.config.lease_secs) = (120, 121);
+    house.is_location(SITE, "l1").await;
+    answers.turns_pages();
+    answers.holds("Patient", vec![patient_of("p1", "2026-03-02T08:00:00Z")]);
+    let booked = version(to_come("B-1", "p1", "l1"), "a1", "2026-03-02T08:00:00Z");
+    answers.holds("Appointment", vec![booked]);
+    let poller = house.poller_of(|config| config.page_size = 4);
+    poller.poll().await.unwrap();
+
+    answers.holds("Appointment", Vec::new());
+    let changed = |bytes: usize| {
+        let long = json!({"resourceType": "Appointment", "id": "a2", "comment": "A".repeat(bytes)});
+        json!({"resource": long, "request": {"method": "PUT", "url": "Appointment/a2"}})
+    };
+    let gone = json!({"request": {"method": "DELETE", "url": "Appointment/a1"},
+        "response": {"lastModified": "2026-03-02T08:00:05Z"}});
+    // Too long together, and the last one for itself.
+    let history = vec![
+        changed(1_500_000),
+        changed(1_500_000),
+        changed(1_500_000),
+        gone,
+        changed(5_000_000),
+    ];
+    *answers.history.lock().unwrap() = history;
+    poller.poll().await.unwrap();
+
+    let bookings = house.all(appointment::KIND).await;
+    let status = appointment::STATUS.value(&bookings[0]);
+    assert_eq!(status, Some(AppointmentStatus::EnteredInError));
+    assert_eq!(house.feed("Appointment/_history").await.problem, None);
     house.stop().await;
 }
 
