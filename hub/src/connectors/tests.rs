@@ -6,6 +6,7 @@ mod failing;
 mod inbound;
 mod matching;
 mod reading;
+mod scripted;
 
 use std::net::SocketAddr;
 use std::time::Duration;
