@@ -15,7 +15,7 @@ use super::failure::Failure;
 use super::journal::StoreError;
 use super::pace::May;
 use super::partner::{Partner, TOO_LONG};
-use crate::db::{Db, DbError, InboundFeed, LeaseOwner, Txn};
+use crate::db::{Db, DbError, InboundFeed, LeaseOwner, Txn, Waiting};
 use crate::matching::Matcher;
 
 pub mod config;
@@ -34,6 +34,9 @@ pub(super) const LEASE: &[u8] = b"ehr-poll";
 const LEASE_MS: u64 = 120_000;
 /// What waits for a site, for a patient or for a provider that is tried again in one run, of each.
 const RETRIES_MAX: usize = 200;
+/// So many of them, or of so many bytes, are taken in one transaction.
+const RETRIES_AT_ONCE: usize = 20;
+const RETRIES_BYTES: usize = 4 * 1024 * 1024;
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PollError {
@@ -341,40 +344,85 @@ impl Poller {
                 })
                 .await?;
         }
+        let (mut again, mut bytes, mut ended) = (Vec::new(), 0, Ok(()));
         for waiting in self.db.read(|txn| take::ready(txn, RETRIES_MAX)).await? {
-            let again = match self.resource(&waiting.kind, &waiting.id).await {
-                Ok(again) => again,
-                Err(
-                    error @ (PollError::Ehr(_) | PollError::Refused(_) | PollError::NotServed(_) | PollError::TooLong),
-                ) => {
-                    tracing::debug!(%error, "a resource of the EHR that waited could not be read again");
-                    self.db
-                        .write(move |txn| {
-                            hold_lease(txn, owner)?;
-                            Ok::<_, PollError>(txn.wait_on(&waiting.kind, &waiting.id)?)
-                        })
-                        .await?;
-                    continue;
-                }
-                Err(error @ (PollError::Resting | PollError::LostLease | PollError::Store(_) | PollError::Stopped)) => {
-                    return Err(error);
+            let found = match self.read_again(&waiting).await {
+                Ok(found) => found,
+                // What was read so far is taken all the same.
+                Err(error) => {
+                    ended = Err(error);
+                    break;
                 }
             };
-            let (system, matcher) = (self.config.appointment_system.clone(), self.matcher.clone());
-            self.db
-                .write(move |txn| {
-                    hold_lease(txn, owner)?;
-                    match &again {
-                        Some(entry) => {
-                            Taking::new(txn, &matcher, system.as_deref())?.take(entry, true)?;
-                        }
-                        None => txn.set_waiting(&waiting.kind, &waiting.id, None)?,
-                    }
-                    Ok::<_, PollError>(())
-                })
-                .await?;
+            bytes += found.bytes();
+            again.push((waiting, found));
+            if again.len() == RETRIES_AT_ONCE || bytes >= RETRIES_BYTES {
+                bytes = 0;
+                self.take_again(std::mem::take(&mut again)).await?;
+            }
         }
-        Ok(())
+        self.take_again(again).await?;
+        ended
+    }
+
+    async fn read_again(&self, waiting: &Waiting) -> Result<Again, PollError> {
+        match self.resource(&waiting.kind, &waiting.id).await {
+            Ok(Some(entry)) => Ok(Again::Is(entry)),
+            Ok(None) => Ok(Again::IsGone),
+            Err(error @ (PollError::Ehr(_) | PollError::Refused(_) | PollError::NotServed(_) | PollError::TooLong)) => {
+                tracing::debug!(%error, "a resource of the EHR that waited could not be read again");
+                Ok(Again::IsNotGiven)
+            }
+            Err(error @ (PollError::Resting | PollError::LostLease | PollError::Store(_) | PollError::Stopped)) => {
+                Err(error)
+            }
+        }
+    }
+
+    async fn take_again(&self, again: Vec<(Waiting, Again)>) -> Result<(), PollError> {
+        if again.is_empty() {
+            return Ok(());
+        }
+        let (owner, system, matcher) = (
+            self.owner,
+            self.config.appointment_system.clone(),
+            self.matcher.clone(),
+        );
+        self.db
+            .write(move |txn| {
+                hold_lease(txn, owner)?;
+                for (waiting, found) in &again {
+                    match found {
+                        Again::Is(_) => {}
+                        Again::IsGone => txn.set_waiting(&waiting.kind, &waiting.id, None)?,
+                        Again::IsNotGiven => txn.wait_on(&waiting.kind, &waiting.id)?,
+                    }
+                }
+                let mut taking = Taking::new(txn, &matcher, system.as_deref())?;
+                for (_, found) in &again {
+                    if let Again::Is(entry) = found {
+                        taking.take(entry, true)?;
+                    }
+                }
+                Ok::<_, PollError>(())
+            })
+            .await
+    }
+}
+
+/// What became of a resource that waited.
+enum Again {
+    Is(FeedEntry),
+    IsGone,
+    IsNotGiven,
+}
+
+impl Again {
+    fn bytes(&self) -> usize {
+        match self {
+            Again::Is(entry) => entry.bytes.len(),
+            Again::IsGone | Again::IsNotGiven => 0,
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 use sync_protocol::{KindId, RecordState};
 
 use super::sealing::TERM;
-use super::sql::{Row, values};
+use super::sql::{Row, Value, values};
 use super::*;
 
 /// How far one feed of the EHR was read.
@@ -191,15 +191,21 @@ impl Txn<'_> {
         Ok(())
     }
 
-    /// What waits for this very id, the longest waiting first.
-    pub fn waiting_for(&mut self, wants: Wants, term: &str, at_most: usize) -> Result<Vec<Waiting>, DbError> {
-        let named = self.keys.blind(TERM, term.as_bytes());
-        let rows = self.sql.rows(
-            "SELECT content, resource, since_ms FROM inbound_waiting WHERE org = ?1 AND wants = ?2 AND named = ?3 \
-             ORDER BY since_ms, resource LIMIT ?4",
-            values![self.org, wants as u8, named, at_most],
-        )?;
-        rows.iter().map(|row| self.waiting_from(row)).collect()
+    /// What waits for one of these very ids, the longest waiting first.
+    pub fn waiting_for(&mut self, wants: Wants, terms: &[String], at_most: usize) -> Result<Vec<Waiting>, DbError> {
+        let blind = |term: &String| Value::from(self.keys.blind(TERM, term.as_bytes()));
+        let named: Vec<Value> = terms.iter().map(blind).collect();
+        let before = format!(
+            "SELECT content, resource, since_ms FROM inbound_waiting WHERE org = ?1 AND wants = {} AND named IN",
+            wants as u8
+        );
+        let after = format!("ORDER BY since_ms, resource LIMIT {at_most}");
+        let rows = self.sql.rows_of_then(&before, self.org, &named, &after)?;
+        let waiting = rows.iter().map(|row| self.waiting_from(row));
+        let mut waiting = waiting.collect::<Result<Vec<_>, _>>()?;
+        waiting.sort_by_key(|one| one.place);
+        waiting.truncate(at_most);
+        Ok(waiting)
     }
 
     /// What waits for a record of this kind that the index knows by now, the longest waiting first, behind this place. As

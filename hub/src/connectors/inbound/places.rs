@@ -1,6 +1,6 @@
 //! Sites and what the EHR calls them, and the sets that providers and locations make.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clinic::catalogue::{CHECKED_EVERY_MS, EHR_SOURCE, location, provider, reference_checked_ms, reference_set, site};
 use clinic::index::{Wanted, partner_term};
@@ -19,8 +19,9 @@ const SET_MAX: usize = 50_000;
 /// The sites by the EHR's id of the location that each is.
 pub(super) fn sites(txn: &mut Txn<'_>) -> Result<BTreeMap<String, RecordId>, DbError> {
     let mut sites = BTreeMap::new();
-    for one in txn.sites()? {
-        let record = RecordId(one.scope.0);
+    let records: BTreeSet<RecordId> = txn.sites()?.iter().map(|one| RecordId(one.scope.0)).collect();
+    txn.fetch_states(&records)?;
+    for record in records {
         let state = txn.state(record)?;
         if let Some(id) = state.and_then(|state| site::EHR_LOCATION.value(&state)) {
             sites.insert(id, record);

@@ -85,7 +85,7 @@ fn waits_for(wants: Wants, named: &str, until_ms: Option<i64>) -> Waits {
     }
 }
 
-/// By which term the index finds what has this id at the EHR. Sites are asked for one by one.
+/// By which term the index finds what has this id at the EHR; of a site nothing is indexed.
 fn term_of(wants: Wants, named: &str) -> String {
     match wants {
         Wants::Patient => identifier_term(named),
@@ -101,16 +101,10 @@ pub(super) fn digest(entry: &FeedEntry) -> [u8; 32] {
 
 /// What waits and need not wait any longer, the longest waiting first, so many at most of each.
 pub(super) fn ready(txn: &mut Txn<'_>, at_most: usize) -> Result<Vec<Waiting>, DbError> {
-    let mut at_sites = Vec::new();
-    for ehr_location in places::sites(txn)?.into_keys() {
-        let term = term_of(Wants::Site, &ehr_location);
-        let mut waiting = txn.waiting_for(Wants::Site, &term, at_most)?;
-        waiting.retain(|one| one.named == ehr_location);
-        at_sites.extend(waiting);
-    }
-    at_sites.sort_by_key(|one| one.place);
-    at_sites.truncate(at_most);
-    let mut ready = at_sites;
+    let sites = places::sites(txn)?;
+    let terms: Vec<String> = sites.keys().map(|id| term_of(Wants::Site, id)).collect();
+    let mut ready = txn.waiting_for(Wants::Site, &terms, at_most)?;
+    ready.retain(|one| sites.contains_key(&one.named));
     ready.extend(ready_for(txn, Wants::Patient, patient::KIND, at_most, |txn, named| {
         Ok(patient_of(txn, named)?.is_some())
     })?);

@@ -41,7 +41,7 @@ pub(super) async fn how_far_the_ehr_was_read_and_what_waits_is_kept(on: On) {
             Ok((
                 txn.inbound_feeds()?,
                 txn.seen("Appointment", "a1")?,
-                txn.waiting_for(Wants::Site, "l1", 10)?,
+                txn.waiting_for(Wants::Site, &["l0", "l1", "l2"].map(str::to_owned), 10)?,
                 counts,
                 txn.ehr_polled_ms()?,
             ))
