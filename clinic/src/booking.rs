@@ -1,7 +1,8 @@
 //! Booked times: the one record that every feed that tells of a booking writes, and what a feed says of it as a change of
 //! that record. A booking is derived from its number; a person never is.
 //!
-//! It refuses to guess: who, where and by whom are records that the caller has found, and what was not found is not said.
+//! It refuses to guess: who, where and by whom are records that the caller has found. Of what was not found is said, at most,
+//! that it is no more.
 
 use formats::hl7::Sent;
 use sync_protocol::state::RecordState;
@@ -109,9 +110,11 @@ fn same_number(a: &Phi<Identifier>, b: &Phi<Identifier>) -> bool {
     a.system == b.system && a.value == b.value
 }
 
-/// Whether somebody is still to come for it.
+/// Whether somebody is still to come for it. At no site nobody is.
 pub fn is_expected(state: &RecordState) -> bool {
-    appointment::STATUS.value(state) == Some(AppointmentStatus::Booked) && appointment::PATIENT.value(state).is_some()
+    appointment::STATUS.value(state) == Some(AppointmentStatus::Booked)
+        && appointment::PATIENT.value(state).is_some()
+        && appointment::SITE.value(state).is_some()
 }
 
 #[cfg(test)]
@@ -196,6 +199,7 @@ mod tests {
     fn booked(starts_ms: i64) -> AppointmentSaid {
         AppointmentSaid {
             patient: Sent::Value(RecordId([7; 16])),
+            site: Sent::Value(RecordId([8; 16])),
             starts: Sent::Value(starts_ms),
             reason: Sent::Value(Phi::new("Follow-up".to_owned())),
             status: Sent::Value(AppointmentStatus::Booked),

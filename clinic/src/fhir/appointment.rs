@@ -19,7 +19,8 @@ const MINUTES_MAX: u32 = 7 * 24 * 60;
 const EHR_APPOINTMENTS: &str = "urn:mainstay:partner:ehr:appointment";
 
 /// The records that a booking is about, as far as they were found. What was not found takes away what the EHR said before:
-/// a booking that was moved to a place that is no site is no longer expected at the one where it was.
+/// a booking that was moved to a place that is no site is no longer expected at the one where it was. One that was given to
+/// somebody who is not known is at no site either; whom it was for stays, so that it leaves a site together with them.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct BookingPlaces {
     pub patient: Option<RecordId>,
@@ -100,8 +101,8 @@ pub fn appointment_said(resource: &Appointment, number: Identifier, places: Book
         value.map_or(Sent::Null, Sent::Value)
     }
     Some(AppointmentSaid {
-        patient: sent(places.patient),
-        site: sent(places.site),
+        patient: places.patient.map_or(Sent::Nothing, Sent::Value),
+        site: sent(places.site.filter(|_| places.patient.is_some())),
         provider: sent(places.provider),
         starts: sent(starts),
         ends: sent(ends),
@@ -166,6 +167,16 @@ mod tests {
         }
         let resource = read(r#"{"resourceType":"Appointment","status":"whatever"}"#);
         assert!(appointment_said(&resource, appointment_number(&resource, "a1", None), PLACES).is_none());
+    }
+
+    #[test]
+    fn a_booking_for_somebody_unknown_is_at_no_site_and_keeps_whom_it_was_for() {
+        let resource = read(r#"{"resourceType":"Appointment","status":"booked"}"#);
+        let places = BookingPlaces { patient: None, ..PLACES };
+
+        let said = appointment_said(&resource, appointment_number(&resource, "a1", None), places).unwrap();
+
+        assert!(matches!(said.patient, Sent::Nothing) && said.site.is_null());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Sites and what the EHR calls them, and the sets that providers and locations make.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use clinic::catalogue::{CHECKED_EVERY_MS, EHR_SOURCE, location, provider, reference_checked_ms, reference_set, site};
 use clinic::index::{Wanted, partner_term};
@@ -19,8 +19,8 @@ const SET_MAX: usize = 50_000;
 /// The sites by the EHR's id of the location that each is.
 pub(super) fn sites(txn: &mut Txn<'_>) -> Result<BTreeMap<String, RecordId>, DbError> {
     let mut sites = BTreeMap::new();
-    let records: BTreeSet<RecordId> = txn.sites()?.iter().map(|one| RecordId(one.scope.0)).collect();
-    txn.fetch_states(&records)?;
+    let records: Vec<RecordId> = txn.sites()?.iter().map(|one| RecordId(one.scope.0)).collect();
+    txn.fetch_states(&records.iter().copied().collect())?;
     for record in records {
         let state = txn.state(record)?;
         if let Some(id) = state.and_then(|state| site::EHR_LOCATION.value(&state)) {

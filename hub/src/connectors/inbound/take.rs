@@ -417,7 +417,7 @@ impl<'t, 'c> Taking<'t, 'c> {
     }
 
     /// A booking. One that is known is followed wherever it goes: moved to a place that is no site, or given to somebody who
-    /// is not known here, it is no longer expected where it was.
+    /// is not known here, it is expected nowhere.
     fn appointment(&mut self, id: &str, resource: &Appointment, record: Option<RecordId>) -> Result<Found, StoreError> {
         let number = appointment_number(resource, id, self.appointment_system);
         let record = record.unwrap_or_else(|| appointment_id(&number));
@@ -434,9 +434,8 @@ impl<'t, 'c> Taking<'t, 'c> {
             return Ok(Found::default());
         };
         // The site that had it hears that it has it no more.
-        let site = places
-            .site
-            .or(known.as_ref().and_then(|state| appointment::SITE.value(state)));
+        let had = known.as_ref().and_then(|state| appointment::SITE.value(state));
+        let site = said.site.value().copied().or(had);
         self.book(record, &said, site.map(|site| ScopeId(site.0)))?;
         Ok(Found {
             record: Some(record),

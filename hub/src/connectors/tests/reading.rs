@@ -280,9 +280,16 @@ async fn a_booking_that_is_moved_away_is_expected_nowhere_and_may_come_back() {
     );
     assert_eq!(says(4, "p1", "l1", "booked").await, booked);
     assert_eq!(house.waiting(Wants::Site).await, 0);
+    // For somebody unknown it is at no site, and goes with whom it was for.
     assert_eq!(
         says(5, "p3", "l1", "booked").await,
-        (true, false, AppointmentStatus::Booked)
+        (false, false, AppointmentStatus::Booked)
+    );
+    let kept = &house.all(appointment::KIND).await[0];
+    let whose = house.record(appointment::PATIENT.value(kept).unwrap()).await;
+    assert!(
+        clinic::linking::ehr_id(&whose).as_deref() == Some("p1"),
+        "it is another's"
     );
     assert_eq!(says(6, "p2", "l1", "booked").await, booked);
     assert_eq!(
