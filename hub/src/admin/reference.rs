@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use clinic::catalogue::reference_set;
+use clinic::catalogue::{EHR_SOURCE, reference_set};
 use data_encoding::{BASE64, HEXLOWER};
 use serde::{Deserialize, Serialize};
 use sync_protocol::RecordState;
@@ -175,15 +175,16 @@ fn decode(text: &str) -> Result<Vec<u8>, Failure> {
         .map_err(|_| Failure::failed("the file did not arrive whole: try again"))
 }
 
-/// Every set that was ever loaded, came from the EHR, or had a file refused.
+/// Every set that was ever loaded, came from the EHR, or had a file refused. Of one name the files' comes before the EHR's.
 pub(super) fn statuses(txn: &mut Txn<'_>) -> Result<Vec<ReferenceStatus>, DbError> {
-    let mut all: BTreeMap<String, ReferenceStatus> = BTreeMap::new();
+    let mut all: BTreeMap<(String, bool), ReferenceStatus> = BTreeMap::new();
     for state in txn.all_of_kind(reference_set::KIND)? {
         let status = ReferenceStatus::of(&state);
-        all.insert(status.set.clone(), status);
+        let is_of_ehr = status.source.as_deref() == Some(EHR_SOURCE);
+        all.insert((status.set.clone(), is_of_ehr), status);
     }
     for file in txn.reference_files()? {
-        let status = all.entry(file.set.clone()).or_insert_with(|| ReferenceStatus {
+        let status = all.entry((file.set.clone(), false)).or_insert_with(|| ReferenceStatus {
             set: file.set.clone(),
             ..ReferenceStatus::default()
         });
@@ -219,5 +220,64 @@ impl ReferenceStatus {
             at: iso(file.at_ms),
             why,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clinic::{Action, Channel, Writing};
+    use sync_protocol::RecordId;
+    use sync_protocol::hub::HubError;
+    use vault::DataKey;
+
+    use super::*;
+    use crate::db::{Db, Place, Policy};
+
+    #[tokio::test]
+    async fn a_files_set_and_the_ehrs_of_the_same_name_are_both_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place {
+            file: folder.path().join("hub.db"),
+            config: Default::default(),
+        };
+        let db = Db::create(&place, &DataKey::generate().unwrap(), Policy::CATALOGUE).unwrap();
+        let set = |id: u8, source: &str| {
+            let record = RecordId([id; 16]);
+            Writing::new(
+                reference_set::KIND,
+                record,
+                Action::Administer,
+                Channel::Hub.program(),
+                1,
+            )
+            .set(reference_set::NAME, &"providers".to_owned())
+            .set(reference_set::SOURCE, &source.to_owned())
+            .done()
+        };
+        let drafts = [set(1, "list.csv"), set(2, EHR_SOURCE)];
+        let written = db.write(move |txn| {
+            for draft in &drafts {
+                txn.author(draft, None)?;
+            }
+            txn.note_reference_file(&ReferenceFile {
+                set: "providers".to_owned(),
+                file: "list.csv".to_owned(),
+                digest: [7; 32],
+                at_ms: 5,
+                taken_ms: Some(5),
+                refused: None,
+            })?;
+            Ok::<_, HubError<DbError>>(())
+        });
+        written.await.unwrap();
+
+        let all = db.read(statuses).await.unwrap();
+
+        let told: Vec<_> = all
+            .iter()
+            .map(|status| (status.source.as_deref(), status.taken.is_some()))
+            .collect();
+        assert_eq!(told, [(Some("list.csv"), true), (Some(EHR_SOURCE), false)]);
+        db.close();
     }
 }
