@@ -128,6 +128,12 @@ impl Task {
         self.delivered_as.is_some() && self.delivery.attempts == 0
     }
 
+    /// Whether its deadline ends it: not when a person asked for it again, nor when it was delivered once and is only put
+    /// right.
+    fn expires(&self) -> bool {
+        self.intent != Intent::Again && self.delivered_as.is_none()
+    }
+
     /// The answer, if it answers what is asked now.
     pub(super) fn valid_answer(&self) -> Option<&Answer> {
         self.answer.as_ref().filter(|answer| match answer {
@@ -297,12 +303,11 @@ fn note_of_this_life(situation: &Situation, task: &Task, now_ms: i64) -> Option<
         }
         Intent::Again | Intent::Wanted => {}
     }
-    let expires = matches!(task.delivery.state, DeliveryState::Waiting | DeliveryState::OnHold);
-    if expires && task.deadline_ms <= now_ms {
-        return Some(task.with(DeliveryState::Expired, task.delivery.class, "", now_ms));
-    }
-    if !expires {
+    if !matches!(task.delivery.state, DeliveryState::Waiting | DeliveryState::OnHold) {
         return None;
+    }
+    if task.deadline_ms <= now_ms && task.expires() {
+        return Some(task.with(DeliveryState::Expired, task.delivery.class, "", now_ms));
     }
     if situation.overtaken(task) {
         return Some(task.with(DeliveryState::Superseded, ErrorClass::None, "", now_ms));

@@ -331,6 +331,25 @@ fn a_deadline_ends_what_waits_but_not_what_may_have_been_sent() {
 }
 
 #[test]
+fn a_deadline_ends_nothing_that_a_person_asked_for_again_or_that_was_delivered() {
+    let again = Task {
+        intent: Intent::Again,
+        deadline_ms: NOW,
+        ..registration(DeliveryState::SetAside)
+    };
+    let (then, situation) = settled(with(vec![again]));
+    assert_eq!(then, Next::Deliver(RecordId([1; 16])));
+    assert_eq!(state_of(&situation, 1), DeliveryState::Waiting);
+
+    let looked_up = Task {
+        delivered_as: Some("e1".to_owned()),
+        deadline_ms: NOW,
+        ..encounter(2, DeliveryState::Waiting)
+    };
+    assert_eq!(next(&known(vec![looked_up]), NOW), Next::Deliver(RecordId([2; 16])));
+}
+
+#[test]
 fn what_was_entered_by_hand_is_not_delivered() {
     let mut task = registration(DeliveryState::SetAside);
     task.by_hand = Some(String::new());
