@@ -10,7 +10,7 @@ use clinic::numbering::TEMP_SYSTEM;
 use clinic::task::{Delivery, DeliveryState, ErrorClass, TaskKind};
 use clinic::value::LinkStanding;
 use clinic::write::{Action, Channel};
-use clinic::{Identifier, Shown, Writing, link, patient, task_record};
+use clinic::{Identifier, Shown, Value, Writing, link, patient, task_record};
 use sync_protocol::hub::HubLedger;
 use sync_protocol::{ChangeId, Phi, RecordId, RecordState};
 
@@ -36,23 +36,46 @@ pub(super) fn follow(txn: &mut Txn<'_>, link: &RecordState) -> Outcome<()> {
         if parted {
             register_again(txn, &members)?;
         }
-        if parted && is_parted_by_somebody(link) {
+        if parted && was_parted_by_somebody(txn, link)? {
             look_up_encounters(txn, &members)?;
         }
     }
     Ok(())
 }
 
-/// Whether somebody has said that the two are not, or not surely, one person; a proposal of the hub's parts nobody.
-fn is_parted_by_somebody(link: &RecordState) -> bool {
-    match standing(link) {
-        Shown::One(said) => match said.value {
-            LinkStanding::Distinct => true,
-            LinkStanding::Proposed => said.actor != Channel::Hub.program(),
-            LinkStanding::Linked => false,
-        },
-        Shown::Nothing | Shown::Open { .. } => false,
+/// Whether somebody has said that two who were linked are not, or not surely, one person; a proposal of the hub's parts
+/// nobody, and two who were only proposed have nothing in common that could be parted.
+fn was_parted_by_somebody(txn: &mut Txn<'_>, link: &RecordState) -> Result<bool, DbError> {
+    let Shown::One(said) = standing(link) else {
+        return Ok(false);
+    };
+    match said.value {
+        LinkStanding::Linked => return Ok(false),
+        LinkStanding::Proposed if said.actor == Channel::Hub.program() => return Ok(false),
+        LinkStanding::Proposed | LinkStanding::Distinct => {}
     }
+    were_linked(txn, said.change)
+}
+
+/// Whether the two were linked before people came to say this of them, by what each change says it replaced. Where that is
+/// not here, as after the hub was put back to a copy, they may have been.
+fn were_linked(txn: &mut Txn<'_>, said: ChangeId) -> Result<bool, DbError> {
+    let (mut todo, mut seen) = (vec![said], BTreeSet::from([said]));
+    while let Some(change) = todo.pop() {
+        let kept = txn.find(change)?;
+        let kept = kept.and_then(|kept| Some((kept.header?, kept.change.parse_payload().ok()?)));
+        let Some((header, payload)) = kept else { return Ok(true) };
+        let stood = payload.fields.iter().find(|one| one.field == link::STANDING.id);
+        if stood.and_then(|stood| LinkStanding::from_raw(&stood.value)) == Some(LinkStanding::Linked) {
+            return Ok(true);
+        }
+        // When the hub proposed something, it had followed what was said before.
+        if header.actor != Channel::Hub.program() {
+            let before = header.named(link::STANDING.id).iter();
+            todo.extend(before.filter(|before| seen.insert(**before)));
+        }
+    }
+    Ok(false)
 }
 
 /// Whoever has one of the patients must know of the link.

@@ -306,6 +306,44 @@ async fn a_parted_patient_is_to_be_registered_again() {
 }
 
 #[tokio::test]
+async fn encounters_are_looked_at_again_only_where_two_were_linked() {
+    for linked_before in [false, true] {
+        let house = House::new();
+        let one = house.patient("Quill, Orla", "1980-12-03", "", &[]).await;
+        let other = house.patient("Quill, Orla", "1980-12-03", "", &[]).await;
+        if linked_before {
+            house.decide(one, other, LinkStanding::Linked).await.unwrap();
+        }
+        let task = RecordId([7; 16]);
+        let delivered = Delivery {
+            state: DeliveryState::Delivered,
+            attempts: 1,
+            class: ErrorClass::None,
+            at_ms: 1,
+            heeded: ChangeId::NIL,
+            note: String::new(),
+        };
+        let told = Writing::new(task_record::KIND, task, Action::CreateTask, Channel::Rule.program(), 1)
+            .set(task_record::KIND_OF_WORK, &TaskKind::Encounter)
+            .set(task_record::TARGET, &Target::Machine)
+            .set(task_record::PATIENT, &other)
+            .set(task_record::INTENT, &Intent::Wanted)
+            .set(task_record::DELIVERY, &delivered)
+            .set(task_record::PARTNER_ID, &"e1".to_owned());
+        house.write(vec![told.done()]).await;
+
+        house.decide(one, other, LinkStanding::Distinct).await.unwrap();
+
+        let task = house.state(task).await.unwrap();
+        let expected = match linked_before {
+            true => DeliveryState::OutcomeUnknown,
+            false => DeliveryState::Delivered,
+        };
+        assert_eq!(task_record::DELIVERY.value(&task).unwrap().state, expected);
+    }
+}
+
+#[tokio::test]
 async fn a_record_that_is_full_keeps_nothing_from_being_pushed() {
     let house = House::new();
     let full = house
