@@ -16,7 +16,7 @@ mod blocking;
 pub(crate) mod compare;
 pub mod weights;
 
-pub use blocking::questions;
+pub use blocking::{coverage_questions, questions};
 pub(crate) use blocking::{name_pairs, sounds};
 pub use compare::{Comparison, Score, bits, compare};
 pub use weights::{Agreement, Chances, Compared, Thresholds, Unsound, Weights};

@@ -7,9 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use clinic::index::{Wanted, member_term};
+use clinic::index::Wanted;
 use clinic::linking::{cluster_in, ends, link_id, other_end, sides, standing};
-use clinic::matching::{Identity, Likeness, Score, Weights, judge_own, questions, same_identifier};
+use clinic::matching::{Identity, Likeness, Score, Weights, coverage_questions, judge_own, questions, same_identifier};
 use clinic::numbering::TEMP_SYSTEM;
 use clinic::value::{LinkStanding, ReportText};
 use clinic::write::{Action, Channel};
@@ -170,7 +170,9 @@ impl Matcher {
         for question in questions(ours) {
             answers.push(txn.search_few(patient::KIND, &question, at_most)?);
         }
-        answers.push(covered_alike(txn, ours, at_most)?);
+        for question in coverage_questions(ours) {
+            answers.push(covered_alike(txn, &question, at_most)?);
+        }
         answers.sort_by_key(Vec::len);
         let mut seen = BTreeSet::new();
         let mut found: Vec<RecordState> = answers.into_iter().flatten().collect();
@@ -240,11 +242,10 @@ impl Matcher {
     }
 }
 
-/// Those whom a payer knows by one of the same numbers.
-fn covered_alike(txn: &mut Txn<'_>, ours: &Identity, at_most: usize) -> Result<Vec<RecordState>, DbError> {
-    let terms = ours.member_ids.iter().map(|id| Wanted::Exactly(member_term(id)));
+/// Those whom a payer knows by the same number.
+fn covered_alike(txn: &mut Txn<'_>, question: &[Vec<Wanted>], at_most: usize) -> Result<Vec<RecordState>, DbError> {
     let mut found = Vec::new();
-    for state in txn.search_few(coverage::KIND, &[terms.collect()], at_most)? {
+    for state in txn.search_few(coverage::KIND, question, at_most)? {
         let Some(patient) = coverage::PATIENT.value(&state) else {
             continue;
         };

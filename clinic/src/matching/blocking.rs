@@ -1,51 +1,65 @@
 //! Whom to compare with at all: a few questions to the index, each of which finds those who agree in something that
 //! spelling and typing errors seldom all spoil together. Nobody else is looked at.
 
+use std::collections::BTreeSet;
+
 use super::Identity;
 use super::compare::phonetic_codes;
-use crate::index::{Wanted, birth_date_term, email_term, identifier_term, name_pair_term, name_year_term, phone_term};
+use crate::index::{
+    Wanted, birth_date_term, email_term, identifier_term, member_term, name_pair_term, name_year_term, phone_term,
+};
 use crate::matching::{fold, phone_key};
 use crate::value::BirthDate;
 
 /// A name of more words is looked up by the first so many pairs of sounds.
 const NAME_PAIRS_MAX: usize = 24;
+/// Of somebody's numbers so many are asked for one by one.
+const ALONE_MAX: usize = 12;
 
 /// Questions to the index of patients, the most telling first. Of each, every part must be met by one of its
-/// alternatives.
+/// alternatives. Each number is a question of its own, so that one which half a town shares hides no other.
 pub fn questions(one: &Identity) -> Vec<Vec<Vec<Wanted>>> {
     let exactly = |terms: Vec<String>| -> Vec<Wanted> { terms.into_iter().map(Wanted::Exactly).collect() };
     let (family, given) = (sounds(&one.name.family), sounds(&one.name.given));
-    let mut questions = vec![
-        vec![exactly(
-            one.identifiers
-                .iter()
-                .filter(|id| !id.value.is_empty())
-                .map(|id| identifier_term(&id.value))
-                .collect(),
-        )],
-        vec![exactly(
-            one.phones
-                .iter()
-                .filter_map(|phone| phone_key(phone))
-                .map(|key| phone_term(&key))
-                .collect(),
-        )],
-        vec![exactly(one.emails.iter().map(|email| email_term(email)).collect())],
-    ];
+    let numbers = one.identifiers.iter().filter(|id| !id.value.is_empty());
+    let phones = one.phones.iter().filter_map(|phone| phone_key(phone));
+    let mut questions = each(numbers.map(|id| identifier_term(&id.value)));
+    questions.extend(each(phones.map(|key| phone_term(&key))));
+    questions.extend(each(one.emails.iter().map(|email| email_term(email))));
+    let of_year = one.birth_date.map(|date| {
+        let names = family.iter().map(|code| name_year_term(code, date.year()));
+        exactly(names.collect())
+    });
     if let Some(date) = one.birth_date.filter(BirthDate::is_whole) {
         let turned = date
             .month()
             .zip(date.day())
-            .and_then(|(month, day)| BirthDate::new(date.year(), Some(day), Some(month)));
-        let dates = [Some(date), turned].into_iter().flatten();
-        questions.push(vec![exactly(dates.map(|date| birth_date_term(&date)).collect())]);
+            .and_then(|(month, day)| BirthDate::new(date.year(), Some(day), Some(month)))
+            .filter(|turned| *turned != date);
+        let dates = each([Some(date), turned].into_iter().flatten().map(|date| birth_date_term(&date)));
+        // On a day that stands for no day too many are born, and fewer of one name.
+        let either = dates.iter().flatten().flatten().cloned().collect();
+        questions.extend(dates);
+        questions.extend(of_year.clone().map(|names| vec![either, names]));
     }
-    if let Some(date) = one.birth_date {
-        let names = family.iter().map(|code| name_year_term(code, date.year()));
-        questions.push(vec![exactly(names.collect())]);
-    }
+    questions.extend(of_year.map(|names| vec![names]));
     questions.push(vec![exactly(name_pairs(&family, &given).collect())]);
     questions.retain(|question| !question.iter().any(Vec::is_empty));
+    questions
+}
+
+/// Questions to the index of coverages: who is known to a payer by the same number.
+pub fn coverage_questions(one: &Identity) -> Vec<Vec<Vec<Wanted>>> {
+    let mut questions = each(one.member_ids.iter().map(|id| member_term(id)));
+    questions.retain(|question| !question.iter().any(Vec::is_empty));
+    questions
+}
+
+/// A question for each of the first terms, and one for all that are left.
+fn each(terms: impl Iterator<Item = String>) -> Vec<Vec<Vec<Wanted>>> {
+    let mut terms = terms.collect::<BTreeSet<_>>().into_iter().map(Wanted::Exactly);
+    let mut questions: Vec<_> = terms.by_ref().take(ALONE_MAX).map(|term| vec![vec![term]]).collect();
+    questions.push(vec![terms.collect()]);
     questions
 }
 

@@ -153,6 +153,33 @@ async fn a_telephone_number_that_stands_for_none_hides_nobody() {
 }
 
 #[tokio::test]
+async fn a_number_and_a_birth_date_that_stand_for_none_hide_nobody() {
+    let mut house = House::new();
+    let few = Config {
+        candidates_max: 3,
+        ..Config::default()
+    };
+    house.matcher = few.matcher().unwrap();
+    let none = ("urn:ssn", "999-99-9999");
+    for family in ["Haddad", "Okafor", "Petrov", "Tanaka", "Moreau", "Delacroix"] {
+        let name = format!("{family}, Nadia");
+        house.patient(&name, "1900-01-01", "", &[none]).await;
+    }
+    for day in 11..16 {
+        let born = format!("1900-11-{day}");
+        house.patient("Whitehorse, Jolene", &born, "", &[]).await;
+    }
+    let numbered = house.patient("Quill, Orla", "1980-12-03", "", &[none, ("urn:x", "7")]).await;
+    let undated = house.patient("Whitehorse, Jolene", "1900-01-01", "", &[]).await;
+
+    let same = house.patient("Marlow, Ada", "1961-05-17", "", &[none, ("urn:x", "7")]).await;
+    let alike = house.patient("Whitehorse, Joleen", "1900-01-01", "", &[]).await;
+
+    assert!(house.standing(numbered, same).await.is_some());
+    assert_eq!(house.standing(undated, alike).await, Some(LinkStanding::Proposed));
+}
+
+#[tokio::test]
 async fn name_birth_date_and_phone_join_and_nothing_less_does() {
     let house = House::new();
     let one = house.patient("Quill, Orla", "1980-12-03", "602 555 0143", &[]).await;
