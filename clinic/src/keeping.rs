@@ -2,7 +2,7 @@
 //! hub keep it by the same rules, each in a transaction of its own store.
 //!
 //! It refuses: to put anything on a patient by a number alone, to let a source undo what others have said, to let an old
-//! message undo a newer one.
+//! message of a booking undo a newer one of the same. Of a person the message that comes last counts.
 
 mod bookings;
 mod merges;

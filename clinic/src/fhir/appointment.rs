@@ -172,7 +172,10 @@ mod tests {
     #[test]
     fn a_booking_for_somebody_unknown_is_at_no_site_and_keeps_whom_it_was_for() {
         let resource = read(r#"{"resourceType":"Appointment","status":"booked"}"#);
-        let places = BookingPlaces { patient: None, ..PLACES };
+        let places = BookingPlaces {
+            patient: None,
+            ..PLACES
+        };
 
         let said = appointment_said(&resource, appointment_number(&resource, "a1", None), places).unwrap();
 

@@ -36,7 +36,12 @@ pub fn questions(one: &Identity) -> Vec<Vec<Vec<Wanted>>> {
             .zip(date.day())
             .and_then(|(month, day)| BirthDate::new(date.year(), Some(day), Some(month)))
             .filter(|turned| *turned != date);
-        let dates = each([Some(date), turned].into_iter().flatten().map(|date| birth_date_term(&date)));
+        let dates = each(
+            [Some(date), turned]
+                .into_iter()
+                .flatten()
+                .map(|date| birth_date_term(&date)),
+        );
         // On a day that stands for no day too many are born, and fewer of one name.
         let either = dates.iter().flatten().flatten().cloned().collect();
         questions.extend(dates);

@@ -298,9 +298,9 @@ impl Poller {
 
     async fn note_problem(&self, feed: &str, result: &Result<(), PollError>) -> Result<(), PollError> {
         let problem = match result {
-            Err(
-                error @ (PollError::Ehr(_) | PollError::Refused(_) | PollError::NotServed(_) | PollError::TooLong),
-            ) => error.to_string(),
+            Err(error @ (PollError::Ehr(_) | PollError::Refused(_) | PollError::NotServed(_) | PollError::TooLong)) => {
+                error.to_string()
+            }
             Err(PollError::Resting | PollError::LostLease | PollError::Store(_) | PollError::Stopped) | Ok(()) => {
                 return Ok(());
             }
@@ -383,11 +383,7 @@ impl Poller {
         if again.is_empty() {
             return Ok(());
         }
-        let (owner, system, matcher) = (
-            self.owner,
-            self.config.appointment_system.clone(),
-            self.matcher.clone(),
-        );
+        let (owner, system, matcher) = (self.owner, self.config.appointment_system.clone(), self.matcher.clone());
         self.db
             .write(move |txn| {
                 hold_lease(txn, owner)?;

@@ -169,10 +169,14 @@ async fn a_number_and_a_birth_date_that_stand_for_none_hide_nobody() {
         let born = format!("1900-11-{day}");
         house.patient("Whitehorse, Jolene", &born, "", &[]).await;
     }
-    let numbered = house.patient("Quill, Orla", "1980-12-03", "", &[none, ("urn:x", "7")]).await;
+    let numbered = house
+        .patient("Quill, Orla", "1980-12-03", "", &[none, ("urn:x", "7")])
+        .await;
     let undated = house.patient("Whitehorse, Jolene", "1900-01-01", "", &[]).await;
 
-    let same = house.patient("Marlow, Ada", "1961-05-17", "", &[none, ("urn:x", "7")]).await;
+    let same = house
+        .patient("Marlow, Ada", "1961-05-17", "", &[none, ("urn:x", "7")])
+        .await;
     let alike = house.patient("Whitehorse, Joleen", "1900-01-01", "", &[]).await;
 
     assert!(house.standing(numbered, same).await.is_some());
@@ -373,13 +377,16 @@ async fn encounters_are_looked_at_again_only_where_two_were_linked() {
 #[tokio::test]
 async fn a_record_that_is_full_keeps_nothing_from_being_pushed() {
     let house = House::new();
-    let full = house
-        .patient("Quill, Orla", "1980-12-03", "", &[("urn:x", "7")])
-        .await;
+    let full = house.patient("Quill, Orla", "1980-12-03", "", &[("urn:x", "7")]).await;
     house.db.write(move |txn| txn.fill_up(full)).await.unwrap();
 
     let other = house
-        .patient("Quill, Orla", "1980-12-03", "", &[("urn:x", "7"), (TEMP_SYSTEM, "T0010021")])
+        .patient(
+            "Quill, Orla",
+            "1980-12-03",
+            "",
+            &[("urn:x", "7"), (TEMP_SYSTEM, "T0010021")],
+        )
         .await;
 
     assert_eq!(house.standing(full, other).await, Some(LinkStanding::Linked));

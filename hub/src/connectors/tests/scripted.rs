@@ -117,7 +117,11 @@ fn page(ehr: &Scripted, uri: &Uri, entries: Vec<Value>) -> Value {
     if left.len() > count {
         let from = said(uri, "_lastUpdated=ge").map(|from| format!("&_lastUpdated=ge{from}"));
         let next = cursor + count;
-        let url = format!("{}?_cursor={next}&_count={count}{}", uri.path(), from.unwrap_or_default());
+        let url = format!(
+            "{}?_cursor={next}&_count={count}{}",
+            uri.path(),
+            from.unwrap_or_default()
+        );
         bundle["link"] = json!([{"relation": "next", "url": url}]);
     }
     bundle
