@@ -6,8 +6,9 @@ use std::time::Duration;
 use jiff::civil;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
+use sync_protocol::RecordId;
 use sync_protocol::proof::ProofKey;
-use sync_protocol::replica;
+use sync_protocol::replica::{self, ReplicaError};
 use sync_protocol::wire::Cursor;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 use tokio_util::sync::CancellationToken;
@@ -16,7 +17,7 @@ use crate::access::site::Site;
 use crate::app::App;
 use crate::clock;
 use crate::config::TimeOfDay;
-use crate::store::Priority;
+use crate::store::{Priority, TxError, WriteError};
 use crate::verified::{self, Repair};
 
 /// Runs the jobs until told to stop.
@@ -73,7 +74,7 @@ fn until(at: TimeOfDay, zone: &TimeZone, now: Timestamp) -> Duration {
 
 /// Finds rot in what is at rest: sums the bases again from their rows and compares with the sums kept beside them. A sum is set
 /// to what the rows say; if it was the rows that rotted, the next pull finds another root than the hub's, and the exchange
-/// repairs them.
+/// repairs them. What is shown of a record is compared with its base and what is pending.
 async fn recompute_roots(app: &App) {
     match look_for_rot(app).await {
         Ok(0) => tracing::info!("the store's proof was recomputed from its rows and holds"),
@@ -117,7 +118,28 @@ async fn look_for_rot(app: &App) -> Result<u64, Box<dyn std::error::Error + Send
         }
         all += rotted;
     }
-    Ok(all)
+    Ok(all + show_anew(app).await?)
+}
+
+/// Records that one write looks at; the desk waits no longer for it.
+const SHOWN_AT_ONCE: usize = 64;
+
+async fn show_anew(app: &App) -> Result<u64, WriteError<ReplicaError<TxError>>> {
+    let (mut after, mut rotted) = (Some(RecordId::NIL), 0);
+    while let Some(from) = after {
+        let looked = app
+            .store
+            .write(Priority::Sync, move |tx| tx.show_anew(from, SHOWN_AT_ONCE))
+            .await?;
+        (after, rotted) = (looked.last, rotted + looked.rotted);
+    }
+    if rotted > 0 {
+        tracing::error!(
+            rotted,
+            "what was shown of records was not what they hold; it is shown anew"
+        );
+    }
+    Ok(rotted)
 }
 
 /// Answers to forms are kept for as long as a browser could send one again.

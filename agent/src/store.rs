@@ -46,7 +46,7 @@ pub use codes::{CodeSetStanding, StoredCodeSet};
 pub use contents::{Content, ContentStanding};
 pub use fault::{ReadError, StoreError, TxError, WriteError};
 pub use identity::AuthorError;
-pub use leaves::Miscounted;
+pub use leaves::{Miscounted, ShownAnew};
 pub use messages::{Message, MessageKey, NewMessage, Outcome};
 pub use records::Stored;
 pub use sign_ins::SignIn;

@@ -28,7 +28,7 @@ pub use push::{handle_push_reply, next_push};
 pub use rebirth::{Reborn, rebirth};
 pub use repair::{Mended, RepairOutcome, ReplicaLeaves, handle_repair, narrow, next_repair, recount};
 pub use snapshot::{ChunkOutcome, take_chunk};
-pub use writing::{Written, author, show};
+pub use writing::{Written, author, show, to_show};
 
 /// What the replica knows of itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

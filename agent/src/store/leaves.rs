@@ -4,7 +4,7 @@
 use rusqlite::params;
 use sync_protocol::proof::{ProofKey, Sum};
 use sync_protocol::repair::{Leaf, total};
-use sync_protocol::replica::ReplicaLeaves;
+use sync_protocol::replica::{self, ReplicaError, ReplicaLeaves};
 use sync_protocol::{Lane, RecordId, RecordState, ScopeId};
 
 use super::fault::TxError;
@@ -59,6 +59,46 @@ impl ReadTx<'_> {
             }
         }
         Ok(wrong)
+    }
+}
+
+/// Records that were looked at, and of which what was shown was something else than it had to be.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct ShownAnew {
+    /// Where to go on; `None` after the last.
+    pub last: Option<RecordId>,
+    pub rotted: u64,
+}
+
+impl WriteTx<'_> {
+    /// Compares what is shown of so many records with their bases and what is pending on top, and shows anew what has come
+    /// apart from them or cannot be read. A base that cannot be read is left to the repair with the hub.
+    pub fn show_anew(&mut self, after: RecordId, at_most: usize) -> Result<ShownAnew, ReplicaError<TxError>> {
+        let records = self.records_behind(after, at_most)?;
+        let mut done = ShownAnew {
+            last: records.last().copied().filter(|_| records.len() == at_most),
+            rotted: 0,
+        };
+        for record in records {
+            let state = match replica::to_show(self, record) {
+                Err(ReplicaError::Ledger(TxError::Damaged { .. })) | Ok(None) => continue,
+                Ok(Some(state)) => state,
+                Err(error) => return Err(error),
+            };
+            if !matches!(self.state(record), Ok(Some(shown)) if shown == state) {
+                self.write_shown(&state)?;
+                done.rotted += 1;
+            }
+        }
+        Ok(done)
+    }
+
+    fn records_behind(&self, after: RecordId, at_most: usize) -> Result<Vec<RecordId>, TxError> {
+        let sql = "SELECT record FROM records WHERE record > ?1 ORDER BY record LIMIT ?2";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let at_most = i64::try_from(at_most).unwrap_or(i64::MAX);
+        let records = statement.query_map(params![after.0, at_most], |row| Ok(RecordId(row.get(0)?)))?;
+        Ok(records.collect::<Result<_, _>>()?)
     }
 }
 

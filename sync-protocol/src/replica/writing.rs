@@ -60,20 +60,27 @@ fn apply_own(state: &mut RecordState, header: &Header, payload: &Payload) {
     state.apply(header, payload, |_| true);
 }
 
-/// Recomputes what is shown of a record: its base, with what is pending on top.
+/// Recomputes what is shown of a record.
 pub fn show<L: ReplicaLedger>(ledger: &mut L, record: RecordId) -> Result<(), ReplicaError<L::Error>> {
-    let mut state = ledger.base(record)?;
+    if let Some(state) = to_show(ledger, record)? {
+        ledger.put_shown(&state)?;
+    }
+    Ok(())
+}
+
+/// What is to be shown of a record: its base, with what is pending on top. `None` where there is neither.
+pub fn to_show<L: ReplicaLedger>(
+    ledger: &mut L,
+    record: RecordId,
+) -> Result<Option<RecordState>, ReplicaError<L::Error>> {
+    let base = ledger.base(record)?;
+    let mut state = base.clone();
     for own in ledger.pending(record)? {
         let payload = own.change.parse_payload().map_err(ReplicaError::Damaged)?;
         let state = state.get_or_insert_with(|| RecordState::new(own.header.kind, record));
         apply_own(state, &own.header, &payload);
     }
-    if state.as_ref().is_some_and(|state| !state.lists_fit()) {
-        // More than a reader takes. What is pending is kept and pushed all the same.
-        state = ledger.base(record)?;
-    }
-    if let Some(state) = state {
-        ledger.put_shown(&state)?;
-    }
-    Ok(())
+    // More than a reader takes is not shown. What is pending is kept and pushed all the same.
+    let fits = state.as_ref().is_none_or(RecordState::lists_fit);
+    Ok(if fits { state } else { base })
 }

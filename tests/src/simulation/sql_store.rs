@@ -207,6 +207,13 @@ impl SqlStore {
         cursors.is_ok_and(|cursors| !cursors.is_empty())
     }
 
+    /// What the nightly look finds not to be shown as it is held, and shows anew.
+    pub(crate) fn show_anew(&self) -> u64 {
+        let Some(store) = &self.store else { return 0 };
+        let shown = store.write_blocking(Priority::Desk, |tx| tx.show_anew(RecordId::NIL, usize::MAX));
+        shown.map_or(0, |shown| shown.rotted)
+    }
+
     /// What the store's own checks say: of the chain from its first change on, and of the roots from the rows.
     pub(crate) fn is_sound(&self, key: &ProofKey) -> bool {
         let (Some(store), key) = (&self.store, key.clone()) else {

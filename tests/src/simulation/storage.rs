@@ -108,7 +108,12 @@ impl World {
             Invariant::StoreAsModel,
             sql.store.fingerprint(records) == expected,
             || format!("agent {agent}'s store on its disk holds something else"),
-        )
+        )?;
+        self.tally.checked(Invariant::StoreAsModel);
+        let rotted = sql.store.show_anew();
+        hold(Invariant::StoreAsModel, rotted == 0, || {
+            format!("agent {agent} finds rot in what it shows of {rotted} records, and there is none")
+        })
     }
 
     fn record_ids(&self) -> Vec<sync_protocol::RecordId> {
@@ -234,6 +239,14 @@ impl World {
             .as_ref()
             .map(|sql| sql.past.clone())
             .unwrap_or_default();
+        let mut found = found;
+        if let Some(sql) = self.agents[agent].sql.as_ref().filter(|_| found.is_some())
+            && sql.store.show_anew() > 0
+        {
+            self.tally.fault("store that showed something else than it held");
+            self.trace.line(format!("agent {agent} shows anew what it holds"));
+            found = sql.store.fingerprint(self.record_ids());
+        }
         let earlier = past
             .iter()
             .rev()

@@ -92,6 +92,37 @@ fn a_base_that_cannot_be_read_any_more_is_fetched_again() {
 }
 
 #[test]
+fn what_is_shown_and_is_not_what_is_held_is_shown_anew() {
+    let (site, mut hub) = (Site::new(), Hub::new());
+    let store = filled(&site, &mut hub);
+    save(&store, new_phone(record(2), "602-555-0199"));
+    let shown = |store: &Store, number| store.read_blocking(move |tx| tx.state(record(number))).unwrap();
+    let right = [shown(&store, 1), shown(&store, 2)];
+    let look = |store: &Store| {
+        let look = |tx: &mut WriteTx<'_>| tx.show_anew(RecordId::NIL, 2);
+        store.write_blocking(Priority::Sync, look).unwrap()
+    };
+    assert_eq!((look(&store).rotted, look(&store).last), (0, Some(record(2))));
+
+    let store = harm(
+        &site,
+        store,
+        "UPDATE records SET shown = base WHERE record = ?1",
+        &[&record(2).0],
+    );
+    let store = harm(
+        &site,
+        store,
+        "UPDATE records SET shown = x'00' WHERE record = ?1",
+        &[&record(1).0],
+    );
+    let rotted = look(&store).rotted;
+
+    assert_eq!((rotted, look(&store).rotted), (2, 0));
+    assert_eq!([shown(&store, 1), shown(&store, 2)], right);
+}
+
+#[test]
 fn a_base_that_is_lost_comes_back_and_a_sum_that_rotted_is_counted_anew() {
     let (site, mut hub) = (Site::new(), Hub::new());
     let store = filled(&site, &mut hub);
