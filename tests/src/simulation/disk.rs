@@ -181,16 +181,17 @@ impl Disk {
     }
 
     /// Turns one bit of one file over.
-    pub(super) fn flip_a_bit(&self, rng: &mut Rng) -> io::Result<()> {
+    /// Whether it was a bit of the log.
+    pub(super) fn flip_a_bit(&self, rng: &mut Rng) -> io::Result<bool> {
         let mut image = self.image()?;
         let names: Vec<String> = image.keys().cloned().collect();
-        if let Some(bytes) = rng.pick(&names).and_then(|name| image.get_mut(name))
-            && !bytes.is_empty()
-        {
+        let Some(name) = rng.pick(&names) else { return Ok(false) };
+        if let Some(bytes) = image.get_mut(name).filter(|bytes| !bytes.is_empty()) {
             let at = rng.index(bytes.len());
             bytes[at] ^= 1 << rng.below(8);
         }
-        self.install(&image)
+        self.install(&image)?;
+        Ok(*name == wal())
     }
 }
 

@@ -154,15 +154,16 @@ impl SqlStore {
         self.open()
     }
 
-    /// Stops in good order, a bit turns over, and it starts again.
-    pub(crate) fn bit_flip(&mut self, rng: &mut Rng) -> Result<(), StoreError> {
+    /// Stops, in good order or at once, a bit turns over, and it starts again. Whether the bit was one of the log, and how it
+    /// started.
+    pub(crate) fn bit_flip(&mut self, rng: &mut Rng) -> (bool, Result<(), StoreError>) {
         if rng.per_mille(500) {
             drop(self.store.take());
         } else {
             self.stop_at_once();
         }
-        self.disk.flip_a_bit(rng).ok();
-        self.open()
+        let in_log = self.disk.flip_a_bit(rng).unwrap_or(false);
+        (in_log, self.open())
     }
 
     /// Asks the store all of this, in one write.

@@ -37,8 +37,10 @@ enum Word {
     Kept,
     /// It confirmed syncs and lost them.
     Broken,
-    /// It changed what it held.
+    /// It changed what it held in the file of pages, each of which bears a proof of its own.
     Flipped,
+    /// It changed what it held in the log, of which the engine then leaves out the rest, be it in the file already or not.
+    FlippedLog,
 }
 
 fn unsound(detail: String) -> Failure {
@@ -206,7 +208,7 @@ impl World {
     ) -> Checked<Stored> {
         let invariant = match word {
             Word::Kept => Invariant::SurvivesPowerCut,
-            Word::Broken | Word::Flipped => Invariant::NeverWrongData,
+            Word::Broken | Word::Flipped | Word::FlippedLog => Invariant::NeverWrongData,
         };
         self.tally.checked(invariant);
         let records = self.record_ids();
@@ -278,13 +280,24 @@ impl World {
             .iter()
             .filter_map(|disk| self.print_of(disk)?.differences(found.as_ref()?).into());
         let nearest = nearest.min_by_key(Vec::len).unwrap_or_default();
-        if word == Word::Broken && found.is_some() && sound {
+        let mixed_by = match word {
+            Word::Broken => Some((
+                "store mixed by lost syncs, not noticed by itself",
+                "its disk lost syncs",
+            )),
+            Word::FlippedLog => Some((
+                "store mixed by a broken log, not noticed by itself",
+                "its log broke off",
+            )),
+            Word::Kept | Word::Flipped => None,
+        };
+        if let Some((fault, why)) = mixed_by.filter(|_| found.is_some() && sound) {
             // Pages of several moments, each of them whole: no check of ours knows that they do not belong together. It is
             // counted and not excused; the machine is taken out of use.
-            self.tally.fault("store mixed by lost syncs, not noticed by itself");
+            self.tally.fault(fault);
             self.trace
                 .line(format!("agent {agent}'s store is of several moments, in {nearest:?}"));
-            return self.lost_machine(agent, "its disk lost syncs").map(|()| Stored::Lost);
+            return self.lost_machine(agent, why).map(|()| Stored::Lost);
         }
         hold(invariant, !(found.is_some() && sound), || {
             format!(
@@ -380,8 +393,10 @@ impl World {
         };
         self.tally.fault("bit turned over");
         self.trace.line(format!("a bit of agent {agent}'s files turns over"));
-        let opened = sql.store.bit_flip(&mut rng).map_err(|error| error.to_string());
-        self.found_again(agent, Word::Flipped, opened, None).map(|_| ())
+        let (in_log, opened) = sql.store.bit_flip(&mut rng);
+        let word = if in_log { Word::FlippedLog } else { Word::Flipped };
+        let opened = opened.map_err(|error| error.to_string());
+        self.found_again(agent, word, opened, None).map(|_| ())
     }
 
     pub(super) fn try_another_key(&mut self, agent: usize) -> Checked<()> {
