@@ -211,20 +211,25 @@ fn register_again(txn: &mut Txn<'_>, members: &[RecordState]) -> Outcome<()> {
                 note: NOTE_PARTED.to_owned(),
                 ..delivery
             };
-            let draft = Writing::new(
-                task_record::KIND,
-                task.record,
-                Action::Unlink,
-                Channel::Hub.program(),
-                now_ms,
-            )
-            .replace(task_record::DELIVERY, &again, &task.shown(task_record::DELIVERY.id))
-            .clear(task_record::PARTNER_ID, &task.shown(task_record::PARTNER_ID.id))
-            .done();
+            let draft = open_again(&task, &again, now_ms)
+                .clear(task_record::PARTNER_ID, &task.shown(task_record::PARTNER_ID.id))
+                .done();
             txn.author_if_room(&draft, None)?;
         }
     }
     Ok(())
+}
+
+/// A task whose records were parted stands otherwise from now on.
+fn open_again(task: &RecordState, delivery: &Delivery, now_ms: i64) -> Writing {
+    let of_unlink = Writing::new(
+        task_record::KIND,
+        task.record,
+        Action::Unlink,
+        Channel::Hub.program(),
+        now_ms,
+    );
+    of_unlink.replace(task_record::DELIVERY, delivery, &task.shown(task_record::DELIVERY.id))
 }
 
 /// The encounters of a record that the EHR does not know by itself were delivered under a number of another record of the
@@ -261,16 +266,7 @@ fn look_up_encounters(txn: &mut Txn<'_>, members: &[RecordState]) -> Outcome<()>
                 note: NOTE_WHOSE.to_owned(),
                 ..delivery
             };
-            let draft = Writing::new(
-                task_record::KIND,
-                task.record,
-                Action::Unlink,
-                Channel::Hub.program(),
-                now_ms,
-            )
-            .replace(task_record::DELIVERY, &whose, &task.shown(task_record::DELIVERY.id))
-            .done();
-            txn.author_if_room(&draft, None)?;
+            txn.author_if_room(&open_again(&task, &whose, now_ms).done(), None)?;
         }
     }
     Ok(())

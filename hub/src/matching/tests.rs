@@ -30,6 +30,28 @@ impl House {
         }
     }
 
+    /// A task of a patient that the EHR has taken.
+    async fn delivered(&self, kind: TaskKind, patient: RecordId, partner_id: &str) -> RecordId {
+        let task = RecordId([7; 16]);
+        let delivered = Delivery {
+            state: DeliveryState::Delivered,
+            attempts: 1,
+            class: ErrorClass::None,
+            at_ms: 1,
+            heeded: ChangeId::NIL,
+            note: String::new(),
+        };
+        let told = Writing::new(task_record::KIND, task, Action::CreateTask, Channel::Rule.program(), 1)
+            .set(task_record::KIND_OF_WORK, &kind)
+            .set(task_record::TARGET, &Target::Machine)
+            .set(task_record::PATIENT, &patient)
+            .set(task_record::INTENT, &Intent::Wanted)
+            .set(task_record::DELIVERY, &delivered)
+            .set(task_record::PARTNER_ID, &partner_id.to_owned());
+        self.write(vec![told.done()]).await;
+        task
+    }
+
     /// Writes drafts and looks at what they touched, as a push does.
     async fn write(&self, drafts: Vec<Draft>) {
         let matcher = self.matcher.clone();
@@ -308,23 +330,7 @@ async fn a_parted_patient_is_to_be_registered_again() {
     let one = house.patient("Quill, Orla", "1980-12-03", "", &[]).await;
     let other = house.patient("Quill, Orla", "1980-12-03", "", &[]).await;
     house.decide(one, other, LinkStanding::Linked).await.unwrap();
-    let task = RecordId([7; 16]);
-    let delivered = Delivery {
-        state: DeliveryState::Delivered,
-        attempts: 1,
-        class: ErrorClass::None,
-        at_ms: 1,
-        heeded: ChangeId::NIL,
-        note: String::new(),
-    };
-    let known_elsewhere = Writing::new(task_record::KIND, task, Action::CreateTask, Channel::Rule.program(), 1)
-        .set(task_record::KIND_OF_WORK, &TaskKind::RegisterPatient)
-        .set(task_record::TARGET, &Target::Machine)
-        .set(task_record::PATIENT, &other)
-        .set(task_record::INTENT, &Intent::Wanted)
-        .set(task_record::DELIVERY, &delivered)
-        .set(task_record::PARTNER_ID, &"77".to_owned());
-    house.write(vec![known_elsewhere.done()]).await;
+    let task = house.delivered(TaskKind::RegisterPatient, other, "77").await;
 
     house.decide(one, other, LinkStanding::Distinct).await.unwrap();
 
@@ -345,23 +351,7 @@ async fn encounters_are_looked_at_again_only_where_two_were_linked() {
         if linked_before {
             house.decide(one, other, LinkStanding::Linked).await.unwrap();
         }
-        let task = RecordId([7; 16]);
-        let delivered = Delivery {
-            state: DeliveryState::Delivered,
-            attempts: 1,
-            class: ErrorClass::None,
-            at_ms: 1,
-            heeded: ChangeId::NIL,
-            note: String::new(),
-        };
-        let told = Writing::new(task_record::KIND, task, Action::CreateTask, Channel::Rule.program(), 1)
-            .set(task_record::KIND_OF_WORK, &TaskKind::Encounter)
-            .set(task_record::TARGET, &Target::Machine)
-            .set(task_record::PATIENT, &other)
-            .set(task_record::INTENT, &Intent::Wanted)
-            .set(task_record::DELIVERY, &delivered)
-            .set(task_record::PARTNER_ID, &"e1".to_owned());
-        house.write(vec![told.done()]).await;
+        let task = house.delivered(TaskKind::Encounter, other, "e1").await;
 
         house.decide(one, other, LinkStanding::Distinct).await.unwrap();
 
