@@ -17,7 +17,7 @@ use tests::region::Store;
 use vault::{key_file, sqlite};
 
 use crate::several::Several;
-use crate::world::{arrive, count, edit, patient_id, patient_page, until_shown};
+use crate::world::{arrive, count, edit, patient_id, patient_page, temp_number, until_shown};
 
 const SOON: Duration = Duration::from_secs(20);
 const ANSWERED: Duration = Duration::from_secs(5);
@@ -106,12 +106,7 @@ impl Visitor {
         let (north, south) = (&several.clinics[0], &several.clinics[1]);
         let mut north_desk = north.desk().await?;
         let arrived = arrive(&mut north_desk, &person).await?;
-        let temp = arrived
-            .texts(".temp")
-            .first()
-            .context("no TEMP number was given")?
-            .trim()
-            .to_owned();
+        let temp = temp_number(&arrived)?;
         let page = patient_page(&mut north_desk, person.family).await?;
         north.until_agreed().await?;
         let socket = several.hubs[0].socket()?;

@@ -3,14 +3,14 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use tests::hl7_peer::RawMllp;
 use tests::house::Target;
 use tests::people::{CLINIC_DAY, oru_r01};
 use tests::until;
 
-use crate::world::{World, arrive, count, patient_id, patient_page, until_shown};
+use crate::world::{World, arrive, count, patient_id, patient_page, temp_number, until_shown};
 
 const SOON: Duration = Duration::from_secs(60);
 const ANSWERED: Duration = Duration::from_secs(5);
@@ -39,12 +39,7 @@ async fn a_result_with_a_temp_number_finds_the_patient_a_week_after_the_join() -
     let person = &CLINIC_DAY[0];
     let mut desk = world.desk().await?;
     let arrived = arrive(&mut desk, person).await?;
-    let temp = arrived
-        .texts(".temp")
-        .first()
-        .context("no TEMP number was given")?
-        .trim()
-        .to_owned();
+    let temp = temp_number(&arrived)?;
     let walk_in = patient_page(&mut desk, &temp).await?;
 
     // The same person as the EHR spells them: one letter of the family name is another.

@@ -99,6 +99,12 @@ pub(crate) fn patient_id(page: &View) -> Result<String> {
     Ok(id.split(['?', '#']).next().unwrap_or(id).to_owned())
 }
 
+/// The number on the label that the page of an arrival gives.
+pub(crate) fn temp_number(arrived: &View) -> Result<String> {
+    let numbers = arrived.texts(".temp");
+    Ok(numbers.first().context("no TEMP number was given")?.trim().to_owned())
+}
+
 /// Arrives one of the made-up people at the desk.
 pub(crate) async fn arrive(desk: &mut Page, person: &Person) -> Result<View> {
     let name = person.last_first();
