@@ -77,7 +77,7 @@ async fn mainstay(wanted: &Wanted, report: &mut Report) -> Result<f64> {
     let begun = Instant::now();
     house
         .until_status("the agent to have it all back", PATIENCE, |status| {
-            status["pending"] == 0
+            status["pending"] == 0 && status["behind"] == 0
         })
         .await?;
     house.until_agreed().await?;
