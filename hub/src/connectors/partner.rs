@@ -158,7 +158,7 @@ impl Partner {
     pub(super) async fn read(&self, kind: &str, id: &str, cause: Cause) -> Result<Option<Version>, Failure> {
         let request = self.request(Method::GET, &format!("{kind}/{id}"));
         let answer = self
-            .send_for(request, Effect::Reads, Some(cause), &ABSENT, WHENEVER)
+            .answered(request, Effect::Reads, Some(cause), &ABSENT, WHENEVER, BODY_MAX_BYTES)
             .await?;
         if ABSENT.contains(&answer.status) {
             return Ok(None);
@@ -281,18 +281,7 @@ impl Partner {
         cause: Option<Cause>,
         begin_before_ms: i64,
     ) -> Result<Answer, Failure> {
-        self.send_for(request, effect, cause, &[], begin_before_ms).await
-    }
-
-    async fn send_for(
-        &self,
-        request: RequestBuilder,
-        effect: Effect,
-        cause: Option<Cause>,
-        welcome: &[u16],
-        begin_before_ms: i64,
-    ) -> Result<Answer, Failure> {
-        self.answered(request, effect, cause, welcome, begin_before_ms, BODY_MAX_BYTES)
+        self.answered(request, effect, cause, &[], begin_before_ms, BODY_MAX_BYTES)
             .await
     }
 
