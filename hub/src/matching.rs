@@ -7,7 +7,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use clinic::index::Wanted;
 use clinic::linking::{cluster_in, ends, link_id, other_end, sides, standing};
 use clinic::matching::{Identity, Likeness, Score, Weights, coverage_questions, judge_own, questions, same_identifier};
 use clinic::numbering::TEMP_SYSTEM;
@@ -42,19 +41,18 @@ struct Settings {
     candidates_max: usize,
 }
 
-/// A patient, and those who agree with them in something telling.
+/// A patient, and those who may be the same person.
 struct Near {
     record: RecordState,
     ours: Identity,
-    others: Vec<RecordState>,
+    others: Vec<Alike>,
 }
 
-/// Somebody who may be the same person, and the link with them if there is one.
+/// Somebody who may be the same person.
 struct Alike {
     other: RecordState,
     likeness: Likeness,
     score: Score,
-    link: Option<RecordState>,
 }
 
 /// Every record that is one person's with this one.
@@ -84,11 +82,7 @@ impl Matcher {
             }
         }
         // First all questions, then all answers: a question that follows a write has that write stored first, alone.
-        let mut near = Vec::new();
-        for patient in patients {
-            near.extend(self.near(txn, patient)?);
-        }
-        for near in near {
+        for near in self.near(txn, patients)? {
             self.judge(txn, near)?;
         }
         Ok(())
@@ -97,46 +91,82 @@ impl Matcher {
     /// Finds who may be the same person as this patient, and writes links for them. Nothing is written where nothing is
     /// new.
     pub fn propose(&self, txn: &mut Txn<'_>, patient: RecordId) -> Outcome<()> {
-        match self.near(txn, patient)? {
-            Some(near) => self.judge(txn, near),
-            None => Ok(()),
+        for near in self.near(txn, BTreeSet::from([patient]))? {
+            self.judge(txn, near)?;
         }
+        Ok(())
     }
 
-    /// Whom to compare a patient with; `None` when there is no such patient.
-    fn near(&self, txn: &mut Txn<'_>, patient: RecordId) -> Result<Option<Near>, DbError> {
-        let Some(record) = txn.state(patient)?.filter(|state| state.kind == patient::KIND) else {
-            return Ok(None);
-        };
-        let ours = identity(txn, &record)?;
-        let others = self.candidates(txn, &ours)?;
-        Ok(Some(Near { record, ours, others }))
+    /// Patients, each with those who may be the same person; nothing of what is no patient.
+    fn near(&self, txn: &mut Txn<'_>, patients: BTreeSet<RecordId>) -> Result<Vec<Near>, DbError> {
+        txn.fetch_linked(&patients, &[coverage::KIND])?;
+        let mut known = Vec::new();
+        for patient in patients {
+            if let Some(record) = txn.state(patient)?.filter(|state| state.kind == patient::KIND) {
+                let ours = identity(txn, &record)?;
+                known.push((record, ours));
+            }
+        }
+        let candidates = self.candidates(txn, &known)?;
+        let mut near = Vec::new();
+        let mut links = BTreeSet::new();
+        for ((record, ours), candidates) in known.into_iter().zip(candidates) {
+            let mut others = Vec::new();
+            for other in candidates.into_iter().filter(|other| other.record != record.record) {
+                let (likeness, score) = judge_own(&ours, &identity(txn, &other)?, &self.0.weights);
+                if likeness != Likeness::Unlike {
+                    links.insert(link_id(record.record, other.record));
+                    others.push(Alike { other, likeness, score });
+                }
+            }
+            near.push(Near { record, ours, others });
+        }
+        // Another process may be at the same pairs.
+        txn.lock(&links.iter().map(|link| link.0).collect::<Vec<_>>())?;
+        txn.fetch_states(&links)?;
+        Ok(near)
+    }
+
+    /// Whom to compare each patient with. Whoever the index finds near, and nobody else. What too many agree in tells nobody
+    /// apart, such as a telephone number that stands for none; the fewer agree in something, the more it tells.
+    fn candidates(
+        &self,
+        txn: &mut Txn<'_>,
+        known: &[(RecordState, Identity)],
+    ) -> Result<Vec<Vec<RecordState>>, DbError> {
+        // The patient is found too.
+        let at_most = self.0.candidates_max.saturating_add(1);
+        let of_people: Vec<_> = known.iter().map(|(_, ours)| questions(ours)).collect();
+        let mut people = txn.search_few(patient::KIND, &of_people.concat(), at_most)?.into_iter();
+        let of_payers: Vec<_> = known.iter().map(|(_, ours)| coverage_questions(ours)).collect();
+        let covered = txn.search_few(coverage::KIND, &of_payers.concat(), at_most)?;
+        let mut covered = covered_people(txn, covered)?.into_iter();
+        let mut candidates = Vec::new();
+        for (of_people, of_payers) in of_people.iter().zip(&of_payers) {
+            let mut answers: Vec<Vec<RecordState>> = people.by_ref().take(of_people.len()).collect();
+            answers.extend(covered.by_ref().take(of_payers.len()));
+            answers.sort_by_key(Vec::len);
+            let mut seen = BTreeSet::new();
+            let mut found: Vec<RecordState> = answers.into_iter().flatten().collect();
+            found.retain(|state| seen.insert(state.record));
+            found.truncate(at_most);
+            candidates.push(found);
+        }
+        let all = candidates.iter().flatten().map(|other| other.record);
+        txn.fetch_linked(&all.collect(), &[coverage::KIND, link::KIND])?;
+        Ok(candidates)
     }
 
     fn judge(&self, txn: &mut Txn<'_>, near: Near) -> Outcome<()> {
         let Near { record, ours, others } = near;
-        let patient = record.record;
-        let cluster = cluster_of(txn, patient)?;
+        let cluster = cluster_of(txn, record.record)?;
         let mut by_person: BTreeMap<RecordId, Alike> = BTreeMap::new();
-        for other in others {
-            if cluster.contains(&other.record) {
+        for found in others {
+            if cluster.contains(&found.other.record) {
                 continue;
             }
-            let (likeness, score) = judge_own(&ours, &identity(txn, &other)?, &self.0.weights);
-            if likeness == Likeness::Unlike {
+            let Some(person) = cluster_of(txn, found.other.record)?.first().copied() else {
                 continue;
-            }
-            let Some(person) = cluster_of(txn, other.record)?.first().copied() else {
-                continue;
-            };
-            // Another process may be at the same pair.
-            txn.lock(&[link_id(patient, other.record).0])?;
-            let link = txn.state(link_id(patient, other.record))?;
-            let found = Alike {
-                other,
-                likeness,
-                score,
-                link,
             };
             let rank = |one: &Alike| (one.likeness, one.score.total);
             match by_person.get(&person) {
@@ -159,26 +189,6 @@ impl Matcher {
             self.write(txn, &record, &one, sure, &distinct)?;
         }
         Ok(())
-    }
-
-    /// Whoever the index finds near, and nobody else. What too many agree in tells nobody apart, such as a telephone number
-    /// that stands for none; the fewer agree in something, the more it tells.
-    fn candidates(&self, txn: &mut Txn<'_>, ours: &Identity) -> Result<Vec<RecordState>, DbError> {
-        // The patient is found too.
-        let at_most = self.0.candidates_max.saturating_add(1);
-        let mut answers = Vec::new();
-        for question in questions(ours) {
-            answers.push(txn.search_few(patient::KIND, &question, at_most)?);
-        }
-        for question in coverage_questions(ours) {
-            answers.push(covered_alike(txn, &question, at_most)?);
-        }
-        answers.sort_by_key(Vec::len);
-        let mut seen = BTreeSet::new();
-        let mut found: Vec<RecordState> = answers.into_iter().flatten().collect();
-        found.retain(|state| seen.insert(state.record));
-        found.truncate(at_most);
-        Ok(found)
     }
 
     /// Proposals of ours that corrections have made hopeless.
@@ -212,8 +222,10 @@ impl Matcher {
     ) -> Outcome<()> {
         let others = cluster_of(txn, alike.other.record)?;
         let called_distinct = !others.is_disjoint(distinct);
-        let said = alike.link.as_ref().map_or(Shown::Nothing, standing);
-        let to = match (&said, alike.link.as_ref()) {
+        let (left, right) = sides(record.record, alike.other.record);
+        let link = txn.state(link_id(left, right))?;
+        let said = link.as_ref().map_or(Shown::Nothing, standing);
+        let to = match (&said, link.as_ref()) {
             (Shown::Open { .. }, _) => return Ok(()),
             (Shown::One(one), _) if one.value == LinkStanding::Distinct => {
                 if !numbered_since(record, &alike.other, one.entered_ms) {
@@ -226,11 +238,7 @@ impl Matcher {
             (Shown::One(_) | Shown::Nothing, _) if sure => LinkStanding::Linked,
             (Shown::One(_) | Shown::Nothing, _) => LinkStanding::Proposed,
         };
-        let (left, right) = sides(record.record, alike.other.record);
-        let link = alike
-            .link
-            .clone()
-            .unwrap_or_else(|| RecordState::new(link::KIND, link_id(left, right)));
+        let link = link.unwrap_or_else(|| RecordState::new(link::KIND, link_id(left, right)));
         if !scored(txn, &link, (left, right), &alike.score, to)? {
             return Ok(());
         }
@@ -242,16 +250,19 @@ impl Matcher {
     }
 }
 
-/// Those whom a payer knows by the same number.
-fn covered_alike(txn: &mut Txn<'_>, question: &[Vec<Wanted>], at_most: usize) -> Result<Vec<RecordState>, DbError> {
-    let mut found = Vec::new();
-    for state in txn.search_few(coverage::KIND, question, at_most)? {
-        let Some(patient) = coverage::PATIENT.value(&state) else {
-            continue;
-        };
-        found.extend(txn.state(patient)?.filter(|state| state.kind == patient::KIND));
+/// Those whose coverages these are.
+fn covered_people(txn: &mut Txn<'_>, found: Vec<Vec<RecordState>>) -> Result<Vec<Vec<RecordState>>, DbError> {
+    let of = |coverage: &RecordState| coverage::PATIENT.value(coverage);
+    txn.fetch_states(&found.iter().flatten().filter_map(of).collect())?;
+    let mut people = Vec::new();
+    for coverages in found {
+        let mut covered = Vec::new();
+        for patient in coverages.iter().filter_map(of) {
+            covered.extend(txn.state(patient)?.filter(|state| state.kind == patient::KIND));
+        }
+        people.push(covered);
     }
-    Ok(found)
+    Ok(people)
 }
 
 /// Writes how alike the two are and how the link stands, where that is new. The link goes wherever either patient is.

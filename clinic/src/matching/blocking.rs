@@ -13,8 +13,9 @@ use crate::value::BirthDate;
 
 /// A name of more words is looked up by the first so many pairs of sounds.
 const NAME_PAIRS_MAX: usize = 24;
-/// Of somebody's numbers so many are asked for one by one.
+/// Of somebody's numbers so many are asked for one by one, and so many of the others together.
 const ALONE_MAX: usize = 12;
+const TOGETHER_MAX: usize = 32;
 
 /// Questions to the index of patients, the most telling first. Of each, every part must be met by one of its
 /// alternatives. Each number is a question of its own, so that one which half a town shares hides no other.
@@ -60,11 +61,12 @@ pub fn coverage_questions(one: &Identity) -> Vec<Vec<Vec<Wanted>>> {
     questions
 }
 
-/// A question for each of the first terms, and one for all that are left.
+/// A question for each of the first terms, and for those that are left as few as can be.
 fn each(terms: impl Iterator<Item = String>) -> Vec<Vec<Vec<Wanted>>> {
     let mut terms = terms.collect::<BTreeSet<_>>().into_iter().map(Wanted::Exactly);
     let mut questions: Vec<_> = terms.by_ref().take(ALONE_MAX).map(|term| vec![vec![term]]).collect();
-    questions.push(vec![terms.collect()]);
+    let left: Vec<Wanted> = terms.collect();
+    questions.extend(left.chunks(TOGETHER_MAX).map(|some| vec![some.to_vec()]));
     questions
 }
 

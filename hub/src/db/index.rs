@@ -13,14 +13,23 @@ use super::*;
 const FOUND_MAX: usize = 200;
 /// More than this a search does not look at.
 const CANDIDATES_MAX: usize = 1_000;
+/// Questions that one statement asks together: a few fixed sizes, so that few texts are prepared.
+const QUESTIONS_AT_ONCE: [usize; 3] = [1, 4, 16];
+/// Terms that one statement looks up.
+const TERMS_AT_ONCE: usize = 128;
+/// Of more alternatives than this a word is looked up by a list; SQLite takes 500 parts of a compound.
+const ALONE_MAX: usize = 64;
 
 impl Txn<'_> {
     /// Makes the index tables say what the policy says of these states; rows that stay the same are not touched. Of a
     /// record that was not stored before there are no rows.
     pub(super) fn put_index(&mut self, states: &[(RecordId, RecordState, bool)]) -> Result<(), DbError> {
         let (mut links, mut terms, mut facets) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-        for (record, state, _) in states {
-            let (record, kind, index) = (record.0, state.kind.0, (self.policy.index)(state));
+        for (record, state, is_stored) in states {
+            let index = (self.policy.index)(state);
+            let targets = index.links.iter().map(|(_, target)| *target).collect();
+            self.pending.relink(*record, state.kind, *is_stored, &targets);
+            let (record, kind) = (record.0, state.kind.0);
             for (field, target) in index.links {
                 links.insert(values![record, target.0, kind, field.0].to_vec());
             }
@@ -107,71 +116,104 @@ impl Txn<'_> {
         self.states_of(links.filter(|(_, of)| *of == kind).map(|(record, _)| record).collect())
     }
 
+    /// Fetches what links to these records, of these kinds, with its states: one way for all of them.
+    pub fn fetch_linked(&mut self, targets: &BTreeSet<RecordId>, kinds: &[KindId]) -> Result<(), DbError> {
+        self.fetch_links(targets)?;
+        let links = targets.iter().filter_map(|target| self.pending.links.get(target));
+        let linked = links.flatten().filter(|(_, kind)| kinds.contains(kind));
+        self.fetch_states(&linked.map(|(record, _)| *record).collect())
+    }
+
     /// Records of a kind of which, for every word, one of the word's alternatives meets a term. At most
     /// [`FOUND_MAX`]; none when no word is given, or none that can be looked up.
     pub fn search(&mut self, kind: KindId, words: &[Vec<Wanted>]) -> Result<Vec<RecordState>, DbError> {
-        let near = self.near(kind, words, CANDIDATES_MAX)?;
-        let mut found = self.meant(near, words)?;
+        let near = self.near(kind, &[words.to_vec()], CANDIDATES_MAX)?;
+        let mut found = self.states_of(near.concat())?;
+        found.retain(|state| is_meant(&(self.policy.index)(state).terms, words));
         found.truncate(FOUND_MAX);
         Ok(found)
     }
 
-    /// As [`Txn::search`], for what is to tell few apart: nobody where more than so many may be meant, and then no record is
-    /// opened.
+    /// Of each question what [`Txn::search`] finds, for what is to tell few apart: nobody where more than so many may be
+    /// meant, and of those no record is opened. All are asked together, since the way to a store may be long.
     pub fn search_few(
         &mut self,
         kind: KindId,
-        words: &[Vec<Wanted>],
+        questions: &[Vec<Vec<Wanted>>],
         at_most: usize,
-    ) -> Result<Vec<RecordState>, DbError> {
-        let near = self.near(kind, words, at_most.saturating_add(1))?;
-        if near.len() > at_most {
-            return Ok(Vec::new());
+    ) -> Result<Vec<Vec<RecordState>>, DbError> {
+        let mut near = self.near(kind, questions, at_most.saturating_add(1))?;
+        near.iter_mut()
+            .filter(|found| found.len() > at_most)
+            .for_each(Vec::clear);
+        self.fetch_states(&near.iter().flatten().copied().collect())?;
+        // Whoever answers one question answers most of the others too.
+        let mut terms: BTreeMap<RecordId, Vec<String>> = BTreeMap::new();
+        let mut answers = Vec::new();
+        for (near, words) in near.into_iter().zip(questions) {
+            let mut found = self.states_of(near)?;
+            found.retain(|state| {
+                let terms = terms.entry(state.record);
+                is_meant(terms.or_insert_with(|| (self.policy.index)(state).terms), words)
+            });
+            answers.push(found);
         }
-        self.meant(near, words)
+        Ok(answers)
     }
 
-    /// Records that may be meant, by their blind terms.
-    fn near(&mut self, kind: KindId, words: &[Vec<Wanted>], at_most: usize) -> Result<Vec<RecordId>, DbError> {
-        let mut values = values![self.org, kind.0].to_vec();
-        let sets: Vec<String> = words
-            .iter()
-            .filter_map(|word| self.candidates(word, &mut values))
-            .collect();
-        if sets.is_empty() || words.iter().any(Vec::is_empty) {
-            return Ok(Vec::new());
+    /// Records that may be meant, by their blind terms, of each question.
+    fn near(
+        &mut self,
+        kind: KindId,
+        questions: &[Vec<Vec<Wanted>>],
+        at_most: usize,
+    ) -> Result<Vec<Vec<RecordId>>, DbError> {
+        let mut by_shape: BTreeMap<Vec<usize>, Vec<(usize, Vec<Value>)>> = BTreeMap::new();
+        for (number, words) in questions.iter().enumerate() {
+            let Some(words) = self.blinded(words) else { continue };
+            let shape = words.iter().map(Vec::len).collect();
+            by_shape.entry(shape).or_default().push((number, words.concat()));
+        }
+        let mut found = vec![Vec::new(); questions.len()];
+        if by_shape.is_empty() {
+            return Ok(found);
         }
         self.flush_records()?;
-        let text = format!("{} ORDER BY record LIMIT {at_most}", sets.join(" INTERSECT "));
-        records(&self.sql.rows(&text, &values)?)
-    }
-
-    /// The index only narrows down: it knows no beginning beyond a length, and one blind word may stand for two.
-    fn meant(&mut self, near: Vec<RecordId>, words: &[Vec<Wanted>]) -> Result<Vec<RecordState>, DbError> {
-        let mut found = self.states_of(near)?;
-        found.retain(|state| is_meant(&(self.policy.index)(state).terms, words));
+        for (shape, alike) in by_shape {
+            for (numbers, terms) in together(&shape, &alike) {
+                let asked = [values![self.org, kind.0], &terms].concat();
+                for row in self.sql.rows(&text_of(&shape, numbers.len(), at_most), &asked)? {
+                    let number = numbers.get(row.get::<usize>(0)?).copied().flatten();
+                    if let Some(answer) = number.and_then(|number| found.get_mut(number)) {
+                        answer.push(RecordId(row.get(1)?));
+                    }
+                }
+            }
+        }
         Ok(found)
     }
 
-    /// The question for the records that may meet one of a word's alternatives; what it compares with goes to the end of
-    /// `values`. `None` where an alternative is too short to be looked up.
-    fn candidates(&self, alternatives: &[Wanted], values: &mut Vec<Value>) -> Option<String> {
-        let blind = alternatives.iter().map(|wanted| match wanted {
+    /// The terms that each word is looked up by: one for each alternative, and the last again until there are so many as
+    /// other questions have too. A word is left out where an alternative is too short to be looked up. `None` where
+    /// nothing can be asked.
+    fn blinded(&self, words: &[Vec<Wanted>]) -> Option<Vec<Vec<Value>>> {
+        if words.iter().any(Vec::is_empty) {
+            return None;
+        }
+        let blind = |wanted: &Wanted| match wanted {
             Wanted::Exactly(term) => Some(self.keys.blind(TERM, term.as_bytes())),
             Wanted::StartingWith(start) => blind_beginning(self.keys, start),
-        });
-        let blind = blind.collect::<Option<Vec<_>>>()?;
-        let places: Vec<String> = blind
-            .into_iter()
-            .map(|term| {
-                values.push(Value::from(term));
-                format!("?{}", values.len())
-            })
+        };
+        let mut blinded: Vec<Vec<Value>> = words
+            .iter()
+            .filter_map(|word| word.iter().map(|wanted| blind(wanted).map(Value::from)).collect())
             .collect();
-        Some(format!(
-            "SELECT DISTINCT record FROM terms WHERE org = ?1 AND kind = ?2 AND term IN ({})",
-            places.join(", ")
-        ))
+        for terms in &mut blinded {
+            let filled = terms.len().next_power_of_two();
+            terms.extend(std::iter::repeat_n(terms.last().cloned(), filled - terms.len()).flatten());
+        }
+        blinded.sort_by_key(Vec::len);
+        (!blinded.is_empty()).then_some(blinded)
     }
 
     pub(super) fn states_of(&mut self, records: Vec<RecordId>) -> Result<Vec<RecordState>, DbError> {
@@ -186,7 +228,61 @@ impl Txn<'_> {
     }
 }
 
-/// Whether every word has an alternative that one of the terms meets.
+/// Cuts questions of one shape into lists that one statement asks together, in few sizes: the numbers of the questions, and
+/// their terms. A list is filled up with its last question, whose further answers belong to nobody.
+fn together(shape: &[usize], alike: &[(usize, Vec<Value>)]) -> impl Iterator<Item = (Vec<Option<usize>>, Vec<Value>)> {
+    let terms: usize = shape.iter().sum();
+    let fits = move |size: &usize| size * terms <= TERMS_AT_ONCE;
+    let most = QUESTIONS_AT_ONCE.into_iter().rfind(fits).unwrap_or(1);
+    alike.chunks(most).map(move |chunk| {
+        let mut sizes = QUESTIONS_AT_ONCE.into_iter();
+        let size = sizes.find(|size| *size >= chunk.len()).unwrap_or(most);
+        let mut numbers: Vec<Option<usize>> = chunk.iter().map(|(number, _)| Some(*number)).collect();
+        let mut asked: Vec<Value> = chunk.iter().flat_map(|(_, terms)| terms.clone()).collect();
+        for (_, last) in std::iter::repeat_n(chunk.last(), size - chunk.len()).flatten() {
+            numbers.push(None);
+            asked.extend_from_slice(last);
+        }
+        (numbers, asked)
+    })
+}
+
+/// Asks so many questions of one shape. Every term is compared for itself, unless there are very many: a list of them
+/// PostgreSQL looks for by walking through all that an organisation has, for as long as it does not know the table.
+pub(super) fn text_of(shape: &[usize], questions: usize, at_most: usize) -> String {
+    let mut last = 2;
+    let mut places = |count: usize| {
+        let places: Vec<String> = (last + 1..=last + count).map(|place| format!("?{place}")).collect();
+        last += count;
+        places
+    };
+    let one_of = |term: &str| format!("SELECT record FROM terms WHERE org = ?1 AND term {term} AND kind = ?2");
+    let mut word = |alternatives: &usize| {
+        let places = places(*alternatives);
+        if *alternatives > ALONE_MAX {
+            return format!(
+                "SELECT DISTINCT record FROM ({}) AS word",
+                one_of(&format!("IN ({})", places.join(", ")))
+            );
+        }
+        let each: Vec<String> = places.iter().map(|place| one_of(&format!("= {place}"))).collect();
+        match each.as_slice() {
+            [one] => one.clone(),
+            several => format!("SELECT record FROM ({}) AS word", several.join(" UNION ")),
+        }
+    };
+    let question = |number| {
+        let words: Vec<String> = shape.iter().map(&mut word).collect();
+        format!(
+            "SELECT {number} AS question, record FROM ({} ORDER BY record LIMIT {at_most}) AS asked",
+            words.join(" INTERSECT ")
+        )
+    };
+    (0..questions).map(question).collect::<Vec<_>>().join(" UNION ALL ")
+}
+
+/// Whether every word has an alternative that one of the terms meets. The index only narrows down: it knows no beginning
+/// beyond a length, and one blind word may stand for two.
 fn is_meant(terms: &[String], words: &[Vec<Wanted>]) -> bool {
     let meets = |wanted: &Wanted| match wanted {
         Wanted::Exactly(term) => terms.contains(term),

@@ -208,7 +208,7 @@ impl Txn<'_> {
         Ok(links.map(|(record, kind)| (*record, *kind)).collect())
     }
 
-    /// Fetches what links to records that were not asked for since something was written.
+    /// Fetches what links to records that were not asked for yet.
     pub(super) fn fetch_links(&mut self, targets: &BTreeSet<RecordId>) -> Result<(), DbError> {
         self.flush_records()?;
         let missing: Vec<RecordId> = targets

@@ -110,6 +110,22 @@ impl Pending {
         *sum = sum.plus(plus).minus(minus);
     }
 
+    /// What is known of links, as it is once this record is written, which links to these.
+    pub(super) fn relink(&mut self, record: RecordId, kind: KindId, is_stored: bool, targets: &BTreeSet<RecordId>) {
+        if is_stored {
+            for (target, links) in &mut self.links {
+                if !targets.contains(target) {
+                    links.remove(&(record, kind));
+                }
+            }
+        }
+        for target in targets {
+            if let Some(links) = self.links.get_mut(target) {
+                links.insert((record, kind));
+            }
+        }
+    }
+
     /// Forgets what was read of these before they were locked, but not what is to be written.
     pub(super) fn forget_read(&mut self, ids: &BTreeSet<[u8; 16]>) {
         self.found.clear();
@@ -219,7 +235,6 @@ impl Txn<'_> {
         if states.is_empty() {
             return Ok(());
         }
-        self.pending.links.clear();
         let mut rows = Vec::with_capacity(states.len());
         for ((record, state, _), signature) in states.iter().zip(signatures) {
             let sealed = seal_state(self.keys, *record, &state.to_bytes())?;

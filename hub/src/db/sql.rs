@@ -142,6 +142,12 @@ impl Column for u64 {
     }
 }
 
+impl Column for usize {
+    fn read(value: &Value) -> Option<usize> {
+        i64::read(value)?.try_into().ok()
+    }
+}
+
 impl Column for u32 {
     fn read(value: &Value) -> Option<u32> {
         i64::read(value)?.try_into().ok()

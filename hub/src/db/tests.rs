@@ -63,7 +63,8 @@ on_both_engines! {
         what_came_in_shortly_before_a_backup_waits_for_the_next;
     index:
         the_index_follows_the_state,
-        a_search_takes_its_words_as_they_are;
+        a_search_takes_its_words_as_they_are,
+        questions_asked_together_are_answered_each_for_itself;
     leaves:
         a_sum_that_rotted_is_found_and_set_right,
         a_lane_is_looked_at_once_and_what_was_found_stays_known;

@@ -131,6 +131,8 @@ impl Txn<'_> {
     pub fn author(&mut self, draft: &Draft, scope: Option<ScopeId>) -> Outcome<Option<Written>> {
         self.lock_to_author(draft.record)?;
         let stamp = self.stamp()?;
+        // Random, so nobody has it.
+        self.pending.found.insert(stamp.change, None);
         let shared = (!enters_site(draft.kind)).then(|| self.organisation.scope());
         let written = self.with_rules(|txn, rules| {
             let written = hub::author_at_hub(txn, rules, draft, &stamp, scope)?;

@@ -6,7 +6,7 @@ use sync_protocol::{ChangeId, Draft, ScopeId};
 use tempfile::TempDir;
 
 use super::*;
-use crate::db::{Db, Place, Policy, random};
+use crate::db::{Db, Place, Policy, random, statements};
 
 const SITE: ScopeId = ScopeId([0x51; 16]);
 
@@ -250,6 +250,34 @@ async fn looking_again_writes_nothing() {
     again.await.unwrap();
 
     assert_eq!(house.written().await, before);
+}
+
+#[tokio::test]
+async fn what_is_asked_of_the_store_for_fifty_patients_is_asked_together() {
+    let house = House::new();
+    let matcher = house.matcher.clone();
+    let asked = house.db.write(move |txn| {
+        let mut written = BTreeSet::new();
+        for number in 0..50 {
+            let record = RecordId(random()?);
+            let draft = edit(record)
+                .set(
+                    patient::NAME,
+                    &Phi::new(PersonName::new(&format!("Vance{number}"), "Ana")),
+                )
+                .set(patient::BIRTH_DATE, &Phi::new(BirthDate::parse("1990-03-02").unwrap()))
+                .set(patient::PHONE, &Phi::new(format!("(602) 555-{number:04}")));
+            txn.author(&draft.done(), Some(SITE))?;
+            written.insert(record);
+        }
+        let before = statements();
+        let near = matcher.near(txn, written)?;
+        Ok::<_, HubError<DbError>>((near.len(), statements() - before))
+    });
+    let (people, asked) = asked.await.unwrap();
+
+    assert_eq!(people, 50);
+    assert!(asked <= 25, "{asked} statements for {people} patients");
 }
 
 #[tokio::test]
