@@ -76,7 +76,8 @@ impl WriteTx<'_> {
 
     /// Forgets what was to be forgotten as soon as the hub holds it for good.
     pub(super) fn forget_upto(&mut self, upto: Dot) -> Result<(), TxError> {
-        let sql = "SELECT change FROM own_changes WHERE pending = 3 AND replica = ?1 AND counter <= ?2";
+        let sql = "SELECT change FROM own_changes INDEXED BY own_changes_waiting
+                   WHERE pending = 3 AND replica = ?1 AND counter <= ?2";
         let mut statement = self.connection.prepare_cached(sql)?;
         let rows = statement.query_map(params![upto.replica.0, upto.counter.cast_signed()], |row| row.get(0))?;
         let changes = rows.collect::<Result<Vec<[u8; 16]>, _>>()?;

@@ -4,7 +4,7 @@
 use rusqlite::{OptionalExtension, Row, params};
 use sync_protocol::change::{self, Change, Header, genesis};
 use sync_protocol::replica::OwnChange;
-use sync_protocol::{ChangeId, Dot, Hash, KindId, RecordId, ReplicaId};
+use sync_protocol::{ChangeId, Dot, Hash, RecordId, ReplicaId};
 
 use super::fault::TxError;
 use super::tx::{ReadTx, WriteTx};
@@ -26,7 +26,9 @@ CREATE TABLE own_changes (
     UNIQUE (replica, counter)
 );
 CREATE INDEX own_changes_pending ON own_changes (record, id) WHERE pending = 1;
-CREATE INDEX own_changes_quarantined ON own_changes (id) WHERE quarantine IS NOT NULL;";
+CREATE INDEX own_changes_quarantined ON own_changes (id) WHERE quarantine IS NOT NULL;
+CREATE INDEX own_changes_settled ON own_changes (record) WHERE pending = 0;
+CREATE INDEX own_changes_waiting ON own_changes (replica, counter) WHERE pending = 3;";
 
 /// What `pending` is once the content is forgotten; otherwise it is 1, or 0 once a base has the change, or 3 once the record
 /// was purged and the content waits for the hub to hold it for good.
@@ -252,7 +254,8 @@ impl WriteTx<'_> {
 
     /// Forgets the content of settled changes on a record, but for what the hub does not hold for good yet: that waits.
     pub(super) fn forget_own(&mut self, record: RecordId) -> Result<(), TxError> {
-        let sql = "SELECT change, replica, counter FROM own_changes WHERE record = ?1 AND pending = 0";
+        let sql = "SELECT change, replica, counter FROM own_changes INDEXED BY own_changes_settled
+                   WHERE record = ?1 AND pending = 0";
         let mut statement = self.connection.prepare_cached(sql)?;
         let rows = statement.query_map([record.0], |row| {
             let counter = row.get::<_, i64>(2)?.cast_unsigned();
@@ -290,14 +293,13 @@ impl WriteTx<'_> {
 
     pub(super) fn quarantine_own(&mut self, dot: Dot, reason: u16) -> Result<(), TxError> {
         let sql = "UPDATE own_changes SET quarantine = ?3 WHERE replica = ?1 AND counter = ?2 AND pending = 1
-                   RETURNING record, (SELECT kind FROM records r WHERE r.record = own_changes.record)";
+                   RETURNING record";
         let mut statement = self.connection.prepare_cached(sql)?;
-        let touched = statement.query_row(params![dot.replica.0, dot.counter.cast_signed(), reason], |row| {
-            Ok((RecordId(row.get(0)?), row.get::<_, Option<u16>>(1)?.map(KindId)))
-        });
-        if let Some((record, kind)) = touched.optional()? {
+        let values = params![dot.replica.0, dot.counter.cast_signed(), reason];
+        let touched = statement.query_row(values, |row| row.get(0).map(RecordId));
+        if let Some(record) = touched.optional()? {
+            self.changed.kinds.extend(self.kind_of(record)?);
             self.changed.records.insert(record);
-            self.changed.kinds.extend(kind);
             self.changed.acknowledged = true;
         }
         Ok(())

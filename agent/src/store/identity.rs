@@ -30,11 +30,11 @@ pub type AuthorError = ReplicaError<TxError>;
 
 /// Mints the first identity of a store that has never been written to; one that lost its identity is damaged.
 pub(super) fn ensure(connection: &Connection, life: &Life) -> Result<(), StoreError> {
-    let known = "SELECT (SELECT count(*) FROM identity), (SELECT count(*) FROM own_changes)";
-    let counts = connection.query_row(known, [], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)));
-    match counts.map_err(TxError::from)? {
-        (1, _) => Ok(()),
-        (_, 0) => {
+    let known = "SELECT EXISTS (SELECT 1 FROM identity), EXISTS (SELECT 1 FROM own_changes)";
+    let known = connection.query_row(known, [], |row| Ok((row.get(0)?, row.get(1)?)));
+    match known.map_err(TxError::from)? {
+        (true, _) => Ok(()),
+        (false, false) => {
             let head = ReplicaHead::born(ReplicaId(life.draw()?), EpochId::NIL);
             let sql = "INSERT INTO identity VALUES (1, ?1, 1, ?2, 0, ?3, 0, 0, 0, NULL)";
             connection
@@ -42,7 +42,7 @@ pub(super) fn ensure(connection: &Connection, life: &Life) -> Result<(), StoreEr
                 .map_err(TxError::from)?;
             Ok(())
         }
-        (_, _) => Err(StoreError::NoIdentity),
+        (false, true) => Err(StoreError::NoIdentity),
     }
 }
 

@@ -105,6 +105,14 @@ impl ReadTx<'_> {
         self.state_in("SELECT base FROM records WHERE record = ?1", record)
     }
 
+    pub(super) fn kind_of(&self, record: RecordId) -> Result<Option<KindId>, TxError> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT kind FROM records WHERE record = ?1")?;
+        let kind = statement.query_row([record.0], |row| row.get(0));
+        Ok(kind.optional()?.map(KindId))
+    }
+
     /// Where the base is counted.
     pub(super) fn place_of(&self, record: RecordId) -> Result<Option<Place>, TxError> {
         let sql = "SELECT record, scope, lane, sequence, offered FROM records
@@ -115,7 +123,8 @@ impl ReadTx<'_> {
 
     /// Records that the hub offers to forget.
     pub(super) fn offered(&self, at_most: usize) -> Result<Vec<(RecordId, Place)>, TxError> {
-        let sql = "SELECT record, scope, lane, sequence, offered FROM records
+        // Left to itself SQLite walks through every record of the scope, which each exchange would wait for.
+        let sql = "SELECT record, scope, lane, sequence, offered FROM records INDEXED BY records_offered
                    WHERE offered = 1 AND base IS NOT NULL AND scope IS NOT NULL LIMIT ?1";
         self.places(sql, params![i64::try_from(at_most).unwrap_or(i64::MAX)])
     }
@@ -322,15 +331,11 @@ impl WriteTx<'_> {
     /// Removes all that is kept of a record: base, view, index, what sources said of it, original messages, and the
     /// content of own changes on it. Pages that are freed are overwritten.
     pub(super) fn purge_record(&mut self, record: RecordId) -> Result<(), TxError> {
-        let kind: Option<u16> = self
-            .connection
-            .prepare_cached("SELECT kind FROM records WHERE record = ?1")?
-            .query_row([record.0], |row| row.get(0))
-            .optional()?;
+        let kind = self.kind_of(record)?;
         self.forget_own(record)?;
+        self.forget_said(record)?;
         for sql in [
             "DELETE FROM blobs WHERE digest IN (SELECT digest FROM messages WHERE record = ?1)",
-            "DELETE FROM source_values WHERE record = ?1",
             "DELETE FROM links WHERE record = ?1",
             "DELETE FROM terms WHERE record = ?1",
             "DELETE FROM facets WHERE record = ?1",
@@ -338,7 +343,7 @@ impl WriteTx<'_> {
         ] {
             self.connection.prepare_cached(sql)?.execute([record.0])?;
         }
-        self.changed.kinds.extend(kind.map(KindId));
+        self.changed.kinds.extend(kind);
         self.changed.records.insert(record);
         self.changed.purged = true;
         Ok(())

@@ -15,6 +15,7 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("migrations/04_reference.sql")),
     M::up(include_str!("migrations/10_identity.sql")),
     M::up(include_str!("migrations/30_lanes.sql")),
+    M::up(include_str!("migrations/40_walks.sql")),
 ];
 
 pub(super) const VERSION: u32 = MIGRATIONS.len() as u32;

@@ -56,4 +56,18 @@ impl WriteTx<'_> {
         self.connection.prepare_cached(sql)?.execute(values)?;
         Ok(())
     }
+
+    /// Forgets what every source said of a record. Sources are few and are gone through one by one, each by its key: an
+    /// index by record would cost every message a third more.
+    pub(super) fn forget_said(&mut self, record: RecordId) -> Result<(), TxError> {
+        let sql = "WITH RECURSIVE sources (source) AS (
+                       SELECT min(source) FROM source_values
+                       UNION ALL
+                       SELECT (SELECT min(v.source) FROM source_values v WHERE v.source > sources.source)
+                       FROM sources WHERE sources.source IS NOT NULL)
+                   DELETE FROM source_values
+                   WHERE source IN (SELECT source FROM sources WHERE source IS NOT NULL) AND record = ?1";
+        self.connection.prepare_cached(sql)?.execute([record.0])?;
+        Ok(())
+    }
 }

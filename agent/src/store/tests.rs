@@ -9,6 +9,7 @@ mod opening;
 mod repair;
 mod replica;
 mod snapshot;
+mod walks;
 mod writing;
 
 use std::path::{Path, PathBuf};
