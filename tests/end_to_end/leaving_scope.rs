@@ -12,6 +12,7 @@ use tests::hl7_peer::RawMllp;
 use tests::house::Clinic;
 use tests::page::{Page, View};
 use tests::people::{CLINIC_DAY, Person, oru_r01};
+use tests::postgres::Cluster;
 use tests::raw_pages;
 use tests::region::Store;
 use vault::{key_file, sqlite};
@@ -22,9 +23,22 @@ use crate::world::{arrive, count, edit, patient_id, patient_page, temp_number, u
 const SOON: Duration = Duration::from_secs(20);
 const ANSWERED: Duration = Duration::from_secs(5);
 
+/// The sites, at one hub process.
+const SITES: [(&str, usize); 2] = [("Northside", 0), ("Southside", 0)];
+
 #[tokio::test]
 async fn a_patient_whose_booking_is_cancelled_is_purged_at_the_site_and_comes_back_whole_with_the_next() -> Result<()> {
-    let several = Several::open(&Store::Embedded, 1, &[("Northside", 0), ("Southside", 0)]).await?;
+    leave_and_come_back(Several::open(&Store::Embedded, 1, &SITES).await?).await
+}
+
+#[tokio::test]
+async fn a_patient_is_purged_and_comes_back_the_same_way_with_two_hub_processes_on_postgresql() -> Result<()> {
+    let cluster = Cluster::start_without_fsync()?;
+    let sites = [("Northside", 0), ("Southside", 1)];
+    leave_and_come_back(Several::open(&Store::Postgres(cluster.url()), 2, &sites).await?).await
+}
+
+async fn leave_and_come_back(several: Several) -> Result<()> {
     let mut visitor = Visitor::arrive_at_north(&several, CLINIC_DAY[5]).await?;
     let (north, south) = (&several.clinics[0], &several.clinics[1]);
     let booking = visitor.be_booked_at_south(south).await?;
@@ -60,7 +74,7 @@ async fn a_patient_whose_booking_is_cancelled_is_purged_at_the_site_and_comes_ba
 
 #[tokio::test]
 async fn a_result_with_a_labels_number_finds_the_patient_who_left_the_site_before_it_came() -> Result<()> {
-    let several = Several::open(&Store::Embedded, 1, &[("Northside", 0), ("Southside", 0)]).await?;
+    let several = Several::open(&Store::Embedded, 1, &SITES).await?;
     let mut visitor = Visitor::arrive_at_north(&several, CLINIC_DAY[5]).await?;
     let south = &several.clinics[1];
     let booking = visitor.be_booked_at_south(south).await?;
