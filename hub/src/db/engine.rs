@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::MutexGuard;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
@@ -31,12 +31,14 @@ pub(super) struct Postgres {
     /// Tells this process's word of commits from others'.
     me: [u8; 16],
     answer_timeout: std::time::Duration,
-    stop_listening: Arc<AtomicBool>,
+    commits: Arc<AtomicU64>,
+    /// Told to the threads beside those that read and write.
+    stop: Arc<AtomicBool>,
 }
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        self.stop_listening.store(true, Ordering::Relaxed);
+        self.stop.store(true, Ordering::Relaxed);
     }
 }
 
@@ -64,7 +66,10 @@ impl Store {
             },
             mark: OnceLock::new(),
         });
-        Store::listen(&store)?;
+        if let Engine::Postgres(engine) = &store.engine {
+            Store::listen(&store, engine)?;
+            engine.keep_statistics()?;
+        }
         Ok(Db { store, of })
     }
 
@@ -106,11 +111,8 @@ impl Store {
     }
 
     /// Hears of what other processes commit.
-    fn listen(store: &Arc<Store>) -> Result<(), DbError> {
-        let Engine::Postgres(engine) = &store.engine else {
-            return Ok(());
-        };
-        let (server, me, stop) = (engine.server.clone(), engine.me, engine.stop_listening.clone());
+    fn listen(store: &Arc<Store>, engine: &Postgres) -> Result<(), DbError> {
+        let (server, me, stop) = (engine.server.clone(), engine.me, engine.stop.clone());
         let store = Arc::downgrade(store);
         let wake = move |org: Option<[u8; 16]>, commit: Commit| {
             let Some(store) = store.upgrade() else { return };
@@ -175,7 +177,8 @@ fn open_postgres(
         free_readers: Arc::new(Semaphore::new(config.readers.max(1))),
         me: random()?,
         answer_timeout: config.answer_timeout(),
-        stop_listening: Arc::default(),
+        commits: Arc::default(),
+        stop: Arc::default(),
     };
     Ok((Engine::Postgres(engine), organisations))
 }
@@ -296,7 +299,7 @@ impl Db {
             Engine::Postgres(engine) => {
                 engine.free_writers.close();
                 engine.free_readers.close();
-                engine.stop_listening.store(true, Ordering::Relaxed);
+                engine.stop.store(true, Ordering::Relaxed);
                 engine.pool.close();
             }
         }
@@ -351,6 +354,15 @@ fn guarded<T, E: From<DbError>>(steps: impl FnOnce() -> Result<T, E>) -> Result<
 }
 
 impl Postgres {
+    fn keep_statistics(&self) -> Result<(), DbError> {
+        let (server, commits, stop) = (self.server.clone(), self.commits.clone(), self.stop.clone());
+        std::thread::Builder::new()
+            .name("store statistics".to_owned())
+            .spawn(move || postgres::keep_statistics(&server, &commits, &stop))
+            .map_err(|_| DbError::Closed)?;
+        Ok(())
+    }
+
     /// Runs what blocks where it may, with a permit, and answers in time.
     async fn within<T, E>(
         &self,
@@ -404,6 +416,7 @@ impl Postgres {
                 (Ok(value), None) => {
                     match session.commit(postgres::told(self.me, of.organisation.org, &done.touched).as_deref()) {
                         Ok(()) => {
+                            self.commits.fetch_add(1, Ordering::Relaxed);
                             self.pool.put_back(session);
                             of.after(store, done);
                             return Ok(value);

@@ -22,10 +22,12 @@ use super::{DbError, random};
 mod failing;
 mod listening;
 mod session;
+mod statistics;
 
 pub(super) use failing::Trouble;
 pub(super) use listening::{listen, told};
 pub(super) use session::Session;
+pub(super) use statistics::keep as keep_statistics;
 
 /// Where the server is and how it is spoken to.
 pub(super) struct Server {

@@ -102,7 +102,7 @@ struct Store {
     key: Arc<DataKey>,
     place: Place,
     _folder: tempfile::TempDir,
-    _cluster: Option<Cluster>,
+    cluster: Option<Cluster>,
 }
 
 fn refuse_visits(header: &Header, payload: &Payload) -> Result<(), u16> {
@@ -139,7 +139,7 @@ impl Store {
             key,
             place,
             _folder: folder,
-            _cluster: cluster,
+            cluster,
         }
     }
 

@@ -44,6 +44,28 @@ fn fresh_name(author: &mut Author, record: RecordId) -> ChangeId {
     change
 }
 
+/// What looks by itself after a minute is turned off.
+#[tokio::test]
+async fn postgresql_is_made_to_look_at_tables_that_have_filled() {
+    let store = Store::new(On::Postgres, Policy::CATALOGUE);
+    let mut one = Author::new(&store, 1);
+    for number in 0..=200 {
+        fresh_name(&mut one, patient_record(number % 100));
+    }
+    store.push(SITE, one.push_after(0)).await;
+    let cluster = store.cluster.as_ref().unwrap();
+    for away in ["ALTER SYSTEM SET autovacuum = off", "SELECT pg_reload_conf()"] {
+        cluster.sql("postgres", away).unwrap();
+    }
+
+    let looked = ::tests::until(PATIENCE, "statistics of the changes", async || {
+        let known = cluster.sql("hub", "SELECT count(*) FROM pg_stats WHERE tablename = 'changes'")?;
+        Ok((known != "0").then_some(()))
+    });
+
+    looked.await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn opposite_orders_in_two_processes_end_in_no_error_no_gap_and_no_lost_row() {
     const RECORDS: u8 = 12;
@@ -123,7 +145,7 @@ async fn opposite_orders_in_two_processes_end_in_no_error_no_gap_and_no_lost_row
     assert_eq!(chain.unwrap().counter, 2 * 2 * ROUNDS as u64);
     assert_eq!(rows.len(), usize::from(RECORDS));
     let kept = store
-        ._cluster
+        .cluster
         .as_ref()
         .unwrap()
         .sql("hub", "SELECT count(*), count(DISTINCT change_id) FROM changes");
@@ -131,7 +153,7 @@ async fn opposite_orders_in_two_processes_end_in_no_error_no_gap_and_no_lost_row
     println!(
         "DEADLOCKS {}",
         store
-            ._cluster
+            .cluster
             .as_ref()
             .unwrap()
             .log()
@@ -202,7 +224,7 @@ async fn while_the_server_is_away_it_is_said_and_once_it_is_back_work_goes_on() 
     store.write(move |txn| txn.author(&first, Some(SITE))).await;
     let mut commits = store.db.commits();
 
-    store._cluster.as_mut().unwrap().crash().unwrap();
+    store.cluster.as_mut().unwrap().crash().unwrap();
     let read = store.db.read(|txn| txn.sites()).await;
     let refused = draft.clone();
     let written: Result<_, HubError<DbError>> = store.db.write(move |txn| txn.author(&refused, Some(SITE))).await;
@@ -210,7 +232,7 @@ async fn while_the_server_is_away_it_is_said_and_once_it_is_back_work_goes_on() 
     assert!(matches!(read, Err(DbError::Away { .. })), "{read:?}");
     assert!(matches!(written, Err(HubError::Ledger(DbError::Away { .. }))));
 
-    store._cluster.as_mut().unwrap().start_again().unwrap();
+    store.cluster.as_mut().unwrap().start_again().unwrap();
     let written = store.write(move |txn| txn.author(&draft, Some(SITE))).await;
 
     assert!(written.is_some());
@@ -239,7 +261,7 @@ async fn a_home_with_the_same_keys_joins_and_one_with_others_is_refused() {
 #[test]
 fn processes_that_start_together_found_one_organisation() {
     let store = Store::new(On::Postgres, Policy::CATALOGUE);
-    let cluster = store._cluster.as_ref().unwrap();
+    let cluster = store.cluster.as_ref().unwrap();
     cluster.create_database("fresh").unwrap();
     let place = Place {
         config: Config {
@@ -269,7 +291,7 @@ fn processes_that_start_together_found_one_organisation() {
 #[test]
 fn an_empty_database_is_not_taken_for_the_store_of_a_home_that_was_set_up() {
     let store = Store::new(On::Postgres, Policy::CATALOGUE);
-    let cluster = store._cluster.as_ref().unwrap();
+    let cluster = store.cluster.as_ref().unwrap();
     cluster.create_database("other").unwrap();
     let place = Place {
         config: Config {
@@ -287,7 +309,7 @@ fn an_empty_database_is_not_taken_for_the_store_of_a_home_that_was_set_up() {
 #[tokio::test]
 async fn a_store_of_a_newer_version_is_refused_on_postgresql_too() {
     let store = Store::new(On::Postgres, Policy::CATALOGUE);
-    let cluster = store._cluster.as_ref().unwrap();
+    let cluster = store.cluster.as_ref().unwrap();
     cluster.sql("hub", "UPDATE store_version SET version = 99").unwrap();
 
     let newer = Db::open(&store.place, &store.key, Policy::CATALOGUE);
@@ -298,7 +320,7 @@ async fn a_store_of_a_newer_version_is_refused_on_postgresql_too() {
 #[tokio::test]
 async fn a_connection_that_ends_before_the_commit_costs_nothing_but_another_run() {
     let store = Store::new(On::Postgres, Policy::CATALOGUE);
-    let url = store._cluster.as_ref().unwrap().port();
+    let url = store.cluster.as_ref().unwrap().port();
     let runs = Arc::new(AtomicU32::new(0));
     let counted = runs.clone();
     let record = patient_record(1);

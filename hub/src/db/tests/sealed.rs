@@ -127,7 +127,7 @@ async fn a_dump_of_the_database_shows_nothing_of_a_patient() {
     assert_eq!(found, 1);
     let key = store.db.organisation().proof_key_bytes;
 
-    let dump = store._cluster.as_ref().unwrap().dump().unwrap().to_lowercase();
+    let dump = store.cluster.as_ref().unwrap().dump().unwrap().to_lowercase();
 
     assert!(dump.contains(&data_encoding::HEXLOWER.encode(&record.0)));
     let secrets: [&[u8]; 6] = [
