@@ -2,7 +2,6 @@
 //! files of reference data.
 
 use ring::digest::{SHA256, digest};
-use sync_protocol::hub::HubLedger;
 use sync_protocol::{KindId, RecordState};
 
 use super::sql::values;
@@ -90,14 +89,7 @@ impl Txn<'_> {
 
     /// Every record of a kind, by id. For kinds of which an organisation has few.
     pub fn all_of_kind(&mut self, kind: KindId) -> Result<Vec<RecordState>, DbError> {
-        let rows = self.sql.rows(
-            "SELECT record FROM states WHERE org = ?1 AND kind = ?2 ORDER BY record",
-            values![self.org, kind.0],
-        )?;
-        let records = rows.iter().map(|row| row.get(0).map(RecordId));
-        let records: Vec<RecordId> = records.collect::<Result<_, _>>()?;
-        let states = records.into_iter().map(|record| self.state(record));
-        Ok(states.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+        self.few_of_kind(kind, usize::MAX)
     }
 
     /// Notes what came of a file; when one of the set was last taken stays known.

@@ -253,16 +253,19 @@ impl Txn<'_> {
         row.get(0)
     }
 
-    /// Records of a kind of which the organisation has few.
+    /// Records of a kind of which the organisation has few, by id.
     pub fn few_of_kind(&mut self, kind: KindId, at_most: usize) -> Result<Vec<RecordState>, DbError> {
+        // Asked for in the order of ids, they would be looked for among all records there are.
         let rows = self.sql.rows(
-            "SELECT record FROM states WHERE org = ?1 AND kind = ?2 ORDER BY record LIMIT ?3",
-            values![self.org, kind.0, at_most],
+            "SELECT record FROM states WHERE org = ?1 AND kind = ?2",
+            values![self.org, kind.0],
         )?;
-        let records = rows
+        let mut records = rows
             .iter()
             .map(|row| row.get(0).map(RecordId))
             .collect::<Result<Vec<_>, _>>()?;
+        records.sort_unstable();
+        records.truncate(at_most);
         self.states_of(records)
     }
 

@@ -147,13 +147,15 @@ mod tests {
                 "SELECT record FROM states WHERE org = x'00' AND kind = 1 AND record > x'01' ORDER BY record LIMIT 9",
                 "record>?",
             ),
+            ("SELECT record FROM states WHERE org = x'00' AND kind = 1", "kind=?"),
             (
                 "SELECT record FROM feed WHERE org = x'00' AND scope = x'01' AND lane = 1 AND sequence > 5 ORDER BY sequence",
                 "sequence>?",
             ),
         ] {
             let plan = plan(&connection, question);
-            assert!(plan.contains(by), "{question}: {plan}");
+            let walks = plan.contains("SCAN terms") || plan.contains("(org=?)");
+            assert!(plan.contains(by) && !walks, "{question}: {plan}");
         }
     }
 
