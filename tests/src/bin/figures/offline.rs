@@ -14,6 +14,7 @@ use crate::peer;
 use crate::report::{Form, Report};
 
 const PATIENCE: Duration = Duration::from_secs(1_800);
+const ASK_EVERY: Duration = Duration::from_millis(200);
 
 #[derive(clap::Args)]
 pub(crate) struct Wanted {
@@ -32,18 +33,34 @@ pub(crate) struct Wanted {
 
 pub(crate) async fn measure(wanted: &Wanted) -> Result<()> {
     let mut report = Report::new(format!("{} visits written offline", wanted.visits));
-    let rate = mainstay(wanted, &mut report).await?;
+    let reached = mainstay(wanted, &mut report).await?;
     if !wanted.alone {
         let theirs = peer::pouchdb("offline", wanted.visits).await?;
         report.add("PouchDB to express-pouchdb, no TLS, no fsync", theirs, "documents/s");
-        report.add_noted("times as fast", rate / theirs, "times", "floor 1, aim 3");
+        // A visit is a patient, a visit and what is to be done of both: as many documents there.
+        report.add_noted(
+            "times as fast, by records",
+            reached.changes / theirs,
+            "times",
+            "floor 1, aim 3",
+        );
+        report.add(
+            "times as fast, a visit for a document",
+            reached.visits / theirs,
+            "times",
+        );
     }
     report.print(&wanted.form);
     Ok(())
 }
 
-/// Answers visits a second.
-async fn mainstay(wanted: &Wanted, report: &mut Report) -> Result<f64> {
+/// What the hub held durably, each a second.
+struct Reached {
+    visits: f64,
+    changes: f64,
+}
+
+async fn mainstay(wanted: &Wanted, report: &mut Report) -> Result<Reached> {
     let folder = tempfile::tempdir()?;
     let mut house = House::open(folder.path(), Binaries::find()?, Target::Person).await?;
     house.until_agreed().await?;
@@ -70,9 +87,16 @@ async fn mainstay(wanted: &Wanted, report: &mut Report) -> Result<f64> {
     let changes = (counter - at_start) as f64;
     report.add("changes of these visits", changes, "changes");
     report.add("from the agent's start to all held durably by the hub", took, "s");
-    let rate = wanted.visits as f64 / took;
-    report.add("reached the hub over TLS, durable at both ends", rate, "visits/s");
-    report.add("  that is", changes / took, "changes/s");
+    let reached = Reached {
+        visits: wanted.visits as f64 / took,
+        changes: changes / took,
+    };
+    report.add(
+        "reached the hub over TLS, durable at both ends",
+        reached.visits,
+        "visits/s",
+    );
+    report.add("  that is", reached.changes, "changes/s");
     report.add("up the line, with TLS and HTTP", bytes as f64 / changes, "bytes/change");
     let begun = Instant::now();
     house
@@ -87,7 +111,7 @@ async fn mainstay(wanted: &Wanted, report: &mut Report) -> Result<f64> {
         "s more",
     );
     house.close().await?;
-    Ok(rate)
+    Ok(reached)
 }
 
 async fn accepted(socket: &HubSocket) -> Result<u64> {
@@ -96,10 +120,13 @@ async fn accepted(socket: &HubSocket) -> Result<u64> {
     Ok(sites.iter().filter_map(|site| site["accepted"].as_u64()).sum())
 }
 
-/// When the hub held so many changes.
+/// When the hub held so many changes. It is not asked so often that it works for the question.
 async fn until_accepted(socket: &HubSocket, wanted: u64) -> Result<Instant> {
     tests::until(PATIENCE, "the hub to hold the changes", async || {
         let held = accepted(socket).await?;
+        if held < wanted {
+            tokio::time::sleep(ASK_EVERY).await;
+        }
         Ok((held >= wanted).then(Instant::now))
     })
     .await
