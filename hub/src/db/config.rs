@@ -7,13 +7,16 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use vault::sqlite::Tuning;
 
+/// Pages of 4 KiB in the write-ahead log before it is written back: a few full pushes.
+const CHECKPOINT_PAGES: u32 = 16_384;
+
 /// Table `[store]`.
 #[derive(Clone, PartialEq, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Connections that read, beside those that write.
     pub readers: usize,
-    /// Page cache of each connection to the store in this folder.
+    /// Page cache of the connection that writes the store in this folder; each of those that read has a quarter of it.
     pub cache_kib: u32,
     /// The file that says how far the store has got, so that one that was put back to an older copy is noticed before it is
     /// written to. It must be outside the store and its backup: never put it back with the store. Without it, mark/store
@@ -43,7 +46,7 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             readers: 4,
-            cache_kib: 16 * 1024,
+            cache_kib: 64 * 1024,
             mark_file: None,
             postgres: None,
             password_file: None,
@@ -85,9 +88,19 @@ impl Config {
         super::postgres::refuse_unsound(address, self.authority_file.is_some())
     }
 
+    /// Of the connection that writes. Ids are random, so a push touches a page for nearly every row: what is not in the cache is
+    /// read and deciphered first, and what is written back into the file after every push is copied as often.
     pub(super) fn tuning(&self) -> Tuning {
         Tuning {
             cache_kib: self.cache_kib,
+            checkpoint_pages: CHECKPOINT_PAGES,
+            ..Tuning::default()
+        }
+    }
+
+    pub(super) fn reading(&self) -> Tuning {
+        Tuning {
+            cache_kib: self.cache_kib / 4,
             ..Tuning::default()
         }
     }

@@ -41,7 +41,7 @@ impl Embedded {
         config: &Config,
     ) -> Result<Embedded, DbError> {
         let reader = || {
-            let reader = vault::sqlite::open_reader(file, key, &config.tuning())?;
+            let reader = vault::sqlite::open_reader(file, key, &config.reading())?;
             reader.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
             Ok::<_, DbError>(reader)
         };
