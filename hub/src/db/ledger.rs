@@ -348,7 +348,7 @@ impl HubLedger for Txn<'_> {
         if let Some(kept) = self.pending.states.get_mut(&state.record) {
             kept.state = Some(state.clone());
             kept.signature = Some(*signature);
-            kept.is_written = true;
+            self.pending.written.insert(state.record);
         }
         Ok(())
     }

@@ -19,6 +19,8 @@ use super::*;
 #[derive(Default)]
 pub(super) struct Pending {
     pub(super) states: BTreeMap<RecordId, KeptState>,
+    /// Those of them that are to be written: few among the many that were only read.
+    pub(super) written: BTreeSet<RecordId>,
     pub(super) chains: BTreeMap<ReplicaId, KeptChain>,
     /// Changes as they are stored; `None` where there is none.
     pub(super) found: BTreeMap<ChangeId, Option<KeptChange>>,
@@ -48,7 +50,6 @@ pub(super) struct KeptState {
     pub(super) signature: Option<Signature>,
     /// There is a row of it.
     pub(super) is_stored: bool,
-    pub(super) is_written: bool,
 }
 
 pub(super) struct KeptChain {
@@ -160,7 +161,6 @@ impl Txn<'_> {
                     is_stored: state.is_some(),
                     state,
                     signature: None,
-                    is_written: false,
                 },
             );
         }
@@ -225,11 +225,14 @@ impl Txn<'_> {
         self.flush_changes()?;
         self.flush_chains()?;
         let (mut states, mut signatures) = (Vec::new(), Vec::new());
-        for (record, kept) in &mut self.pending.states {
-            if let (true, Some(state)) = (kept.is_written, &kept.state) {
+        for record in std::mem::take(&mut self.pending.written) {
+            let Some(kept) = self.pending.states.get_mut(&record) else {
+                continue;
+            };
+            if let Some(state) = &kept.state {
                 signatures.push(kept.signature.take());
-                states.push((*record, state.clone(), kept.is_stored));
-                (kept.is_written, kept.is_stored) = (false, true);
+                states.push((record, state.clone(), kept.is_stored));
+                kept.is_stored = true;
             }
         }
         if states.is_empty() {
