@@ -7,7 +7,7 @@
 #![expect(clippy::print_stdout, reason = "what it found is its output")]
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, ValueEnum};
@@ -75,8 +75,9 @@ async fn clone(mut house: House, folder: &Path) -> Result<Value> {
     let mut second_desk = desk.beside(second.running()?.ready("page")?, &house).await?;
     second_desk.note("sulfa").await?;
 
+    let restored = SystemTime::now();
     house.line.restore().await?;
-    let said = until_both_agree(&[&house.agent, &second]).await?;
+    let said = until_both_agree(&[&house.agent, &second], restored).await?;
     let found = json!({
         "said": said,
         "shown": {
@@ -114,8 +115,9 @@ async fn rollback(mut house: House, folder: &Path) -> Result<Value> {
     put_store(&backup, house.hub.program.home())?;
     house.hub.start().await?;
     hub_notes(&house, desk.patient, "H2").await?;
+    let restored = SystemTime::now();
     house.line.restore().await?;
-    let said = until_both_agree(&[&house.agent]).await?;
+    let said = until_both_agree(&[&house.agent], restored).await?;
     let found = json!({ "said": said, "hub": at_hub(&house).await?, "site": desk.allergies().await? });
     house.close().await?;
     Ok(found)
@@ -142,15 +144,17 @@ async fn hub_notes(house: &House, patient: RecordId, substance: &str) -> Result<
     socket.edit_patient(patient, substance, "312-555-0199").await
 }
 
-/// Waits until every agent has everything in a base and equal roots. Answers what they tell of new identities.
-async fn until_both_agree(agents: &[&Service]) -> Result<String> {
+/// Waits until every agent has everything in a base and has proven equal roots since a time: what it proved before says nothing
+/// of a hub that it has not heard since. Answers what they tell of new identities.
+async fn until_both_agree(agents: &[&Service], since: SystemTime) -> Result<String> {
+    let since_ms = since.duration_since(UNIX_EPOCH)?.as_millis() as i64;
     let mut statuses = Vec::new();
     let agreed = tests::until(PATIENCE, "the agents to agree with the hub", async || {
         statuses.clear();
         for agent in agents {
             statuses.push(agent.answer(&["status", "--json"]).await?);
         }
-        Ok(statuses.iter().all(agrees).then_some(()))
+        Ok(statuses.iter().all(|status| agrees(status, since_ms)).then_some(()))
     })
     .await;
     let told: Vec<String> = statuses
@@ -169,10 +173,14 @@ async fn until_both_agree(agents: &[&Service]) -> Result<String> {
     Ok(said)
 }
 
-fn agrees(status: &Value) -> bool {
+fn agrees(status: &Value, since_ms: i64) -> bool {
+    let is_proven = |lane: &Value| lane["verified_ms"].as_i64().is_some_and(|at_ms| at_ms >= since_ms);
     let lanes = status["roots"].as_object();
     status["pending"] == 0
-        && lanes.is_some_and(|lanes| !lanes.is_empty() && lanes.values().all(|lane| lane["equal"] == true))
+        && lanes.is_some_and(|lanes| {
+            let mut lanes = lanes.values();
+            lanes.len() > 0 && lanes.all(|lane| lane["equal"] == true && is_proven(lane))
+        })
 }
 
 /// What the hub feeds to a store that has never been there.
