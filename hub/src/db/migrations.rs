@@ -35,6 +35,7 @@ const STEPS: &[&[Part]] = &[
     &[Part::Tables(include_str!("schema_13.sql"))],
     &[Part::Tables(include_str!("schema_14.sql"))],
     &[Part::Tables(include_str!("schema_15.sql"))],
+    &[Part::Tables(include_str!("schema_16.sql"))],
 ];
 
 pub(super) fn bring_forward(sql: &mut Sql<'_>, root: &RowRoot) -> Result<(), DbError> {

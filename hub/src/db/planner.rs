@@ -149,6 +149,14 @@ mod tests {
             ),
             ("SELECT record FROM states WHERE org = x'00' AND kind = 1", "kind=?"),
             (
+                "SELECT 1 FROM changes WHERE org = x'00' AND record = x'01' AND standing = 1",
+                "record=?",
+            ),
+            (
+                "SELECT scope FROM members WHERE org = x'00' AND patient IN (x'01', x'02')",
+                "patient=?",
+            ),
+            (
                 "SELECT record FROM feed WHERE org = x'00' AND scope = x'01' AND lane = 1 AND sequence > 5 ORDER BY sequence",
                 "sequence>?",
             ),

@@ -85,3 +85,36 @@ fn what_waited_before_it_was_found_by_what_it_names_is_read_of_the_ehr_again() {
     assert_eq!(number("SELECT count(*) FROM inbound_seen"), 1);
     assert_eq!(number("SELECT count(*) FROM inbound_waiting"), 0);
 }
+
+#[test]
+fn what_is_indexed_stays_when_its_tables_are_made_anew() {
+    let connection = Connection::open_in_memory().unwrap();
+    let (root, before) = (root(), 15);
+    for (step, number) in STEPS.iter().zip(1i64..).take(before) {
+        take(&mut Sql::Embedded(&connection), &root, step, number).unwrap();
+    }
+    connection
+        .execute_batch(
+            "INSERT INTO facets VALUES (x'01', 3, x'0e', 1, 7), (x'01', 4, x'0e', 1, 7), (x'01', 3, x'0f', 1, 5);
+             INSERT INTO members VALUES (x'01', x'05', x'0e', 2, 3, 4, 1), (x'01', x'06', x'0e', 2, 3, 4, 2);",
+        )
+        .unwrap();
+
+    bring_forward(&mut Sql::Embedded(&connection), &root).unwrap();
+
+    let text = |question: &str| {
+        connection
+            .query_row(question, [], |row| row.get::<_, String>(0))
+            .unwrap()
+    };
+    assert_eq!(
+        text("SELECT group_concat(facet || hex(record) || kind || order_ms, ' ') FROM facets"),
+        "30E17 40E17 30F15"
+    );
+    assert_eq!(
+        text(
+            "SELECT group_concat(hex(scope) || hex(patient) || rule || from_ms || until_ms || standing, ' ') FROM members"
+        ),
+        "050E2341 060E2342"
+    );
+}

@@ -16,11 +16,13 @@ const POLL: Duration = Duration::from_millis(200);
 const LOOK_POLLS: u32 = 5;
 /// What a commit has changed is counted up to ten seconds later, so it is asked for some time after the last.
 const LOOKS_AFTER_A_COMMIT: u32 = 15;
-/// Tables that hold more than twice as much as when PostgreSQL last looked. How a small one is read makes no difference.
+/// Tables that hold more than twice as much as when PostgreSQL last looked, and those that a new version made anew: making an
+/// index counts their rows and looks at none. How a small one is read makes no difference.
 const GROWN: &str = "SELECT CAST(quote_ident(tables.relname) AS TEXT) FROM pg_stat_user_tables AS tables \
      JOIN pg_class ON pg_class.oid = tables.relid \
      WHERE tables.schemaname = current_schema() AND tables.n_live_tup > ?1 \
-     AND tables.n_live_tup > 2 * pg_class.reltuples ORDER BY 1";
+     AND (tables.n_live_tup > 2 * pg_class.reltuples \
+     OR tables.last_analyze IS NULL AND tables.last_autoanalyze IS NULL) ORDER BY 1";
 const ROWS_MIN: i64 = 200;
 
 /// Makes PostgreSQL look at tables that have grown, until told to stop. `commits` counts what this process has written.
