@@ -229,12 +229,26 @@ impl Txn<'_> {
             let Some(kept) = self.pending.states.get_mut(&record) else {
                 continue;
             };
-            if let Some(state) = &kept.state {
+            if let Some(state) = kept.state.take() {
                 signatures.push(kept.signature.take());
-                states.push((record, state.clone(), kept.is_stored));
+                states.push((record, state, kept.is_stored));
                 kept.is_stored = true;
             }
         }
+        let written = self.write_states(&states, signatures);
+        for (record, state, _) in states {
+            if let Some(kept) = self.pending.states.get_mut(&record) {
+                kept.state = Some(state);
+            }
+        }
+        written
+    }
+
+    fn write_states(
+        &mut self,
+        states: &[(RecordId, RecordState, bool)],
+        signatures: Vec<Option<Signature>>,
+    ) -> Result<(), DbError> {
         if states.is_empty() {
             return Ok(());
         }
@@ -251,7 +265,7 @@ impl Txn<'_> {
             "ON CONFLICT (org, record) DO UPDATE SET kind = excluded.kind, state = excluded.state, \
              signature = excluded.signature",
         )?;
-        self.put_index(&states)
+        self.put_index(states)
     }
 
     fn flush_changes(&mut self) -> Result<(), DbError> {

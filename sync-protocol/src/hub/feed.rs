@@ -15,11 +15,12 @@ pub(super) fn publish<L: HubLedger>(
     state: &RecordState,
     enter: Option<ScopeId>,
 ) -> Result<(), HubError<L::Error>> {
-    let signature = (rulebook.seal.sign)(&state_said(&state.to_bytes()));
+    let bytes = state.to_bytes();
+    let signature = (rulebook.seal.sign)(&state_said(&bytes));
     ledger.put_state(state, &signature)?;
     let lane = (rulebook.lane)(state.kind);
     let bucket = proof::bucket_of(state.record);
-    let plus = rulebook.key.leaf(state);
+    let plus = rulebook.key.leaf_of_bytes(&bytes);
     let minus = before.map_or(Sum::default(), |before| rulebook.key.leaf(before));
     let mut rows = ledger.rows_of(state.record)?;
     rows.retain(|(_, standing)| standing.is_in_scope());
