@@ -144,7 +144,7 @@ impl Default for SyncConfig {
             slow_ms: 1_000,
             request_timeout_secs: 20,
             long_poll_secs: 25,
-            push_max_bytes: 128 * 1024,
+            push_max_bytes: 240 * 1024,
             pull_max_bytes: 128 * 1024,
             pull_lane_bytes: LaneBytes::default(),
             snapshot_rows_min: 5_000,

@@ -15,7 +15,8 @@ use super::{now_ms, random_below};
 /// The real agent's defaults.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 const LONG_POLL: Duration = Duration::from_secs(25);
-const BODY_BYTES: usize = 128 * 1024;
+const PUSH_BYTES: usize = 240 * 1024;
+const PULL_BYTES: u64 = 128 * 1024;
 const BACKOFF_MAX: Duration = Duration::from_secs(15);
 
 /// Why an exchange broke off.
@@ -73,7 +74,7 @@ impl SimAgent {
 
     async fn push_all(&self) -> Result<(), Trouble> {
         loop {
-            let next = replica::next_push(&mut self.held().ledger, BODY_BYTES).map_err(refused)?;
+            let next = replica::next_push(&mut self.held().ledger, PUSH_BYTES).map_err(refused)?;
             let Some(request) = next else { return Ok(()) };
             let began = Instant::now();
             let answer = self.post("/v1/push", request.encode_compact(), REQUEST_TIMEOUT).await?;
@@ -100,7 +101,7 @@ impl SimAgent {
     /// Answers how much is still to come.
     async fn pull(&self, wait: Duration) -> Result<u64, Trouble> {
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        let asked = replica::next_pull(&mut self.held().ledger, BODY_BYTES as u64, wait_ms, |_, _| Ok(false));
+        let asked = replica::next_pull(&mut self.held().ledger, PULL_BYTES, wait_ms, |_, _| Ok(false));
         let mut request = asked.map_err(refused)?;
         if !wait.is_zero() {
             replica::ask_for_digest(&mut self.held().ledger, &mut request).map_err(refused)?;
@@ -134,7 +135,7 @@ impl SimAgent {
 
     /// What the hub says to a pull of this scope, refusing or not.
     pub async fn asks_for(&self, scope: ScopeId) -> Result<(), String> {
-        let asked = replica::next_pull(&mut self.held().ledger, BODY_BYTES as u64, 0, |_, _| Ok(false));
+        let asked = replica::next_pull(&mut self.held().ledger, PULL_BYTES, 0, |_, _| Ok(false));
         let mut request = asked.map_err(|error| error.to_string())?;
         request.cursors = Lane::ALL
             .map(|lane| Cursor {

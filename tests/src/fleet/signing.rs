@@ -22,7 +22,7 @@ use super::agent::{Papers, SimAgent, holder, http};
 use super::{HubSocket, now_ms};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
-const PUSH_BYTES: usize = 128 * 1024;
+const PUSH_BYTES: usize = 240 * 1024;
 
 pub struct SigningAgent {
     pub sim: Arc<SimAgent>,
