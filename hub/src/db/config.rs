@@ -7,8 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use vault::sqlite::Tuning;
 
-/// Pages of 4 KiB in the write-ahead log before it is written back: a few full pushes.
-const CHECKPOINT_PAGES: u32 = 16_384;
+const PAGE_KIB: u32 = 4;
 
 /// Table `[store]`.
 #[derive(Clone, PartialEq, Debug, Deserialize, JsonSchema)]
@@ -18,6 +17,8 @@ pub struct Config {
     pub readers: usize,
     /// Page cache of the connection that writes the store in this folder; each of those that read has a quarter of it.
     pub cache_kib: u32,
+    /// The write-ahead log of the store in this folder is written back once it is so long.
+    pub log_kib: u32,
     /// The file that says how far the store has got, so that one that was put back to an older copy is noticed before it is
     /// written to. It must be outside the store and its backup: never put it back with the store. Without it, mark/store
     /// in the hub's folder.
@@ -47,6 +48,7 @@ impl Default for Config {
         Config {
             readers: 4,
             cache_kib: 64 * 1024,
+            log_kib: 128 * 1024,
             mark_file: None,
             postgres: None,
             password_file: None,
@@ -65,6 +67,7 @@ impl Config {
     pub(crate) fn refuse_unsound(&self) -> Result<(), String> {
         let at_least_one = [
             ("readers", self.readers as u64),
+            ("log_kib", u64::from(self.log_kib)),
             ("connections", self.connections as u64),
             ("connect_timeout_secs", self.connect_timeout_secs),
             ("statement_timeout_secs", self.statement_timeout_secs),
@@ -93,7 +96,7 @@ impl Config {
     pub(super) fn tuning(&self) -> Tuning {
         Tuning {
             cache_kib: self.cache_kib,
-            checkpoint_pages: CHECKPOINT_PAGES,
+            checkpoint_pages: (self.log_kib / PAGE_KIB).max(1),
             ..Tuning::default()
         }
     }
