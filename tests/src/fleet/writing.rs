@@ -26,8 +26,7 @@ impl SimAgent {
     /// Somebody new comes, and is seen as far as a room: four changes on two records. Answers the patient.
     pub fn arrival(&self, number: usize) -> Result<RecordId> {
         let patient = RecordId(random());
-        let (year, month, day) = (1930 + number % 90, 1 + number % 12, 1 + number % 28);
-        let born = BirthDate::new(year as i16, Some(month as i8), Some(day as i8)).context("a birth date")?;
+        let born = born(number)?;
         let name = PersonName::new(&syllables(number), &syllables(number / 7 + 3));
         let phone = format!("(602) 555-{:04}", number % 10_000);
         self.write(
@@ -49,8 +48,7 @@ impl SimAgent {
     /// Somebody is registered, as no other number is: one change.
     pub fn register(&self, number: usize) -> Result<RecordId> {
         let patient = RecordId(random());
-        let (year, month, day) = (1930 + number % 90, 1 + number % 12, 1 + number % 28);
-        let born = BirthDate::new(year as i16, Some(month as i8), Some(day as i8)).context("a birth date")?;
+        let born = born(number)?;
         let name = PersonName::new(&syllables(number), &syllables(number / 7 + number / 20_736 + 3));
         let phone = format!("({:03}) 555-{:04}", 200 + number / 10_000, number % 10_000);
         self.write(
@@ -128,6 +126,12 @@ pub fn substances(allergy: &RecordState) -> Vec<String> {
         .into_iter()
         .map(|said| said.value.expose().substance.clone())
         .collect()
+}
+
+/// A birth date as people of a town have them: 30,240 of them, so that few share one.
+fn born(number: usize) -> Result<BirthDate> {
+    let (year, month, day) = (1930 + number % 90, 1 + number / 90 % 12, 1 + number / 1_080 % 28);
+    BirthDate::new(year as i16, Some(month as i8), Some(day as i8)).context("a birth date")
 }
 
 /// A made-up name that is another for every number.
