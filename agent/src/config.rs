@@ -72,6 +72,9 @@ impl Default for MllpConfig {
 }
 
 /// The line to the hub.
+/// Once unpacked at the hub, a push and all around it have room in what a body may unpack to.
+const PUSH_MOST_BYTES: usize = sync_protocol::wire::UNPACKED_MAX_BYTES / 2;
+
 #[derive(Clone, PartialEq, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SyncConfig {
@@ -144,7 +147,7 @@ impl Default for SyncConfig {
             slow_ms: 1_000,
             request_timeout_secs: 20,
             long_poll_secs: 25,
-            push_max_bytes: 240 * 1024,
+            push_max_bytes: 512 * 1024,
             pull_max_bytes: 128 * 1024,
             pull_lane_bytes: LaneBytes::default(),
             snapshot_rows_min: 5_000,
@@ -384,11 +387,8 @@ impl Config {
                 sync_protocol::CHANGE_MAX_BYTES
             ));
         }
-        if self.sync.push_max_bytes > sync_protocol::wire::BODY_MAX_BYTES {
-            return Err(format!(
-                "`sync.push_max_bytes` may be at most {}",
-                sync_protocol::wire::BODY_MAX_BYTES
-            ));
+        if self.sync.push_max_bytes > PUSH_MOST_BYTES {
+            return Err(format!("`sync.push_max_bytes` may be at most {PUSH_MOST_BYTES}"));
         }
         Ok(())
     }

@@ -287,12 +287,17 @@ impl HubClient {
         json(&judged(answer?)?)
     }
 
-    pub async fn push(&self, request: &PushRequest, timeout: Duration) -> Result<PushReply, HubError> {
-        let body = if self.compact.load(Ordering::Relaxed) {
-            request.encode_compact()
-        } else {
-            request.encode()
-        };
+    /// A push as it travels.
+    pub async fn body_of(&self, request: PushRequest) -> Result<Vec<u8>, HubError> {
+        let is_compact = self.compact.load(Ordering::Relaxed);
+        let encoded = tokio::task::spawn_blocking(move || match is_compact {
+            true => request.encode_compact(),
+            false => request.encode(),
+        });
+        encoded.await.map_err(|_| HubError::Setup)
+    }
+
+    pub async fn push(&self, body: Vec<u8>, timeout: Duration) -> Result<PushReply, HubError> {
         let body = self.post("/v1/push", body, timeout).await?;
         let reply = PushReply::decode(&body)?;
         self.key.check_push(&reply)?;

@@ -12,14 +12,15 @@ use std::time::Duration;
 
 use sync_protocol::pause::{After, Pacing};
 use sync_protocol::proof::ProofKey;
-use sync_protocol::replica::{self, Comparison, Entered, PageOutcome, ReplicaError, Taken, Weighing};
-use sync_protocol::wire::{Page, PullReply, PullRequest};
-use sync_protocol::{Hash, Lane, ScopeId};
+use sync_protocol::replica::{self, Comparison, Entered, PageOutcome, PushedUpTo, ReplicaError, Taken, Weighing};
+use sync_protocol::wire::{BODY_MAX_BYTES, Page, PullReply, PullRequest};
+use sync_protocol::{CHANGE_MAX_BYTES, Change, Hash, Lane, ScopeId};
 use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 pub use push_bytes::PushBytes;
+use push_bytes::Tried;
 pub use repair::Repairs;
 pub use snapshot::Snapshots;
 use snapshot::UnderWay;
@@ -35,6 +36,9 @@ use crate::pages::PagesOpen;
 use crate::session::{self, SessionError};
 use crate::store::{Committed, Priority, ReadError, Store, TxError, WriteError};
 use crate::verified::{self, Why};
+
+/// Of states that are returned, so that a body has room for their signatures also where nothing gets smaller.
+const RETURN_MAX_BYTES: usize = BODY_MAX_BYTES - 16 * 1024;
 
 /// Everything the loop and the probe share.
 pub struct Exchange {
@@ -52,6 +56,16 @@ pub struct Exchange {
     pub repairs: Repairs,
     pub push_bytes: PushBytes,
     pub snapshots: Snapshots,
+}
+
+/// Changes on their way up.
+struct Run {
+    body: Vec<u8>,
+    up_to: PushedUpTo,
+    changes: usize,
+    /// Before compression, and what it was cut to.
+    bytes: usize,
+    bytes_max: usize,
 }
 
 /// Why an exchange broke off.
@@ -192,33 +206,74 @@ impl Exchange {
             })
     }
 
+    /// Pushes until the hub has all there is. While it takes one run in, the next is made ready.
     async fn push_all(&self) -> Result<(), Broken> {
-        let config = self.sync_config();
+        let limit = self.sync_config().request_timeout();
+        let mut ready = self.next_run(None).await?;
+        while let Some(run) = ready {
+            let sent = async {
+                let started = Instant::now();
+                (self.hub.push(run.body, limit).await, started.elapsed())
+            };
+            let ((pushed, took), next) = tokio::join!(sent, self.next_run(Some(run.up_to)));
+            let tried = Tried {
+                bytes: run.bytes,
+                bytes_max: run.bytes_max,
+                took,
+                limit,
+            };
+            self.push_bytes.learn(&tried, &pushed);
+            let reply = pushed?;
+            let all_held = run.up_to.is_held(&reply);
+            let comparison = self
+                .store
+                .write(Priority::Sync, move |tx| replica::handle_push_reply(tx, &reply))
+                .await?;
+            tracing::debug!(changes = run.changes, "pushed");
+            // The hub is at work on a large one for longer than it is on its way.
+            self.reached((run.bytes <= CHANGE_MAX_BYTES).then_some(took));
+            self.settle(comparison).await?;
+            ready = match next? {
+                Some(next) if all_held => Some(next),
+                _ => self.next_run(None).await?,
+            };
+        }
+        Ok(())
+    }
+
+    /// The next run of changes as it is sent: after what the hub has accepted, or after one that is on its way.
+    async fn next_run(&self, after: Option<PushedUpTo>) -> Result<Option<Run>, Broken> {
+        let mut bytes_max = self.push_bytes.now(self.sync_config().push_max_bytes);
         loop {
-            let bytes_max = self.push_bytes.now(config.push_max_bytes);
             let hub_at_zero_ms = self.line.now().hub_at_zero_ms;
             let next = self
                 .store
                 .write(Priority::Sync, move |tx| {
-                    let mut request = replica::next_push(tx, bytes_max)?;
+                    let mut request = match &after {
+                        Some(sent) => replica::push_after(tx, sent, bytes_max)?,
+                        None => replica::next_push(tx, bytes_max)?,
+                    };
                     if let Some(request) = &mut request {
                         request.clock = hub_at_zero_ms.and_then(|hub_ms| tx.boot_clock(hub_ms));
                     }
                     Ok::<_, ReplicaError<TxError>>(request)
                 })
                 .await?;
-            let Some(request) = next else { return Ok(()) };
-            let started = Instant::now();
-            let pushed = self.hub.push(&request, config.request_timeout()).await;
-            self.push_bytes.learn(bytes_max, &pushed);
-            let reply = pushed?;
-            let comparison = self
-                .store
-                .write(Priority::Sync, move |tx| replica::handle_push_reply(tx, &reply))
-                .await?;
-            tracing::debug!(changes = request.changes.len(), "pushed");
-            self.reached(started.elapsed());
-            self.settle(comparison).await?;
+            let Some(request) = next else { return Ok(None) };
+            let (up_to, changes) = (PushedUpTo::of(&request), request.changes.len());
+            let bytes = request.changes.iter().map(Change::bytes).sum();
+            let body = self.hub.body_of(request).await?;
+            // What is like nothing else in the run hardly gets smaller.
+            if body.len() <= BODY_MAX_BYTES || changes == 1 {
+                return Ok(Some(Run {
+                    body,
+                    up_to,
+                    changes,
+                    bytes,
+                    bytes_max,
+                }));
+            }
+            bytes_max /= 2;
         }
     }
 
@@ -255,14 +310,21 @@ impl Exchange {
         let config = self.sync_config();
         let mut states = 0;
         loop {
-            let bytes_max = self.push_bytes.now(config.push_max_bytes);
+            let bytes_max = self.push_bytes.now(config.push_max_bytes.min(RETURN_MAX_BYTES));
             let next = self
                 .store
                 .write(Priority::Sync, move |tx| replica::next_return(tx, bytes_max))
                 .await?;
             let Some(request) = next else { break };
+            let started = Instant::now();
             let taken = self.hub.give_back(&request, config.request_timeout()).await;
-            self.push_bytes.learn(bytes_max, &taken);
+            let tried = Tried {
+                bytes: request.states.iter().map(|returned| returned.state.len()).sum(),
+                bytes_max,
+                took: started.elapsed(),
+                limit: config.request_timeout(),
+            };
+            self.push_bytes.learn(&tried, &taken);
             let reply = taken?;
             if reply.refused > 0 {
                 tracing::warn!(
@@ -448,12 +510,16 @@ impl Exchange {
         });
     }
 
-    fn reached(&self, took: Duration) {
-        let slow = took > Duration::from_millis(self.sync_config().slow_ms);
-        let state = if slow { LineState::Slow } else { LineState::Connected };
+    /// The hub has answered; after how long, where that says something of the line.
+    fn reached(&self, took: Option<Duration>) {
+        let slow = Duration::from_millis(self.sync_config().slow_ms);
         self.line.update(|line| {
+            let is_slow = took.map_or(line.state == LineState::Slow, |took| took > slow);
+            let state = if is_slow { LineState::Slow } else { LineState::Connected };
             line.enter(state, None, clock::now_ms());
-            line.round_trip_ms = u64::try_from(took.as_millis()).ok();
+            if let Some(took) = took {
+                line.round_trip_ms = u64::try_from(took.as_millis()).ok();
+            }
             line.inspected_by = self.hub.inspected_by();
         });
     }
@@ -526,7 +592,7 @@ impl Exchange {
             // A hub that answers a probe and refuses an exchange is not back until an exchange succeeds.
             Ok(_) if before.trouble.as_ref().is_some_and(Trouble::only_an_exchange_ends) => {}
             Ok(probe) => {
-                self.reached(started.elapsed());
+                self.reached(Some(started.elapsed()));
                 self.line.update(|line| {
                     line.reconnect_window_ms = probe.reconnect_window_ms;
                     line.ehr_reached = probe.ehr_reached;

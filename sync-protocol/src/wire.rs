@@ -20,7 +20,7 @@ pub(crate) use at_rest::{LaneAtRest, digest_at_rest};
 pub use epoch::{EpochReply, EpochRequest, Held, RETURNS_MAX, ReturnReply, ReturnRequest, Returned};
 pub use page::{Page, Row, Told};
 pub use pull::{Cursor, PullReply, PullRequest, WILLING_MAX, Willing};
-pub use push::{PushReply, PushRequest};
+pub use push::{CHANGES_MAX, PushReply, PushRequest};
 pub use repair::{Listed, RepairAsk, RepairReply, RepairRequest};
 pub use snapshot::{
     CHUNKS_MAX, Chunk, ChunkNote, Manifest, SignedManifest, SnapshotReply, SnapshotRequest, digest_of_chunk,

@@ -1,20 +1,25 @@
 //! How much goes up in one request. It knows nothing of what goes up.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use sync_protocol::CHANGE_MAX_BYTES;
 
 use crate::hub_client::HubError;
 
-/// How much one push, or one return, carries: what was not answered in time, or was too large for the hub or for what stands
-/// before it, is tried again with half as much, so that a slow hub or line gets pushes that it can take in before they run out of
-/// time; every answer doubles it again, up to the setting.
+/// What the first push carries at most.
+const FIRST: usize = 128 * 1024;
+
+/// How much one push, or one return, carries, in bytes before compression. It begins with little, and what is answered well
+/// within its time gives twice as much, up to the setting. What was not answered in time, or was too large for the hub or
+/// for what stands before it, is tried again with half. So a slow hub or line is given what it takes in within its time,
+/// and goes on being given that.
 #[derive(Debug)]
 pub struct PushBytes(AtomicUsize);
 
 impl Default for PushBytes {
     fn default() -> PushBytes {
-        PushBytes(AtomicUsize::new(usize::MAX))
+        PushBytes(AtomicUsize::new(FIRST))
     }
 }
 
@@ -23,40 +28,92 @@ impl PushBytes {
         self.0.load(Ordering::Relaxed).min(most)
     }
 
-    pub(super) fn learn<T>(&self, carried: usize, answer: &Result<T, HubError>) {
+    pub(super) fn learn<T>(&self, tried: &Tried, answer: &Result<T, HubError>) {
         let next = match answer {
-            Ok(_) => carried.saturating_mul(2),
-            Err(HubError::NotReached) => carried / 2,
-            Err(error) if error.is_too_large() => carried / 2,
-            Err(_) => return,
+            // With less than it might have carried it says nothing of more, and nothing of why it was lost.
+            _ if tried.bytes <= tried.bytes_max / 2 => return,
+            Ok(_) if tried.took <= tried.limit / 4 => tried.bytes_max.saturating_mul(2),
+            Err(HubError::NotReached) => tried.bytes_max / 2,
+            Err(error) if error.is_too_large() => tried.bytes_max / 2,
+            Ok(_) | Err(_) => return,
         };
         self.0.store(next.max(CHANGE_MAX_BYTES), Ordering::Relaxed);
     }
+}
+
+/// How a push, or a return, went.
+pub(super) struct Tried {
+    pub(super) bytes: usize,
+    /// What it was cut to.
+    pub(super) bytes_max: usize,
+    pub(super) took: Duration,
+    /// When it would have counted as lost.
+    pub(super) limit: Duration,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const MOST: usize = 512 * 1024;
+    const LIMIT: Duration = Duration::from_secs(20);
+    const UNANSWERED: Result<(), HubError> = Err(HubError::NotReached);
+
+    /// A push that carried as much as it might.
+    fn full(bytes: &PushBytes, took_secs: u64) -> Tried {
+        Tried {
+            bytes: bytes.now(MOST),
+            bytes_max: bytes.now(MOST),
+            took: Duration::from_secs(took_secs),
+            limit: LIMIT,
+        }
+    }
+
     #[test]
-    fn what_was_not_answered_in_time_is_tried_again_with_less_and_every_answer_gives_more() {
+    fn what_is_answered_well_in_time_gives_more_and_what_is_not_answered_is_tried_again_with_less() {
         let bytes = PushBytes::default();
-        let most = 128 * 1024;
-        let unanswered: Result<(), HubError> = Err(HubError::NotReached);
-        assert_eq!(bytes.now(most), most);
+        assert_eq!(bytes.now(MOST), MOST / 4);
+        for _ in 0..10 {
+            bytes.learn(&full(&bytes, 1), &Ok::<(), HubError>(()));
+        }
+        assert_eq!(bytes.now(MOST), MOST);
 
         for _ in 0..2 {
-            bytes.learn(bytes.now(most), &unanswered);
+            bytes.learn(&full(&bytes, 20), &UNANSWERED);
         }
-        assert_eq!(bytes.now(most), most / 4);
+
+        assert_eq!(bytes.now(MOST), MOST / 4);
         for _ in 0..10 {
-            bytes.learn(bytes.now(most), &unanswered);
+            bytes.learn(&full(&bytes, 20), &UNANSWERED);
         }
-        assert_eq!(bytes.now(most), CHANGE_MAX_BYTES);
+        assert_eq!(bytes.now(MOST), CHANGE_MAX_BYTES);
+    }
+
+    /// A line that takes 16 s for the most would otherwise lose every second push.
+    #[test]
+    fn a_slow_line_goes_on_being_given_what_it_takes_in_within_its_time() {
+        let bytes = PushBytes(AtomicUsize::new(MOST));
+
+        bytes.learn(&full(&bytes, 20), &UNANSWERED);
         for _ in 0..10 {
-            bytes.learn(bytes.now(most), &Ok::<(), HubError>(()));
+            bytes.learn(&full(&bytes, 12), &Ok::<(), HubError>(()));
         }
-        assert_eq!(bytes.now(most), most);
+
+        assert_eq!(bytes.now(MOST), MOST / 2);
+    }
+
+    #[test]
+    fn a_push_of_one_small_change_says_nothing_of_large_ones() {
+        let bytes = PushBytes::default();
+        let small = |bytes: &PushBytes| Tried {
+            bytes: 300,
+            ..full(bytes, 1)
+        };
+
+        bytes.learn(&small(&bytes), &Ok::<(), HubError>(()));
+        bytes.learn(&small(&bytes), &UNANSWERED);
+
+        assert_eq!(bytes.now(MOST), FIRST);
     }
 
     #[test]
@@ -67,13 +124,13 @@ mod tests {
                 message: String::new(),
             })
         };
-        let (bytes, most) = (PushBytes::default(), 128 * 1024);
+        let bytes = PushBytes::default();
 
-        bytes.learn(most, &refused("too_large"));
-        assert_eq!(bytes.now(most), most / 2);
-        bytes.learn(most / 2, &refused("HTTP 413"));
-        assert_eq!(bytes.now(most), most / 4);
-        bytes.learn(most / 4, &refused("revoked"));
-        assert_eq!(bytes.now(most), most / 4);
+        bytes.learn(&full(&bytes, 1), &refused("too_large"));
+        assert_eq!(bytes.now(MOST), FIRST / 2);
+        bytes.learn(&full(&bytes, 1), &refused("HTTP 413"));
+        assert_eq!(bytes.now(MOST), FIRST / 4);
+        bytes.learn(&full(&bytes, 1), &refused("revoked"));
+        assert_eq!(bytes.now(MOST), FIRST / 4);
     }
 }

@@ -5,9 +5,9 @@ use super::rebirth::move_on;
 use super::{
     Comparison, HeldAck, OwnChange, ReplicaError, ReplicaHead, ReplicaLedger, chain_at, compare, hash_at, keep_ack,
 };
-use crate::ids::{Dot, ReplicaId};
+use crate::ids::{Dot, EpochId, Hash, ReplicaId};
 use crate::signed::{ACKS_MAX, Ack};
-use crate::wire::{PushReply, PushRequest};
+use crate::wire::{CHANGES_MAX, PushReply, PushRequest};
 
 /// The next run of changes that the hub has not accepted, or nothing.
 pub fn next_push<L: ReplicaLedger>(
@@ -27,27 +27,91 @@ pub fn next_push<L: ReplicaLedger>(
     if head.accepted >= head.counter {
         return Ok(None);
     }
-    let after = Dot {
-        replica: head.replica,
-        counter: head.accepted,
-    };
-    let run = ledger.own_after(after, bytes_max)?;
-    if run.first().map(|own| own.header.dot.counter) != Some(head.accepted + 1) {
-        return Err(ReplicaError::Gap {
-            counter: head.accepted + 1,
-        });
-    }
     let previous = chain_at(ledger, &head, head.accepted)?;
-    Ok(Some(PushRequest {
+    push_of(ledger, &head, head.accepted, previous, bytes_max).map(Some)
+}
+
+/// How far a push goes: the counter of its last change, and the hash there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PushedUpTo {
+    pub epoch: EpochId,
+    pub dot: Dot,
+    pub hash: Hash,
+}
+
+impl PushedUpTo {
+    pub fn of(request: &PushRequest) -> PushedUpTo {
+        PushedUpTo {
+            epoch: request.epoch,
+            dot: Dot {
+                replica: request.replica,
+                counter: request.after + request.changes.len() as u64,
+            },
+            hash: request.last,
+        }
+    }
+
+    /// Whether the hub says that it holds all of it.
+    pub fn is_held(&self, reply: &PushReply) -> bool {
+        let dot = Dot {
+            replica: reply.replica,
+            counter: reply.accepted,
+        };
+        (reply.epoch, dot, reply.hash) == (self.epoch, self.dot, self.hash)
+    }
+}
+
+/// What goes up after a push if the hub takes all of it, so that it can be made ready while the hub is at work: to be sent
+/// only once it [is held](PushedUpTo::is_held). Nothing after a push of an incarnation of before.
+pub fn push_after<L: ReplicaLedger>(
+    ledger: &mut L,
+    sent: &PushedUpTo,
+    bytes_max: usize,
+) -> Result<Option<PushRequest>, ReplicaError<L::Error>> {
+    let head = ledger.head()?;
+    if (head.epoch, head.replica) != (sent.epoch, sent.dot.replica) || head.counter <= sent.dot.counter {
+        return Ok(None);
+    }
+    push_of(ledger, &head, sent.dot.counter, sent.hash, bytes_max).map(Some)
+}
+
+/// The run of the present incarnation after a counter, where its chain has this hash.
+fn push_of<L: ReplicaLedger>(
+    ledger: &mut L,
+    head: &ReplicaHead,
+    after: u64,
+    previous: Hash,
+    bytes_max: usize,
+) -> Result<PushRequest, ReplicaError<L::Error>> {
+    let dot = Dot {
+        replica: head.replica,
+        counter: after,
+    };
+    let run = run_of(ledger, dot, bytes_max)?;
+    if run.first().map(|own| own.header.dot.counter) != Some(after + 1) {
+        return Err(ReplicaError::Gap { counter: after + 1 });
+    }
+    Ok(PushRequest {
         epoch: head.epoch,
         replica: head.replica,
-        after: head.accepted,
+        after,
         previous,
         last: run.last().map_or(previous, |own| own.hash),
         changes: run.into_iter().map(|own| own.change).collect(),
-        acks: others(ledger, &head)?,
+        acks: others(ledger, head)?,
         clock: None,
-    }))
+    })
+}
+
+/// Changes of an incarnation after a counter, as many as a message holds.
+fn run_of<L: ReplicaLedger>(
+    ledger: &mut L,
+    after: Dot,
+    bytes_max: usize,
+) -> Result<Vec<OwnChange>, ReplicaError<L::Error>> {
+    let mut run = ledger.own_after(after, bytes_max)?;
+    run.truncate(CHANGES_MAX);
+    Ok(run)
 }
 
 /// An incarnation of before, of which the hub of this epoch holds less than one of an older epoch acknowledged.
@@ -68,7 +132,7 @@ fn again<L: ReplicaLedger>(
         replica: held.ack.replica,
         counter: held.at_hub,
     };
-    let unbroken = ledger.own_after(after, bytes_max)?.into_iter().zip(after.counter + 1..);
+    let unbroken = run_of(ledger, after, bytes_max)?.into_iter().zip(after.counter + 1..);
     let run: Vec<OwnChange> = unbroken
         .take_while(|(own, counter)| own.header.dot.counter == *counter && *counter <= held.ack.counter)
         .map(|(own, _)| own)

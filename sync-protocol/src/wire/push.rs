@@ -8,7 +8,8 @@ use crate::ids::{BootId, EpochId, Hash, ReplicaId};
 use crate::signed::{Ack, Sealed, put_acks, put_sealed, read_acks, read_sealed};
 use crate::time::BootClock;
 
-pub(super) const CHANGES_MAX: usize = 4_096;
+/// Of one push.
+pub const CHANGES_MAX: usize = 4_096;
 /// The key of a compact batch, which stands in place of the changes.
 const COMPACT: u64 = 80;
 

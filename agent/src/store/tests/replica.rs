@@ -2,7 +2,8 @@
 
 use ::tests::raw_pages;
 use sync_protocol::replica::{
-    Comparison, Lost, PageOutcome, ReplicaHead, ReplicaLedger, handle_page, handle_push_reply, next_pull, next_push,
+    Comparison, Lost, PageOutcome, PushedUpTo, ReplicaHead, ReplicaLedger, handle_page, handle_push_reply, next_pull,
+    next_push, push_after,
 };
 use sync_protocol::wire::Cursor;
 use sync_protocol::{Lane, cbor::Raw};
@@ -118,6 +119,55 @@ fn a_change_is_pending_until_the_hub_sends_it_back_and_then_the_roots_are_equal(
             .unwrap()
             .is_none()
     );
+}
+
+/// Made ready while the hub was at work: what it is asked to go on from is not what this replica goes on as.
+#[test]
+fn what_was_made_ready_goes_up_only_after_an_answer_that_holds_all_before_it() {
+    let (site, mut hub) = (Site::new(), Hub::new());
+    let store = site.create();
+    enrol(&store);
+    for number in 1..=3 {
+        save(&store, new_patient(record(number), "Lovelace"));
+    }
+    let next = || {
+        store
+            .write_blocking(Priority::Sync, |tx| next_push(tx, 1))
+            .unwrap()
+            .unwrap()
+    };
+    let after = |sent: PushedUpTo| {
+        store
+            .write_blocking(Priority::Sync, move |tx| push_after(tx, &sent, 1 << 20))
+            .unwrap()
+    };
+    let first = next();
+    let sent = PushedUpTo::of(&first);
+
+    let ready = after(sent).unwrap();
+    let nothing = after(PushedUpTo::of(&ready));
+    let reply = hub.push(&first);
+    let held = reply.clone();
+    store
+        .write_blocking(Priority::Sync, move |tx| handle_push_reply(tx, &held))
+        .unwrap();
+
+    assert_eq!((first.changes.len(), ready.changes.len()), (1, 2));
+    assert_eq!(nothing, None);
+    assert!(sent.is_held(&reply) && !PushedUpTo::of(&ready).is_held(&reply));
+    assert_eq!(
+        (ready.after, ready.previous, &ready.changes[0]),
+        (next().after, next().previous, &next().changes[0])
+    );
+    let wrong = PushedUpTo {
+        hash: sync_protocol::Hash([7; 32]),
+        ..sent
+    };
+    assert!(!wrong.is_held(&reply));
+    store
+        .write_blocking(Priority::Sync, |tx| tx.take_new_incarnation())
+        .unwrap();
+    assert_eq!(after(sent), None);
 }
 
 #[test]
