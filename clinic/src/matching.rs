@@ -1,6 +1,8 @@
 //! When two people are the same. Nothing is ever chosen for a person where doubt is left: weights say whom a person is
 //! asked about, and only the written rule joins without asking.
 
+use std::borrow::Cow;
+
 use minicbor::Decoder;
 use sync_protocol::Phi;
 use sync_protocol::cbor::Raw;
@@ -215,20 +217,22 @@ pub fn judge(a: &Identity, b: &Identity, weights: &Weights) -> (Likeness, Score)
 /// As [`judge`], for two records of our own: a TEMP number is minted for one record, so on two it is a mistake that a
 /// person looks at, and never a proof.
 pub fn judge_own(a: &Identity, b: &Identity, weights: &Weights) -> (Likeness, Score) {
-    let lasting = |one: &Identity| Identity {
-        identifiers: one
-            .identifiers
-            .iter()
-            .filter(|id| id.system != TEMP_SYSTEM)
-            .cloned()
-            .collect(),
-        ..one.clone()
-    };
     let (likeness, score) = judge(&lasting(a), &lasting(b), weights);
     match same_identifier(a, b) {
         true => (likeness.max(Likeness::Alike), compare(a, b, weights)),
         false => (likeness, score),
     }
+}
+
+/// Without the numbers that were given for a visit.
+fn lasting(one: &Identity) -> Cow<'_, Identity> {
+    let lasts = |id: &Identifier| id.system != TEMP_SYSTEM;
+    if one.identifiers.iter().all(lasts) {
+        return Cow::Borrowed(one);
+    }
+    let mut lasting = one.clone();
+    lasting.identifiers.retain(lasts);
+    Cow::Owned(lasting)
 }
 
 /// What is to be done about somebody who is known by these descriptions. Attaches only to one who is certain; whoever is

@@ -4,6 +4,7 @@
 //! What it refuses: to choose between people who are alike; to join by weights; to propose again what a person has
 //! called two people; to compare with more than a bounded number.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -50,7 +51,7 @@ struct Near {
 
 /// Somebody who may be the same person.
 struct Alike {
-    other: RecordState,
+    other: Arc<RecordState>,
     likeness: Likeness,
     score: Score,
 }
@@ -110,10 +111,20 @@ impl Matcher {
         let candidates = self.candidates(txn, &known)?;
         let mut near = Vec::new();
         let mut links = BTreeSet::new();
+        // Whoever is near one patient of a push is near others too.
+        let mut theirs = BTreeMap::new();
+        for other in candidates.iter().flatten() {
+            if let Entry::Vacant(place) = theirs.entry(other.record) {
+                place.insert(identity(txn, other)?);
+            }
+        }
         for ((record, ours), candidates) in known.into_iter().zip(candidates) {
             let mut others = Vec::new();
             for other in candidates.into_iter().filter(|other| other.record != record.record) {
-                let (likeness, score) = judge_own(&ours, &identity(txn, &other)?, &self.0.weights);
+                let Some(theirs) = theirs.get(&other.record) else {
+                    continue;
+                };
+                let (likeness, score) = judge_own(&ours, theirs, &self.0.weights);
                 if likeness != Likeness::Unlike {
                     links.insert(link_id(record.record, other.record));
                     others.push(Alike { other, likeness, score });
@@ -133,7 +144,7 @@ impl Matcher {
         &self,
         txn: &mut Txn<'_>,
         known: &[(RecordState, Identity)],
-    ) -> Result<Vec<Vec<RecordState>>, DbError> {
+    ) -> Result<Vec<Vec<Arc<RecordState>>>, DbError> {
         // The patient is found too.
         let at_most = self.0.candidates_max.saturating_add(1);
         let of_people: Vec<_> = known.iter().map(|(_, ours)| questions(ours)).collect();
@@ -143,11 +154,11 @@ impl Matcher {
         let mut covered = covered_people(txn, covered)?.into_iter();
         let mut candidates = Vec::new();
         for (of_people, of_payers) in of_people.iter().zip(&of_payers) {
-            let mut answers: Vec<Vec<RecordState>> = people.by_ref().take(of_people.len()).collect();
+            let mut answers: Vec<Vec<Arc<RecordState>>> = people.by_ref().take(of_people.len()).collect();
             answers.extend(covered.by_ref().take(of_payers.len()));
             answers.sort_by_key(Vec::len);
             let mut seen = BTreeSet::new();
-            let mut found: Vec<RecordState> = answers.into_iter().flatten().collect();
+            let mut found: Vec<Arc<RecordState>> = answers.into_iter().flatten().collect();
             found.retain(|state| seen.insert(state.record));
             found.truncate(at_most);
             candidates.push(found);
@@ -251,14 +262,15 @@ impl Matcher {
 }
 
 /// Those whose coverages these are.
-fn covered_people(txn: &mut Txn<'_>, found: Vec<Vec<RecordState>>) -> Result<Vec<Vec<RecordState>>, DbError> {
-    let of = |coverage: &RecordState| coverage::PATIENT.value(coverage);
+fn covered_people(txn: &mut Txn<'_>, found: Vec<Vec<Arc<RecordState>>>) -> Result<Vec<Vec<Arc<RecordState>>>, DbError> {
+    let of = |coverage: &Arc<RecordState>| coverage::PATIENT.value(coverage);
     txn.fetch_states(&found.iter().flatten().filter_map(of).collect())?;
     let mut people = Vec::new();
     for coverages in found {
         let mut covered = Vec::new();
         for patient in coverages.iter().filter_map(of) {
-            covered.extend(txn.state(patient)?.filter(|state| state.kind == patient::KIND));
+            let patient = txn.state(patient)?.filter(|state| state.kind == patient::KIND);
+            covered.extend(patient.map(Arc::new));
         }
         people.push(covered);
     }
