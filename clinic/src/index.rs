@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use sync_protocol::state::RecordState;
-use sync_protocol::{FieldId, RecordId};
+use sync_protocol::{FieldId, KindId, RecordId};
 
 use crate::catalogue::{
     allergy, appointment, colleague, coverage, form, link as link_record, location, patient, provider, reference_set,
@@ -301,9 +301,32 @@ pub fn login_term(login: &str) -> String {
     format!("l:{}", login.trim().to_lowercase())
 }
 
-/// Whether a search may ask for the term by its beginning alone.
-pub fn is_found_by_beginning(term: &str) -> bool {
-    ["n:", "t:", "i:"].iter().any(|tag| term.starts_with(tag))
+/// How a term is asked for, so that nothing need be kept for what nobody asks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ways {
+    /// As a whole.
+    pub whole: bool,
+    /// By a beginning of so many characters or more.
+    pub beginning: Option<usize>,
+}
+
+impl Ways {
+    pub const WHOLE: Ways = Ways {
+        whole: true,
+        beginning: None,
+    };
+}
+
+/// Of people a person types names, telephone numbers and numbers on labels, as far as they are known; [`search`] takes digits
+/// for a number from the fourth on. Everything else is asked for as it stands.
+pub fn ways(kind: KindId, term: &str) -> Ways {
+    let (whole, beginning) = match term.split_once(':') {
+        Some(("n", _)) if kind == patient::KIND => (false, Some(1)),
+        Some(("t", _)) if kind == patient::KIND => (true, Some("t:".len() + NUMBER_DIGITS_MIN)),
+        Some(("i", _)) if kind == patient::KIND => (true, Some(1)),
+        _ => (true, None),
+    };
+    Ways { whole, beginning }
 }
 
 /// How one term of a search is compared with the index.
@@ -312,6 +335,9 @@ pub enum Wanted {
     Exactly(String),
     StartingWith(String),
 }
+
+/// Fewer digits alone are no number that somebody is looked up by.
+const NUMBER_DIGITS_MIN: usize = 4;
 
 /// What a person typed into the search box: every word must be met by one of its alternatives. A birth date, a phone
 /// number or a number on a label is recognised by its form; other words are names, however they are spelled.
@@ -327,7 +353,7 @@ pub fn search(query: &str) -> Vec<Vec<Wanted>> {
         return vec![vec![Wanted::Exactly(identifier_term(&number))]];
     }
     let digits = query.chars().filter(char::is_ascii_digit).count();
-    if digits >= 4 && query.chars().all(|c| c.is_ascii_digit() || " ()-+.".contains(c)) {
+    if digits >= NUMBER_DIGITS_MIN && query.chars().all(|c| c.is_ascii_digit() || " ()-+.".contains(c)) {
         let key: String = query.chars().filter(char::is_ascii_digit).collect();
         let phone = phone_key(query).unwrap_or_else(|| key.clone());
         return vec![vec![

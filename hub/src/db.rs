@@ -23,6 +23,7 @@ use self::sql::Sql;
 use self::wakes::Wakes;
 
 mod admins;
+mod alongside;
 mod aside;
 mod blobs;
 mod callers;

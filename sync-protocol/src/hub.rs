@@ -101,7 +101,7 @@ pub trait HubLedger {
     /// The hash of a replica's chain at a counter of at least 1.
     fn hash_at(&mut self, replica: ReplicaId, counter: u64) -> Result<Option<Hash>, Self::Error>;
 
-    fn keep(&mut self, kept: &KeptChange) -> Result<(), Self::Error>;
+    fn keep(&mut self, kept: KeptChange) -> Result<(), Self::Error>;
     /// The change under the dot it was first kept under, never an alias.
     fn find(&mut self, change: ChangeId) -> Result<Option<KeptChange>, Self::Error>;
     /// The change that is known under a dot, be it kept or only found in a returned state.
@@ -117,10 +117,11 @@ pub trait HubLedger {
     fn set_boot_zero(&mut self, boot: BootId, zero_ms: u64) -> Result<(), Self::Error>;
 
     fn state(&mut self, record: RecordId) -> Result<Option<RecordState>, Self::Error>;
-    /// The signature is kept beside the state and goes with its rows.
-    fn put_state(&mut self, state: &RecordState, signature: &Signature) -> Result<(), Self::Error>;
+    /// Stores a state, with its canonical bytes. From the commit on, the hub's signature of what
+    /// [`state_said`](crate::signed::state_said) makes of these is kept beside it and goes with its rows.
+    fn put_state(&mut self, state: RecordState, canonical: Vec<u8>) -> Result<(), Self::Error>;
 
-    /// The signature that was put with the record's state.
+    /// The signature beside the record's state.
     fn signature(&mut self, record: RecordId) -> Result<Option<Signature>, Self::Error>;
 
     /// The scopes whose feeds have a row of the record, and how it stands there.

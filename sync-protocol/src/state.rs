@@ -271,11 +271,17 @@ impl RecordState {
     /// Whether this may be stored after `before`: a reader takes every list of it, and it is at most so large, or no larger
     /// than it was.
     pub(crate) fn may_follow(&self, before: Option<&RecordState>, bytes_max: usize) -> bool {
+        self.bytes_after(before, bytes_max).is_some()
+    }
+
+    /// The canonical bytes, if this may be stored after `before`.
+    pub(crate) fn bytes_after(&self, before: Option<&RecordState>, bytes_max: usize) -> Option<Vec<u8>> {
         if !self.lists_fit() {
-            return false;
+            return None;
         }
-        let bytes = self.to_bytes().len();
-        bytes <= bytes_max || before.is_some_and(|before| bytes <= before.to_bytes().len())
+        let bytes = self.to_bytes();
+        let fits = bytes.len() <= bytes_max || before.is_some_and(|before| bytes.len() <= before.to_bytes().len());
+        fits.then_some(bytes)
     }
 
     /// Whether a reader takes every list of this state.

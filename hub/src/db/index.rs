@@ -6,7 +6,7 @@ use clinic::index::{Facet, Wanted};
 use sync_protocol::{KindId, RecordState};
 
 use super::sealing::{TERM, blind_beginning, blind_terms};
-use super::sql::{Row, Value, values};
+use super::sql::{Row, Value, row, values};
 use super::*;
 
 /// More than this a search does not answer.
@@ -20,35 +20,67 @@ const TERMS_AT_ONCE: usize = 128;
 /// Of more alternatives than this a word is looked up by a list; SQLite takes 500 parts of a compound.
 const ALONE_MAX: usize = 64;
 
-impl Txn<'_> {
-    /// Makes the index tables say what the policy says of these states; rows that stay the same are not touched. Of a
-    /// record that was not stored before there are no rows.
-    pub(super) fn put_index(&mut self, states: &[(RecordId, RecordState, bool)]) -> Result<(), DbError> {
-        let (mut links, mut terms, mut facets) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-        for (record, state, is_stored) in states {
-            let index = (self.policy.index)(state);
-            let targets = index.links.iter().map(|(_, target)| *target).collect();
-            self.pending.relink(*record, state.kind, *is_stored, &targets);
-            let (record, kind) = (record.0, state.kind.0);
-            for (field, target) in index.links {
-                links.insert(values![record, target.0, kind, field.0].to_vec());
-            }
-            for term in index.terms {
-                let blind = blind_terms(self.keys, &term, (self.policy.by_beginning)(&term));
-                terms.extend(blind.into_iter().map(|term| values![record, term, kind].to_vec()));
-            }
-            for facet in index.facets {
-                facets.insert(values![record, facet.0, kind, index.order_ms].to_vec());
-            }
+/// What the index tables hold of one record.
+pub(super) struct IndexRows {
+    record: RecordId,
+    kind: KindId,
+    targets: BTreeSet<RecordId>,
+    links: Vec<[Value; 5]>,
+    terms: Vec<[Value; 4]>,
+    facets: Vec<[Value; 5]>,
+}
+
+impl IndexRows {
+    pub(super) fn of(org: [u8; 16], keys: &RowKeys, policy: &Policy, state: &RecordState) -> IndexRows {
+        let index = (policy.index)(state);
+        let (record, kind) = (state.record.0, state.kind.0);
+        let terms = index.terms.iter().flat_map(|term| {
+            let blind = blind_terms(keys, term, (policy.ways)(state.kind, term));
+            blind.into_iter().map(|term| row![org, term, kind, record])
+        });
+        IndexRows {
+            record: state.record,
+            kind: state.kind,
+            targets: index.links.iter().map(|(_, target)| *target).collect(),
+            terms: terms.collect(),
+            links: index
+                .links
+                .iter()
+                .map(|(field, target)| row![org, target.0, kind, field.0, record])
+                .collect(),
+            facets: index
+                .facets
+                .iter()
+                .map(|facet| row![org, record, facet.0, kind, index.order_ms])
+                .collect(),
         }
-        let stored: Vec<Value> = states
-            .iter()
-            .filter(|(_, _, is_stored)| *is_stored)
-            .map(|(record, ..)| Value::from(record.0))
-            .collect();
-        self.put_rows("links", &["record", "target", "kind", "field"], &stored, &links)?;
-        self.put_rows("terms", &["record", "term", "kind"], &stored, &terms)?;
-        self.put_rows("facets", &["record", "facet", "kind", "order_ms"], &stored, &facets)
+    }
+}
+
+impl Txn<'_> {
+    /// Makes the index tables say what these rows say; rows that stay the same are not touched. Each goes with whether its
+    /// record was stored before: if not, there are no rows of it.
+    pub(super) fn put_index(&mut self, states: Vec<(IndexRows, bool)>) -> Result<(), DbError> {
+        let (mut links, mut terms, mut facets) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        let mut stored = Vec::new();
+        for (rows, is_stored) in states {
+            self.pending.relink(rows.record, rows.kind, is_stored, &rows.targets);
+            if is_stored {
+                stored.push(Value::from(rows.record.0));
+            }
+            links.extend(rows.links);
+            terms.extend(rows.terms);
+            facets.extend(rows.facets);
+        }
+        // In the order of the trees that they go into.
+        self.put_rows("links", ["org", "target", "kind", "field", "record"], &stored, links)?;
+        self.put_rows("terms", ["org", "term", "kind", "record"], &stored, terms)?;
+        self.put_rows(
+            "facets",
+            ["org", "record", "facet", "kind", "order_ms"],
+            &stored,
+            facets,
+        )
     }
 
     /// Makes the index anew of the records after this one, at most so many; gives the last of them, `None` at the end.
@@ -57,37 +89,40 @@ impl Txn<'_> {
             "SELECT record FROM states WHERE org = ?1 AND record > ?2 ORDER BY record LIMIT ?3",
             values![self.org, after.0, at_most],
         )?;
-        let states = self.states_of(records(&rows)?)?;
-        let last = states.last().map(|state| state.record);
-        let stored: Vec<_> = states.into_iter().map(|state| (state.record, state, true)).collect();
-        self.put_index(&stored)?;
-        Ok(last)
+        let states = self.shared_states(records(&rows)?)?;
+        let rows = states
+            .iter()
+            .map(|state| (IndexRows::of(self.org, self.keys, &self.policy, state), true));
+        self.put_index(rows.collect())?;
+        Ok(states.last().map(|state| state.record))
     }
 
-    fn put_rows(
+    fn put_rows<const WIDTH: usize>(
         &mut self,
         table: &str,
-        columns: &[&str],
+        columns: [&str; WIDTH],
         stored: &[Value],
-        wanted: &BTreeSet<Vec<Value>>,
+        wanted: BTreeSet<[Value; WIDTH]>,
     ) -> Result<(), DbError> {
         let named = columns.join(", ");
         let before = format!("SELECT {named} FROM {table} WHERE org = ?1 AND record IN");
-        let rows = self.sql.rows_of(&before, self.org, stored)?;
-        let present: BTreeSet<Vec<Value>> = rows.into_iter().map(|row| row.0).collect();
-        let gone: Vec<Vec<Value>> = present.difference(wanted).cloned().collect();
+        let mut present = BTreeSet::new();
+        for row in self.sql.rows_of(&before, self.org, stored)? {
+            let row = row
+                .0
+                .try_into()
+                .map_err(|_| DbError::Damaged { what: "an index row" })?;
+            present.insert(row);
+        }
+        let gone: Vec<Vec<Value>> = present.difference(&wanted).map(|row| row.to_vec()).collect();
         self.sql.rows_of_keys(
             &format!("DELETE FROM {table} WHERE org = ?1 AND"),
             self.org,
-            columns,
+            &columns,
             &gone,
         )?;
-        let new: Vec<Vec<Value>> = wanted
-            .difference(&present)
-            .map(|row| [values![self.org], row].concat())
-            .collect();
-        self.sql
-            .put_all(&format!("INSERT INTO {table} (org, {named})"), &new, "")?;
+        let new: Vec<[Value; WIDTH]> = wanted.into_iter().filter(|row| !present.contains(row)).collect();
+        self.sql.put_all(&format!("INSERT INTO {table} ({named})"), &new, "")?;
         Ok(())
     }
 
@@ -128,10 +163,10 @@ impl Txn<'_> {
     /// [`FOUND_MAX`]; none when no word is given, or none that can be looked up.
     pub fn search(&mut self, kind: KindId, words: &[Vec<Wanted>]) -> Result<Vec<RecordState>, DbError> {
         let near = self.near(kind, &[words.to_vec()], CANDIDATES_MAX)?;
-        let mut found = self.states_of(near.concat())?;
+        let mut found = self.shared_states(near.concat())?;
         found.retain(|state| is_meant(&(self.policy.index)(state).terms, words));
         found.truncate(FOUND_MAX);
-        Ok(found)
+        Ok(found.into_iter().map(Arc::unwrap_or_clone).collect())
     }
 
     /// Of each question what [`Txn::search`] finds, for what is to tell few apart: nobody where more than so many may be
@@ -141,7 +176,7 @@ impl Txn<'_> {
         kind: KindId,
         questions: &[Vec<Vec<Wanted>>],
         at_most: usize,
-    ) -> Result<Vec<Vec<RecordState>>, DbError> {
+    ) -> Result<Vec<Vec<Arc<RecordState>>>, DbError> {
         let mut near = self.near(kind, questions, at_most.saturating_add(1))?;
         near.iter_mut()
             .filter(|found| found.len() > at_most)
@@ -151,7 +186,7 @@ impl Txn<'_> {
         let mut terms: BTreeMap<RecordId, Vec<String>> = BTreeMap::new();
         let mut answers = Vec::new();
         for (near, words) in near.into_iter().zip(questions) {
-            let mut found = self.states_of(near)?;
+            let mut found = self.shared_states(near)?;
             found.retain(|state| {
                 let terms = terms.entry(state.record);
                 is_meant(terms.or_insert_with(|| (self.policy.index)(state).terms), words)
@@ -217,10 +252,16 @@ impl Txn<'_> {
     }
 
     pub(super) fn states_of(&mut self, records: Vec<RecordId>) -> Result<Vec<RecordState>, DbError> {
+        let states = self.shared_states(records)?.into_iter();
+        Ok(states.map(Arc::unwrap_or_clone).collect())
+    }
+
+    /// The states of records that are there.
+    fn shared_states(&mut self, records: Vec<RecordId>) -> Result<Vec<Arc<RecordState>>, DbError> {
         self.fetch_states(&records.iter().copied().collect())?;
         let states = records.into_iter().map(|record| {
-            let kept = self.pending.states.get(&record).and_then(|kept| kept.state.clone());
-            kept.ok_or(DbError::Damaged {
+            let kept = self.pending.states.get(&record);
+            kept.and_then(|kept| kept.state.clone()).ok_or(DbError::Damaged {
                 what: "an index row of no record",
             })
         });

@@ -95,13 +95,9 @@ impl Txn<'_> {
         self.fetch_rows(&records)
     }
 
-    /// Locks what a push is about, and fetches what the engine will ask for: one way for all its changes.
-    pub(super) fn make_ready(&mut self, request: &PushRequest) -> Result<(), DbError> {
-        let headers: Vec<Header> = request
-            .changes
-            .iter()
-            .filter_map(|change| change.parse_header().ok())
-            .collect();
+    /// Locks what a push is about, and fetches what the engine will ask for: one way for all its changes, whose headers
+    /// these are.
+    pub(super) fn make_ready(&mut self, request: &PushRequest, headers: &[Header]) -> Result<(), DbError> {
         let records: BTreeSet<RecordId> = headers.iter().map(|header| header.record).collect();
         let mut locks: Vec<[u8; 16]> = records.iter().map(|record| record.0).collect();
         locks.push(request.replica.0);
@@ -302,7 +298,7 @@ impl HubLedger for Txn<'_> {
         row.map(|row| row.get(0).map(Hash)).transpose()
     }
 
-    fn keep(&mut self, kept: &KeptChange) -> Result<(), DbError> {
+    fn keep(&mut self, kept: KeptChange) -> Result<(), DbError> {
         let id = kept.header.as_ref().map(|header| header.change);
         let is_first = match id {
             Some(id) => self.find(id)?.is_none(),
@@ -312,7 +308,6 @@ impl HubLedger for Txn<'_> {
         if let Some(id) = id.filter(|_| is_first) {
             self.pending.new_ids.insert(id, dot);
         }
-        let kept = kept.clone();
         self.pending.changes.insert(dot, NewChange { kept, is_first });
         Ok(())
     }
@@ -340,15 +335,17 @@ impl HubLedger for Txn<'_> {
 
     fn state(&mut self, record: RecordId) -> Result<Option<RecordState>, DbError> {
         self.fetch_states(&BTreeSet::from([record]))?;
-        Ok(self.pending.states.get(&record).and_then(|kept| kept.state.clone()))
+        let kept = self.pending.states.get(&record);
+        Ok(kept.and_then(|kept| kept.state.as_deref().cloned()))
     }
 
-    fn put_state(&mut self, state: &RecordState, signature: &Signature) -> Result<(), DbError> {
-        self.fetch_states(&BTreeSet::from([state.record]))?;
-        if let Some(kept) = self.pending.states.get_mut(&state.record) {
-            kept.state = Some(state.clone());
-            kept.signature = Some(*signature);
-            self.pending.written.insert(state.record);
+    fn put_state(&mut self, state: RecordState, canonical: Vec<u8>) -> Result<(), DbError> {
+        let record = state.record;
+        self.fetch_states(&BTreeSet::from([record]))?;
+        if let Some(kept) = self.pending.states.get_mut(&record) {
+            kept.state = Some(Arc::new(state));
+            kept.canonical = canonical;
+            self.pending.written.insert(record);
         }
         Ok(())
     }

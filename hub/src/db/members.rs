@@ -4,7 +4,7 @@ use clinic::membership::{MemberRule, Wish};
 use clinic::policies::ScopePolicy;
 use sync_protocol::KindId;
 
-use super::sql::{Row, Value, values};
+use super::sql::{Row, Value, row, values};
 use super::*;
 
 /// How a wish stands.
@@ -111,18 +111,15 @@ impl Txn<'_> {
         let (mut put, mut dropped) = (Vec::new(), Vec::new());
         for ((scope, patient), member) in std::mem::take(&mut self.pending.member_writes) {
             match member {
-                Some(Member { wish, standing, .. }) => put.push(
-                    values![
-                        self.org,
-                        scope.0,
-                        patient.0,
-                        wish.rule as u8,
-                        wish.from_ms,
-                        wish.until_ms,
-                        standing as u8,
-                    ]
-                    .to_vec(),
-                ),
+                Some(Member { wish, standing, .. }) => put.push(row![
+                    self.org,
+                    scope.0,
+                    patient.0,
+                    wish.rule as u8,
+                    wish.from_ms,
+                    wish.until_ms,
+                    standing as u8,
+                ]),
                 None => dropped.push(values![scope.0, patient.0].to_vec()),
             }
         }

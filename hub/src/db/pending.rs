@@ -6,14 +6,19 @@
 //! their records; then the heads of the scopes, sorted.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use sync_protocol::hub::{ChainHead, KeptChange, RowStanding};
 use sync_protocol::proof::Sum;
-use sync_protocol::{HybridTime, KindId, Lane, RecordState, Signature};
+use sync_protocol::signed::state_said;
+use sync_protocol::{HybridTime, KindId, Lane, RecordState};
+use vault::row_seal::SIGNATURE_BYTES;
 
+use super::alongside::alongside;
+use super::index::IndexRows;
 use super::ledger::{row_standing, standing_columns};
 use super::sealing::{seal_change, seal_state, unseal_state};
-use super::sql::{Value, values};
+use super::sql::{Value, row, values};
 use super::*;
 
 #[derive(Default)]
@@ -43,13 +48,37 @@ pub(super) struct Pending {
 
 pub(super) type StoredRows = BTreeMap<(ScopeId, u8), (u64, RowStanding)>;
 
-#[derive(Clone)]
 pub(super) struct KeptState {
-    pub(super) state: Option<RecordState>,
-    /// Of a state that is to be written.
-    pub(super) signature: Option<Signature>,
+    pub(super) state: Option<Arc<RecordState>>,
+    /// The bytes of a state that is to be written.
+    pub(super) canonical: Vec<u8>,
     /// There is a row of it.
     pub(super) is_stored: bool,
+}
+
+/// A state on its way into its row.
+struct Written {
+    state: Arc<RecordState>,
+    canonical: Vec<u8>,
+    /// There was a row of it before.
+    is_stored: bool,
+}
+
+/// What the row of a state holds, and the tables of the index.
+struct StateRow {
+    sealed: Vec<u8>,
+    signature: [u8; SIGNATURE_BYTES],
+    index: IndexRows,
+}
+
+impl StateRow {
+    fn of(org: [u8; 16], keys: &RowKeys, policy: &Policy, written: &Written) -> Result<StateRow, DbError> {
+        Ok(StateRow {
+            sealed: seal_state(keys, written.state.record, &written.canonical)?,
+            signature: keys.sign(&state_said(&written.canonical)),
+            index: IndexRows::of(org, keys, policy, &written.state),
+        })
+    }
 }
 
 pub(super) struct KeptChain {
@@ -159,8 +188,8 @@ impl Txn<'_> {
                 record,
                 KeptState {
                     is_stored: state.is_some(),
-                    state,
-                    signature: None,
+                    state: state.map(Arc::new),
+                    canonical: Vec::new(),
                 },
             );
         }
@@ -220,43 +249,33 @@ impl Txn<'_> {
         Ok(())
     }
 
-    /// Writes changes, chains, states and what is indexed of them.
+    /// Writes changes, chains, states and what is indexed of them. What there is to compute for the states is done beside
+    /// the writing of the changes.
     pub(super) fn flush_records(&mut self) -> Result<(), DbError> {
-        self.flush_changes()?;
-        self.flush_chains()?;
-        let (mut states, mut signatures) = (Vec::new(), Vec::new());
-        for record in std::mem::take(&mut self.pending.written) {
-            let Some(kept) = self.pending.states.get_mut(&record) else {
-                continue;
-            };
-            if let Some(state) = kept.state.take() {
-                signatures.push(kept.signature.take());
-                states.push((record, state, kept.is_stored));
-                kept.is_stored = true;
-            }
-        }
-        let written = self.write_states(&states, signatures);
-        for (record, state, _) in states {
-            if let Some(kept) = self.pending.states.get_mut(&record) {
-                kept.state = Some(state);
-            }
-        }
-        written
-    }
-
-    fn write_states(
-        &mut self,
-        states: &[(RecordId, RecordState, bool)],
-        signatures: Vec<Option<Signature>>,
-    ) -> Result<(), DbError> {
+        let states = self.take_written();
+        let (org, keys, policy) = (self.org, self.keys, self.policy);
+        let (made, changes) = alongside(
+            &states,
+            |state| StateRow::of(org, keys, &policy, state),
+            || {
+                self.flush_changes()?;
+                self.flush_chains()
+            },
+        );
+        changes?;
         if states.is_empty() {
             return Ok(());
         }
-        let mut rows = Vec::with_capacity(states.len());
-        for ((record, state, _), signature) in states.iter().zip(signatures) {
-            let sealed = seal_state(self.keys, *record, &state.to_bytes())?;
-            let signature = signature.map(|signature| signature.0);
-            rows.push(values![self.org, record.0, state.kind.0, sealed, signature].to_vec());
+        let (mut rows, mut indexed) = (Vec::with_capacity(states.len()), Vec::with_capacity(states.len()));
+        for (written, made) in states.iter().zip(made) {
+            let StateRow {
+                sealed,
+                signature,
+                index,
+            } = made?;
+            let kind = written.state.kind.0;
+            rows.push(row![self.org, written.state.record.0, kind, sealed, signature]);
+            indexed.push((index, written.is_stored));
         }
         self.wrote = true;
         self.sql.put_all(
@@ -265,7 +284,24 @@ impl Txn<'_> {
             "ON CONFLICT (org, record) DO UPDATE SET kind = excluded.kind, state = excluded.state, \
              signature = excluded.signature",
         )?;
-        self.put_index(states)
+        self.put_index(indexed)
+    }
+
+    fn take_written(&mut self) -> Vec<Written> {
+        let mut states = Vec::new();
+        for record in std::mem::take(&mut self.pending.written) {
+            let Some(kept) = self.pending.states.get_mut(&record) else {
+                continue;
+            };
+            if let Some(state) = &kept.state {
+                states.push(Written {
+                    state: state.clone(),
+                    canonical: std::mem::take(&mut kept.canonical),
+                    is_stored: std::mem::replace(&mut kept.is_stored, true),
+                });
+            }
+        }
+        states
     }
 
     fn flush_changes(&mut self) -> Result<(), DbError> {
@@ -274,22 +310,19 @@ impl Txn<'_> {
         let mut rows = Vec::with_capacity(changes.len());
         for NewChange { kept, is_first } in changes.into_values() {
             let (standing, reason) = standing_columns(kept.standing);
-            rows.push(
-                values![
-                    self.org,
-                    kept.dot.replica.0,
-                    kept.dot.counter,
-                    kept.header.as_ref().map(|header| header.change.0),
-                    kept.header.as_ref().map(|header| header.record.0),
-                    seal_change(self.keys, kept.dot, &kept.change)?,
-                    kept.hash.0,
-                    standing,
-                    reason,
-                    is_first,
-                    self.now_ms,
-                ]
-                .to_vec(),
-            );
+            rows.push(row![
+                self.org,
+                kept.dot.replica.0,
+                kept.dot.counter,
+                kept.header.as_ref().map(|header| header.change.0),
+                kept.header.as_ref().map(|header| header.record.0),
+                seal_change(self.keys, kept.dot, &kept.change)?,
+                kept.hash.0,
+                standing,
+                reason,
+                is_first,
+                self.now_ms,
+            ]);
             self.wrote = true;
             if let (true, Some(header)) = (is_first, &kept.header) {
                 self.pending.found.insert(header.change, Some(kept));
@@ -318,20 +351,17 @@ impl Txn<'_> {
             } else {
                 HybridTime::default()
             };
-            rows.push(
-                values![
-                    self.org,
-                    replica.0,
-                    head.counter,
-                    head.hash.0,
-                    head.scope.0,
-                    at.wall_ms,
-                    at.logical,
-                    head.epoch.0,
-                    head.common
-                ]
-                .to_vec(),
-            );
+            rows.push(row![
+                self.org,
+                replica.0,
+                head.counter,
+                head.hash.0,
+                head.scope.0,
+                at.wall_ms,
+                at.logical,
+                head.epoch.0,
+                head.common
+            ]);
         }
         self.sql.put_all(
             "INSERT INTO chains (org, replica, counter, hash, scope, at_ms, at_logical, epoch, common)",
@@ -363,7 +393,7 @@ impl Txn<'_> {
             let end = ends.get(&(*scope, *lane)).copied().unwrap_or_default();
             let first = end - moves.order.len() as u64 + 1;
             for (sequence, (record, standing)) in (first..).zip(moves.in_order()) {
-                rows.push(values![self.org, scope.0, *lane, record.0, sequence, standing as i64].to_vec());
+                rows.push(row![self.org, scope.0, *lane, record.0, sequence, standing as i64]);
             }
         }
         self.sql.put_all(
@@ -382,9 +412,9 @@ impl Txn<'_> {
         &mut self,
         counts: &BTreeMap<(ScopeId, u8), usize>,
     ) -> Result<BTreeMap<(ScopeId, u8), u64>, DbError> {
-        let heads: Vec<Vec<Value>> = counts
+        let heads: Vec<[Value; 5]> = counts
             .iter()
-            .map(|((scope, lane), count)| values![self.org, scope.0, *lane, *count, 0u8].to_vec())
+            .map(|((scope, lane), count)| row![self.org, scope.0, *lane, *count, 0u8])
             .collect();
         let ends = self.sql.put_all(
             "INSERT INTO feed_heads (org, scope, lane, sequence, generation)",
@@ -414,9 +444,9 @@ impl Txn<'_> {
                 *sum = sum.plus(Sum::from_bytes(&row.get(3)?));
             }
         }
-        let rows: Vec<Vec<Value>> = sums
+        let rows: Vec<[Value; 5]> = sums
             .iter()
-            .map(|((scope, lane, bucket), sum)| values![self.org, scope.0, *lane, *bucket, sum.to_bytes()].to_vec())
+            .map(|((scope, lane, bucket), sum)| row![self.org, scope.0, *lane, *bucket, sum.to_bytes()])
             .collect();
         self.sql.put_all(
             "INSERT INTO buckets (org, scope, lane, bucket, leaves)",

@@ -1,6 +1,7 @@
 //! What of a row the store itself cannot read: contents are sealed for their place under the organisation's key, words to
 //! search by are blinded. Both engines are given the same.
 
+use clinic::index::Ways;
 use sync_protocol::{Change, Dot, RecordId, RecordState};
 use vault::RowKeys;
 
@@ -76,10 +77,15 @@ pub(super) fn unseal_change(keys: &RowKeys, dot: Dot, sealed: &[u8]) -> Result<C
 }
 
 /// Everything by which a term is looked up.
-pub(super) fn blind_terms(keys: &RowKeys, term: &str, by_beginning: bool) -> Vec<[u8; 16]> {
-    let mut blind = vec![keys.blind(TERM, term.as_bytes())];
-    if by_beginning {
-        blind.extend(BEGINNING_CHARS.iter().filter_map(|chars| beginning(keys, term, *chars)));
+pub(super) fn blind_terms(keys: &RowKeys, term: &str, ways: Ways) -> Vec<[u8; 16]> {
+    let mut blind = Vec::new();
+    if ways.whole {
+        blind.push(keys.blind(TERM, term.as_bytes()));
+    }
+    if let Some(shortest) = ways.beginning {
+        let first = BEGINNING_CHARS.iter().rposition(|chars| *chars <= shortest);
+        let asked = &BEGINNING_CHARS[first.unwrap_or_default()..];
+        blind.extend(asked.iter().filter_map(|chars| beginning(keys, term, *chars)));
     }
     blind
 }
@@ -133,10 +139,29 @@ mod tests {
         }
     }
 
+    fn by_beginning(chars: usize) -> Ways {
+        Ways {
+            whole: false,
+            beginning: Some(chars),
+        }
+    }
+
+    #[test]
+    fn of_beginnings_that_nobody_asks_for_none_is_kept() {
+        let keys = keys();
+        for (shortest, kept) in [(1, 5), (4, 5), (5, 4), (6, 3), (7, 3), (9, 2), (10, 1), (11, 1)] {
+            let terms = blind_terms(&keys, "t:6025550142", by_beginning(shortest));
+
+            assert_eq!(terms.len(), kept, "{shortest}");
+            let asked = blind_beginning(&keys, &"t:6025550142"[..shortest.clamp(4, 12)]);
+            assert!(asked.is_some_and(|asked| terms.contains(&asked)), "{shortest}");
+        }
+    }
+
     #[test]
     fn a_beginning_is_looked_up_by_the_longest_that_was_kept() {
         let keys = keys();
-        let kept = blind_terms(&keys, "n:o\u{2019}quiñones", true);
+        let kept = blind_terms(&keys, "n:o\u{2019}quiñones", by_beginning(1));
 
         for start in [
             "n:o\u{2019}",
@@ -150,6 +175,6 @@ mod tests {
             }
         }
         assert_eq!(blind_beginning(&keys, "n:q"), None);
-        assert_eq!(blind_terms(&keys, "n:vance", false).len(), 1);
+        assert_eq!(blind_terms(&keys, "n:vance", Ways::WHOLE).len(), 1);
     }
 }

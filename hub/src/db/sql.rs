@@ -12,6 +12,9 @@ use super::postgres::Session;
 pub(super) const STATEMENTS_MAX: usize = 256;
 /// Rows that one statement writes or asks for at once, largest first: a few fixed sizes, so that few texts are prepared.
 const ROWS_AT_ONCE: [usize; 5] = [512, 64, 16, 4, 1];
+/// Of these at most so many go to a store in this process: there is no way to save, and SQLite has room at hand for the
+/// values of a few rows.
+const EMBEDDED_AT_ONCE: usize = 16;
 /// Parameters of one statement; SQLite takes 32,766 and PostgreSQL 65,535.
 const PARAMETERS_MAX: usize = 16_384;
 
@@ -20,6 +23,9 @@ const PARAMETERS_MAX: usize = 16_384;
 pub(super) enum Value {
     Null,
     Int(i64),
+    /// 16 bytes, as ids and blind terms have: a row has many of them, so they take no allocation.
+    Id([u8; 16]),
+    /// Any other number of bytes.
     Bytes(Vec<u8>),
     Text(String),
 }
@@ -69,25 +75,31 @@ impl From<bool> for Value {
 
 impl<const N: usize> From<[u8; N]> for Value {
     fn from(bytes: [u8; N]) -> Value {
-        Value::Bytes(bytes.to_vec())
+        Value::from(bytes.as_slice())
     }
 }
 
 impl<const N: usize> From<&[u8; N]> for Value {
     fn from(bytes: &[u8; N]) -> Value {
-        Value::Bytes(bytes.to_vec())
+        Value::from(bytes.as_slice())
     }
 }
 
 impl From<&[u8]> for Value {
     fn from(bytes: &[u8]) -> Value {
-        Value::Bytes(bytes.to_vec())
+        match bytes.try_into() {
+            Ok(id) => Value::Id(id),
+            Err(_) => Value::Bytes(bytes.to_vec()),
+        }
     }
 }
 
 impl From<Vec<u8>> for Value {
     fn from(bytes: Vec<u8>) -> Value {
-        Value::Bytes(bytes)
+        match bytes.as_slice().try_into() {
+            Ok(id) => Value::Id(id),
+            Err(_) => Value::Bytes(bytes),
+        }
     }
 }
 
@@ -115,11 +127,27 @@ impl<T: Into<Value>> From<Option<T>> for Value {
     }
 }
 
+impl Value {
+    fn as_bytes(&self) -> Option<&[u8]> {
+        match self {
+            Value::Id(id) => Some(id),
+            Value::Bytes(bytes) => Some(bytes),
+            Value::Null | Value::Int(_) | Value::Text(_) => None,
+        }
+    }
+}
+
 /// The parameters of a statement, in the order of their numbers.
 macro_rules! values {
-    ($($value:expr),* $(,)?) => { &[$($crate::db::sql::Value::from($value)),*][..] };
+    ($($value:expr),* $(,)?) => { &$crate::db::sql::row![$($value),*][..] };
 }
 pub(super) use values;
+
+/// One of the rows that a statement writes.
+macro_rules! row {
+    ($($value:expr),* $(,)?) => { [$($crate::db::sql::Value::from($value)),*] };
+}
+pub(super) use row;
 
 /// What a column can be read as.
 pub(super) trait Column: Sized {
@@ -168,21 +196,13 @@ impl Column for u8 {
 
 impl Column for Vec<u8> {
     fn read(value: &Value) -> Option<Vec<u8>> {
-        if let Value::Bytes(bytes) = value {
-            Some(bytes.clone())
-        } else {
-            None
-        }
+        value.as_bytes().map(<[u8]>::to_vec)
     }
 }
 
 impl<const N: usize> Column for [u8; N] {
     fn read(value: &Value) -> Option<[u8; N]> {
-        if let Value::Bytes(bytes) = value {
-            bytes.as_slice().try_into().ok()
-        } else {
-            None
-        }
+        value.as_bytes()?.try_into().ok()
     }
 }
 
@@ -200,7 +220,7 @@ impl<T: Column> Column for Option<T> {
     fn read(value: &Value) -> Option<Option<T>> {
         match value {
             Value::Null => Some(None),
-            Value::Int(_) | Value::Bytes(_) | Value::Text(_) => T::read(value).map(Some),
+            Value::Int(_) | Value::Id(_) | Value::Bytes(_) | Value::Text(_) => T::read(value).map(Some),
         }
     }
 }
@@ -286,14 +306,26 @@ impl Sql<'_> {
         }
     }
 
-    /// Writes many rows of equal width by as few statements as can be: `before`, lists of values, `after`. Answers what
-    /// the statements return.
-    pub(super) fn put_all(&mut self, before: &str, rows: &[Vec<Value>], after: &str) -> Result<Vec<Row>, DbError> {
-        let width = rows.first().map_or(1, Vec::len);
+    /// Writes many rows by as few statements as can be: `before`, lists of values, `after`. Answers what the statements
+    /// return.
+    pub(super) fn put_all<const WIDTH: usize>(
+        &mut self,
+        before: &str,
+        rows: &[[Value; WIDTH]],
+        after: &str,
+    ) -> Result<Vec<Row>, DbError> {
+        let at_once = match self {
+            Sql::Embedded(_) => EMBEDDED_AT_ONCE,
+            Sql::Postgres(_) => PARAMETERS_MAX / WIDTH.max(1),
+        };
         let mut returned = Vec::new();
-        for part in parts(rows, width) {
-            let text = format!("{before} VALUES {} {after}", lists(part.len(), width));
-            returned.extend(self.rows(&text, &part.concat())?);
+        let (mut text, mut size) = (String::new(), 0);
+        for part in parts(rows, at_once) {
+            if part.len() != size {
+                size = part.len();
+                text = format!("{before} VALUES {} {after}", lists(size, WIDTH));
+            }
+            returned.extend(self.rows(&text, part.as_flattened())?);
         }
         Ok(returned)
     }
@@ -348,10 +380,10 @@ impl Sql<'_> {
     }
 }
 
-/// Cuts a list into the fixed sizes.
-fn parts<T>(mut all: &[T], width: usize) -> impl Iterator<Item = &[T]> {
+/// Cuts a list into the fixed sizes, none above so many.
+fn parts<T>(mut all: &[T], at_once: usize) -> impl Iterator<Item = &[T]> {
     std::iter::from_fn(move || {
-        let fits = |size: &usize| *size <= all.len() && size * width <= PARAMETERS_MAX;
+        let fits = |size: &usize| *size <= all.len() && *size <= at_once.max(1);
         let size = ROWS_AT_ONCE.into_iter().find(fits)?;
         let (part, rest) = all.split_at(size);
         all = rest;
@@ -386,6 +418,7 @@ impl rusqlite::ToSql for Value {
         Ok(ToSqlOutput::Borrowed(match self {
             Value::Null => ValueRef::Null,
             Value::Int(number) => ValueRef::Integer(*number),
+            Value::Id(id) => ValueRef::Blob(id),
             Value::Bytes(bytes) => ValueRef::Blob(bytes),
             Value::Text(text) => ValueRef::Text(text.as_bytes()),
         }))
@@ -397,7 +430,7 @@ impl From<ValueRef<'_>> for Value {
         match value {
             ValueRef::Null => Value::Null,
             ValueRef::Integer(number) => Value::Int(number),
-            ValueRef::Blob(bytes) => Value::Bytes(bytes.to_vec()),
+            ValueRef::Blob(bytes) => Value::from(bytes),
             // No statement asks for a number with a fraction, and a text that is no UTF-8 reads as nothing.
             ValueRef::Text(bytes) => std::str::from_utf8(bytes).map_or(Value::Null, Value::from),
             ValueRef::Real(_) => Value::Null,
@@ -411,14 +444,15 @@ mod tests {
 
     #[test]
     fn a_list_is_cut_into_few_fixed_sizes() {
-        let sizes = |count: usize, width: usize| parts(&vec![0; count], width).map(<[i32]>::len).collect::<Vec<_>>();
+        let sizes = |count: usize, most: usize| parts(&vec![0; count], most).map(<[i32]>::len).collect::<Vec<_>>();
         let filled = |count: usize| filled_parts(&vec![7; count]).map(|part| part.len()).collect::<Vec<_>>();
 
-        assert_eq!(sizes(0, 1), [] as [usize; 0]);
-        assert_eq!(sizes(7, 1), [4, 1, 1, 1]);
-        assert_eq!(sizes(150, 3), [64, 64, 16, 4, 1, 1]);
-        assert_eq!(sizes(600, 13)[0], 512);
-        assert_eq!(sizes(600, 40)[0], 64);
+        assert_eq!(sizes(0, 600), [] as [usize; 0]);
+        assert_eq!(sizes(7, 600), [4, 1, 1, 1]);
+        assert_eq!(sizes(150, 600), [64, 64, 16, 4, 1, 1]);
+        assert_eq!(sizes(600, 512)[0], 512);
+        assert_eq!(sizes(600, 511)[0], 64);
+        assert_eq!(sizes(2, 0), [1, 1]);
         assert_eq!((filled(0), filled(3), filled(70)), (vec![], vec![4], vec![64, 16]));
         assert_eq!(lists(2, 2), "(?1, ?2), (?3, ?4)");
     }
@@ -430,6 +464,9 @@ mod tests {
         assert_eq!(row.get::<i64>(0).unwrap(), -1);
         assert_eq!(row.get::<[u8; 2]>(1).unwrap(), [1, 2]);
         assert_eq!(row.get::<Option<String>>(2).unwrap(), None);
+        let id = Row(vec![Value::from(vec![7; 16])]);
+        assert_eq!(id.get::<[u8; 16]>(0).unwrap(), [7; 16]);
+        assert_eq!(id.get::<Vec<u8>>(0).unwrap(), [7; 16]);
         assert!(matches!(row.get::<u64>(0), Err(DbError::Damaged { .. })));
         assert!(matches!(row.get::<[u8; 3]>(1), Err(DbError::Damaged { .. })));
         assert!(matches!(row.get::<String>(2), Err(DbError::Damaged { .. })));

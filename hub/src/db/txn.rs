@@ -167,7 +167,7 @@ impl Txn<'_> {
             .collect();
         let now = self.stored_states(&read)?;
         let has_changed = |record: &RecordId| {
-            let kept = self.pending.states.get(record).and_then(|kept| kept.state.as_ref());
+            let kept = self.pending.states.get(record).and_then(|kept| kept.state.as_deref());
             kept != now.get(record)
         };
         if !read.iter().any(has_changed) {

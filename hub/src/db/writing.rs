@@ -1,7 +1,7 @@
 //! The engine's exchanges and the hub's own writing, run against a transaction under the catalogue's policy.
 
 use clinic::catalogue::Home;
-use clinic::index::Index;
+use clinic::index::{Index, Ways};
 use sync_protocol::hub::{self, Compared, Found, HubError, Pushed, Rulebook, TakenBack};
 use sync_protocol::replica::Written;
 use sync_protocol::wire::{EpochRequest, Page, PullRequest, PushRequest, RepairRequest, ReturnRequest};
@@ -15,8 +15,7 @@ pub struct Policy {
     pub admit: fn(&Header, &Payload) -> Result<(), u16>,
     pub lane: fn(KindId) -> Lane,
     pub index: fn(&RecordState) -> Index,
-    /// Whether a search may ask for the term by its beginning.
-    pub by_beginning: fn(&str) -> bool,
+    pub ways: fn(KindId, &str) -> Ways,
 }
 
 impl Policy {
@@ -24,7 +23,7 @@ impl Policy {
         admit: clinic::catalogue::admit,
         lane: clinic::catalogue::lane,
         index: clinic::index::index_of,
-        by_beginning: clinic::index::is_found_by_beginning,
+        ways: clinic::index::ways,
     };
 }
 
@@ -78,10 +77,10 @@ impl Txn<'_> {
 
     /// Takes a run of changes from a replica of the site whose scope is `site`.
     pub fn push(&mut self, site: ScopeId, request: &PushRequest) -> Outcome<Pushed> {
-        for header in request.changes.iter().filter_map(|change| change.parse_header().ok()) {
-            self.observe(header.at);
-        }
-        self.make_ready(request)?;
+        let headers = request.changes.iter().filter_map(|change| change.parse_header().ok());
+        let headers: Vec<Header> = headers.collect();
+        headers.iter().for_each(|header| self.observe(header.at));
+        self.make_ready(request, &headers)?;
         let pushed = self.with_rules_for_sites(|txn, rules| hub::handle_push(txn, rules, site, request))?;
         self.settle_scopes(&pushed.touched, Some(site))?;
         Ok(pushed)

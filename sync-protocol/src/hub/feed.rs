@@ -3,31 +3,29 @@
 use super::{HubError, HubLedger, RowStanding, Rulebook, chain_of};
 use crate::ids::{RecordId, ScopeId};
 use crate::proof::{self, Sum};
-use crate::signed::state_said;
 use crate::state::RecordState;
 use crate::wire::{PullRequest, Willing};
 
-/// Stores a record's new state, enters it into the writer's scope, and moves its row in every scope that has it.
+/// Stores a record's new state, given with its canonical bytes, enters it into the writer's scope, and moves its row in every scope that has it.
 pub(super) fn publish<L: HubLedger>(
     ledger: &mut L,
     rulebook: &Rulebook<'_>,
     before: Option<&RecordState>,
-    state: &RecordState,
+    (state, canonical): (RecordState, Vec<u8>),
     enter: Option<ScopeId>,
 ) -> Result<(), HubError<L::Error>> {
-    let bytes = state.to_bytes();
-    let signature = (rulebook.seal.sign)(&state_said(&bytes));
-    ledger.put_state(state, &signature)?;
-    let lane = (rulebook.lane)(state.kind);
-    let bucket = proof::bucket_of(state.record);
-    let plus = rulebook.key.leaf_of_bytes(&bytes);
+    let (record, kind) = (state.record, state.kind);
+    let lane = (rulebook.lane)(kind);
+    let bucket = proof::bucket_of(record);
+    let plus = rulebook.key.leaf_of_bytes(&canonical);
     let minus = before.map_or(Sum::default(), |before| rulebook.key.leaf(before));
-    let mut rows = ledger.rows_of(state.record)?;
+    ledger.put_state(state, canonical)?;
+    let mut rows = ledger.rows_of(record)?;
     rows.retain(|(_, standing)| standing.is_in_scope());
     for (scope, _) in &rows {
         ledger.add_to_bucket(*scope, lane, bucket, plus, minus)?;
     }
-    if let Some(scope) = enter.filter(|_| (rulebook.enters_site)(state.kind)) {
+    if let Some(scope) = enter.filter(|_| (rulebook.enters_site)(kind)) {
         match rows.iter_mut().find(|(held, _)| *held == scope) {
             // Whoever writes on it needs it.
             Some((_, standing)) => *standing = RowStanding::Live,
@@ -39,7 +37,7 @@ pub(super) fn publish<L: HubLedger>(
     }
     rows.sort_by_key(|(scope, _)| *scope);
     for (scope, standing) in rows {
-        ledger.move_to_tail(scope, lane, state.record, standing)?;
+        ledger.move_to_tail(scope, lane, record, standing)?;
     }
     Ok(())
 }

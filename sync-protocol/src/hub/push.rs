@@ -223,15 +223,14 @@ fn accept<L: HubLedger>(
         Ok(header) => header,
         Err(error) => {
             let standing = Standing::Quarantined(unreadable(&error));
-            ledger.keep(&kept(None, standing))?;
+            ledger.keep(kept(None, standing))?;
             return Ok(standing);
         }
     };
     let known = ledger.find(header.change)?;
     let before = ledger.state(header.record)?;
-    let mut state = before
-        .clone()
-        .unwrap_or_else(|| RecordState::new(header.kind, header.record));
+    let mut state = as_it_was(before.as_ref(), &header);
+    let mut applied = None;
     let mut standing = match &known {
         _ if header.dot != dot => Standing::Quarantined(reason::WRONG_DOT),
         Some(first) if !same_content(first, &header, change) => Standing::Quarantined(reason::ID_REUSED),
@@ -253,48 +252,64 @@ fn accept<L: HubLedger>(
                     }
                     Standing::Applied
                 }
-                None => apply_new(ledger, rulebook, now, &mut state, &header, &payload)?,
+                None => match apply_new(ledger, rulebook, now, before.as_ref(), &mut state, (&header, &payload))? {
+                    Ok(bytes) => {
+                        applied = Some(bytes);
+                        Standing::Applied
+                    }
+                    Err(reason) => Standing::Quarantined(reason),
+                },
             },
         },
     };
     if let Standing::Quarantined(_) = standing {
         state.vector.add_exception(dot);
     }
-    // What is only counted takes room too: where there is none, the record stays as it is.
-    let is_counted = state.may_follow(before.as_ref(), STATE_HELD_MAX_BYTES);
-    if !is_counted {
+    let canonical = match applied {
+        Some(bytes) => Some(bytes),
+        // What is only counted takes room too: where there is none, the record stays as it is.
+        None => state.bytes_after(before.as_ref(), STATE_HELD_MAX_BYTES),
+    };
+    if canonical.is_none() {
         standing = Standing::Quarantined(reason::RECORD_FULL);
     }
     let record = header.record;
-    ledger.keep(&kept(Some(header), standing))?;
-    if !is_counted {
+    ledger.keep(kept(Some(header), standing))?;
+    let Some(canonical) = canonical else {
         return Ok(standing);
-    }
+    };
     touched.push(record);
-    publish(ledger, rulebook, before.as_ref(), &state, Some(site))?;
+    publish(ledger, rulebook, before.as_ref(), (state, canonical), Some(site))?;
     Ok(standing)
 }
 
-/// Applies a change that is new here, if it can be used and the record has room for it; else leaves the record as it was.
+/// The record that a change is about, before it.
+fn as_it_was(before: Option<&RecordState>, header: &Header) -> RecordState {
+    before
+        .cloned()
+        .unwrap_or_else(|| RecordState::new(header.kind, header.record))
+}
+
+/// Applies a change that is new here, if it can be used and the record has room for it, and answers the record's canonical
+/// bytes; else leaves the record as it was, and answers why.
 fn apply_new<L: HubLedger>(
     ledger: &mut L,
     rulebook: &Rulebook<'_>,
     now: Option<&BootClock>,
+    before: Option<&RecordState>,
     state: &mut RecordState,
-    header: &Header,
-    payload: &Payload,
-) -> Result<Standing, HubError<L::Error>> {
+    (header, payload): (&Header, &Payload),
+) -> Result<Result<Vec<u8>, u16>, HubError<L::Error>> {
     if let Err(reason) = (rulebook.admit)(header, payload) {
-        return Ok(Standing::Quarantined(reason));
+        return Ok(Err(reason));
     }
-    let mut applied = state.clone();
-    apply(ledger, &mut applied, header, payload)?;
-    clock::correct(ledger, &mut applied, header, now)?;
-    if !applied.may_follow(Some(state), STATE_MAX_BYTES) {
-        return Ok(Standing::Quarantined(reason::RECORD_FULL));
+    apply(ledger, state, header, payload)?;
+    clock::correct(ledger, state, header, now)?;
+    if let Some(bytes) = state.bytes_after(before, STATE_MAX_BYTES) {
+        return Ok(Ok(bytes));
     }
-    *state = applied;
-    Ok(Standing::Applied)
+    *state = as_it_was(before, header);
+    Ok(Err(reason::RECORD_FULL))
 }
 
 /// A change keeps its id through a rebirth; only its dot, and the dots it was shown, are others.

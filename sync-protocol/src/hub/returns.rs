@@ -138,10 +138,11 @@ fn take_back<L: HubLedger>(
         ours.unknown.0.entry(*key).or_insert_with(|| raw.clone());
     }
     if before.as_ref() != Some(&ours) {
-        publish(ledger, rulebook, before.as_ref(), &ours, None)?;
+        let canonical = ours.to_bytes();
+        publish(ledger, rulebook, before.as_ref(), (ours, canonical), None)?;
     }
     if let Some(scope) = returned.scope {
-        enter(ledger, rulebook, scope, ours.record)?;
+        enter(ledger, rulebook, scope, theirs.record)?;
     }
     Ok(true)
 }
@@ -368,7 +369,8 @@ pub(super) fn give_way<L: HubLedger>(
         let mut state = before.clone();
         rename(&mut state, id, other);
         state.vector.add(other);
-        publish(ledger, rulebook, Some(&before), &state, None)?;
+        let canonical = state.to_bytes();
+        publish(ledger, rulebook, Some(&before), (state, canonical), None)?;
     }
     Ok(())
 }

@@ -39,12 +39,12 @@ pub fn author_at_hub<L: HubLedger>(
         .clone()
         .unwrap_or_else(|| RecordState::new(draft.kind, draft.record));
     apply(ledger, &mut state, &header, &payload)?;
-    if !state.may_follow(before.as_ref(), STATE_MAX_BYTES) {
-        return Err(HubError::Refused(reason::RECORD_FULL));
-    }
+    let canonical = state
+        .bytes_after(before.as_ref(), STATE_MAX_BYTES)
+        .ok_or(HubError::Refused(reason::RECORD_FULL))?;
     head.counter = dot.counter;
     head.hash = change.link(head.hash);
-    ledger.keep(&KeptChange {
+    ledger.keep(KeptChange {
         dot,
         header: Some(header),
         change,
@@ -52,7 +52,7 @@ pub fn author_at_hub<L: HubLedger>(
         standing: Standing::Applied,
     })?;
     ledger.set_chain(replica, &head)?;
-    publish(ledger, rulebook, before.as_ref(), &state, scope)?;
+    publish(ledger, rulebook, before.as_ref(), (state, canonical), scope)?;
     Ok(Some(Written {
         change: stamp.change,
         dot,
@@ -83,10 +83,10 @@ pub fn release<L: HubLedger>(
     let mut state = before.clone();
     apply(ledger, &mut state, &header, &payload)?;
     clock::correct(ledger, &mut state, &header, None)?;
-    if !state.may_follow(Some(&before), STATE_MAX_BYTES) {
+    let Some(canonical) = state.bytes_after(Some(&before), STATE_MAX_BYTES) else {
         return Ok(false);
-    }
+    };
     ledger.set_standing(kept.dot, Standing::Applied)?;
-    publish(ledger, rulebook, Some(&before), &state, None)?;
+    publish(ledger, rulebook, Some(&before), (state, canonical), None)?;
     Ok(true)
 }

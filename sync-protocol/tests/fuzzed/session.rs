@@ -21,7 +21,7 @@ use sync_protocol::{
 };
 
 use crate::first::messages::compress;
-use crate::hub_ledger::Hub;
+use crate::hub_ledger::{Hub, mix};
 use crate::replica_ledger::Agent;
 
 const SITE: ScopeId = ScopeId([0x51; 16]);
@@ -44,11 +44,12 @@ struct Session {
 }
 
 pub(crate) fn run(input: &[u8]) {
+    let key = ProofKey::new(&[0x4b; 32]);
     let mut session = Session {
-        hub: Hub::new(EPOCH, ReplicaId([0x0e; 16])),
+        hub: Hub::new(EPOCH, ReplicaId([0x0e; 16]), key.clone()),
         older: None,
         agents: AGENTS.map(|replica| Agent::new(replica, EPOCH, SITE)),
-        key: ProofKey::new(&[0x4b; 32]),
+        key,
         given: 0,
     };
     let mut rest = input;
@@ -82,14 +83,6 @@ fn next(input: &[u8]) -> Option<(Step<'_>, &[u8])> {
         bytes,
     };
     Some((step, after))
-}
-
-fn mix(key: &ProofKey, said: &[u8]) -> Signature {
-    let half = key.leaf_of_bytes(said).to_bytes();
-    let mut whole = [0; 64];
-    whole[..32].copy_from_slice(&half);
-    whole[32..].copy_from_slice(&half);
-    Signature(whole)
 }
 
 impl Session {

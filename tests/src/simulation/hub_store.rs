@@ -7,6 +7,7 @@ use std::sync::Arc;
 use sync_protocol::hub::{Cause, ChainHead, Epoch, HubLedger, KeptChange, RowStanding, Standing};
 use sync_protocol::ids::BootId;
 use sync_protocol::proof::{ProofKey, Sum, bucket_of};
+use sync_protocol::signed::state_said;
 use sync_protocol::wire::{Row, Told};
 use sync_protocol::{
     ChangeId, Dot, EpochId, Hash, Lane, RecordId, RecordState, ReplicaId, ScopeId, Signature, VersionVector,
@@ -17,6 +18,7 @@ use super::records;
 use super::replica_store::{Fuse, StoreError, broken};
 use super::trace::Invariant;
 use super::variant::Variant;
+use super::world::SEAL;
 
 /// What a state of one record is made of.
 #[derive(Clone, Default)]
@@ -270,8 +272,7 @@ impl HubStore {
         Ok(())
     }
 
-    fn without_covered(&mut self, state: &RecordState) -> RecordState {
-        let mut state = state.clone();
+    fn without_covered(&mut self, mut state: RecordState) -> RecordState {
         let lie = self
             .lie
             .as_mut()
@@ -390,9 +391,10 @@ impl HubLedger for HubStore {
         Ok(self.kept.get(&Dot { replica, counter }).map(|kept| kept.hash))
     }
 
-    fn keep(&mut self, kept: &KeptChange) -> Result<(), StoreError> {
+    fn keep(&mut self, kept: KeptChange) -> Result<(), StoreError> {
         self.fuse.burn()?;
-        if self.kept.insert(kept.dot, Arc::new(kept.clone())).is_some() {
+        let kept = Arc::new(kept);
+        if self.kept.insert(kept.dot, kept.clone()).is_some() {
             return broken(Invariant::DotNamesOneContent, format!("{:?} was kept again", kept.dot));
         }
         Arc::make_mut(&mut self.arrivals).push(kept.dot);
@@ -403,9 +405,9 @@ impl HubLedger for HubStore {
             self.muted = kept.header.as_ref().map(|header| header.record);
         }
         if kept.standing == Standing::Applied {
-            self.note_applied(kept)?;
+            self.note_applied(&kept)?;
         }
-        self.hear(kept);
+        self.hear(&kept);
         Ok(())
     }
 
@@ -441,20 +443,22 @@ impl HubLedger for HubStore {
         Ok(self.states.get(&record).map(|state| (**state).clone()))
     }
 
-    fn put_state(&mut self, state: &RecordState, signature: &Signature) -> Result<(), StoreError> {
+    fn put_state(&mut self, state: RecordState, canonical: Vec<u8>) -> Result<(), StoreError> {
         self.fuse.burn()?;
         if self.muted == Some(state.record) {
             return Ok(());
         }
-        self.signatures.insert(state.record, *signature);
-        let origins = self.origins(state.record);
+        let signature = (SEAL.sign)(&state_said(&canonical));
+        self.signatures.insert(state.record, signature);
+        let record = state.record;
+        let origins = self.origins(record);
         let origins = match self.made_of.get(&signature.0) {
             Some(before) => origins.or(before),
             None => origins,
         };
         self.made_of.insert(signature.0, origins);
         let stored = self.without_covered(state);
-        self.states.insert(state.record, Arc::new(stored));
+        self.states.insert(record, Arc::new(stored));
         Ok(())
     }
 

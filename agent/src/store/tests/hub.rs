@@ -295,8 +295,8 @@ impl HubLedger for Shelves {
         Ok(self.kept.get(&Dot { replica, counter }).map(|kept| kept.hash))
     }
 
-    fn keep(&mut self, kept: &KeptChange) -> Result<(), Infallible> {
-        self.kept.insert(kept.dot, kept.clone());
+    fn keep(&mut self, kept: KeptChange) -> Result<(), Infallible> {
+        self.kept.insert(kept.dot, kept);
         Ok(())
     }
 
@@ -316,8 +316,8 @@ impl HubLedger for Shelves {
         Ok(self.states.get(&record).cloned())
     }
 
-    fn put_state(&mut self, state: &RecordState, _: &Signature) -> Result<(), Infallible> {
-        self.states.insert(state.record, state.clone());
+    fn put_state(&mut self, state: RecordState, _: Vec<u8>) -> Result<(), Infallible> {
+        self.states.insert(state.record, state);
         Ok(())
     }
 

@@ -1,13 +1,13 @@
 //! The second step's rows: what stood in clear is sealed, words to search by are blinded. It reads the tables as the
 //! first release wrote them, and no type that may change since.
 
-use sync_protocol::{Change, Dot, RecordId, ReplicaId};
+use sync_protocol::{Change, Dot, KindId, RecordId, ReplicaId};
 use vault::{RowKeys, RowRoot};
 
 use crate::db::DbError;
 use crate::db::meta::seal_proof_key;
 use crate::db::sealing::{blind_terms, seal_change, seal_state};
-use crate::db::sql::{Sql, Value, values};
+use crate::db::sql::{Sql, Value, row, values};
 
 /// Rows that are held in memory at once.
 const ROWS_AT_ONCE: usize = 512;
@@ -72,7 +72,9 @@ fn seal_changes(sql: &mut Sql<'_>, org: [u8; 16], keys: &RowKeys) -> Result<(), 
                 payload: row.get(6)?,
             };
             let contents = Value::from(seal_change(keys, dot, &change)?);
-            sealed.push([values![org], &row.0[..4], &[contents], &row.0[7..]].concat());
+            let columns = [values![org], &row.0[..4], &[contents], &row.0[7..]].concat();
+            let columns: [Value; 11] = columns.try_into().map_err(|_| DbError::Damaged { what: "a row" })?;
+            sealed.push(columns);
         }
         sql.put_all(
             "INSERT INTO changes (org, replica, counter, change_id, record, sealed, hash, standing, reason, first_dot, \
@@ -104,12 +106,12 @@ fn blind_all_terms(sql: &mut Sql<'_>, org: [u8; 16], keys: &RowKeys) -> Result<(
             for row in &rows {
                 let term: Vec<u8> = row.get(0)?;
                 let term = std::str::from_utf8(&term).map_err(|_| DbError::Damaged { what: "a term" })?;
-                let by_beginning = clinic::index::is_found_by_beginning(term);
-                for word in blind_terms(keys, term, by_beginning) {
-                    blind.insert(values![org, word, row.get::<i64>(1)?, record].to_vec());
+                let kind: u16 = row.get(1)?;
+                for word in blind_terms(keys, term, clinic::index::ways(KindId(kind), term)) {
+                    blind.insert(row![org, word, kind, record]);
                 }
             }
-            let blind: Vec<Vec<Value>> = blind.into_iter().collect();
+            let blind: Vec<[Value; 4]> = blind.into_iter().collect();
             sql.put_all("INSERT INTO terms (org, term, kind, record)", &blind, "")?;
         }
         match records.last() {

@@ -8,7 +8,7 @@ use postgres::{Client, Statement};
 use super::failing::{Trouble, judge};
 use super::listening::CHANNEL;
 use crate::db::DbError;
-use crate::db::sql::{Row, STATEMENTS_MAX, Sql, Value, values};
+use crate::db::sql::{Row, STATEMENTS_MAX, Sql, Value, row};
 
 /// Names the lock under which one process at a time brings the tables forward.
 const FORWARD_LOCK: i64 = 0x4d61_696e_7374_6179;
@@ -130,7 +130,7 @@ impl Session {
 
     /// Locks rows that stand for these names, in their order, and waits for whoever has them.
     pub(in crate::db) fn lock(&mut self, org: [u8; 16], names: &BTreeSet<[u8; 16]>) -> Result<(), DbError> {
-        let rows: Vec<Vec<Value>> = names.iter().map(|name| values![org, name].to_vec()).collect();
+        let rows: Vec<[Value; 2]> = names.iter().map(|name| row![org, name]).collect();
         // The rows of a list are taken in its order, and locked also where the condition leaves them as they are.
         Sql::Postgres(self).put_all(
             "INSERT INTO locks (org, name)",
@@ -147,7 +147,7 @@ impl Session {
         org: [u8; 16],
         names: &BTreeSet<[u8; 16]>,
     ) -> Result<(), DbError> {
-        let rows: Vec<Vec<Value>> = names.iter().map(|name| values![org, name].to_vec()).collect();
+        let rows: Vec<[Value; 2]> = names.iter().map(|name| row![org, name]).collect();
         let mut sql = Sql::Postgres(self);
         let made = sql.put_all(
             "INSERT INTO locks (org, name)",
@@ -189,7 +189,7 @@ fn row(row: &postgres::Row) -> Result<Row, DbError> {
         let wrong = |_| DbError::Damaged { what: "a column" };
         let kind = row.columns()[place].type_();
         if *kind == Type::BYTEA {
-            return Ok(row.try_get::<_, Option<Vec<u8>>>(place).map_err(wrong)?.into());
+            return Ok(row.try_get::<_, Option<&[u8]>>(place).map_err(wrong)?.into());
         }
         if *kind == Type::INT8 {
             return Ok(row.try_get::<_, Option<i64>>(place).map_err(wrong)?.into());
@@ -216,6 +216,7 @@ impl ToSql for Value {
             Value::Null => Ok(IsNull::Yes),
             Value::Int(number) if *kind == Type::INT4 => i32::try_from(*number)?.to_sql_checked(kind, out),
             Value::Int(number) => number.to_sql_checked(kind, out),
+            Value::Id(id) => id.as_slice().to_sql_checked(kind, out),
             Value::Bytes(bytes) => bytes.to_sql_checked(kind, out),
             Value::Text(text) => text.to_sql_checked(kind, out),
         }

@@ -88,7 +88,10 @@ pub(super) async fn questions_asked_together_are_answered_each_for_itself(on: On
     let asked = questions.clone();
     let (together, alone) = store
         .write(move |txn| {
-            let together = txn.search_few(patient::KIND, &asked, 10)?;
+            let together = txn.search_few(patient::KIND, &asked, 10)?.into_iter();
+            let together: Vec<Vec<RecordState>> = together
+                .map(|found| found.into_iter().map(Arc::unwrap_or_clone).collect())
+                .collect();
             let alone = asked.iter().map(|question| txn.search(patient::KIND, question));
             Ok((together, alone.collect::<Result<Vec<_>, DbError>>()?))
         })
@@ -109,7 +112,10 @@ pub(super) async fn questions_asked_together_are_answered_each_for_itself(on: On
 
 const WHOLE_NAME: Policy = Policy {
     index: |state| named(state, |name| vec![name.to_owned()]),
-    by_beginning: |_| true,
+    ways: |_, _| clinic::index::Ways {
+        whole: true,
+        beginning: Some(1),
+    },
     ..Policy::CATALOGUE
 };
 
