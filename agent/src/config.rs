@@ -71,10 +71,10 @@ impl Default for MllpConfig {
     }
 }
 
-/// The line to the hub.
 /// Once unpacked at the hub, a push and all around it have room in what a body may unpack to.
 const PUSH_MOST_BYTES: usize = sync_protocol::wire::UNPACKED_MAX_BYTES / 2;
 
+/// The line to the hub.
 #[derive(Clone, PartialEq, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SyncConfig {

@@ -294,7 +294,7 @@ impl HubClient {
             true => request.encode_compact(),
             false => request.encode(),
         });
-        encoded.await.map_err(|_| HubError::Setup)
+        encoded.await.map_err(|_| HubError::Unreadable)
     }
 
     pub async fn push(&self, body: Vec<u8>, timeout: Duration) -> Result<PushReply, HubError> {

@@ -37,7 +37,7 @@ use crate::session::{self, SessionError};
 use crate::store::{Committed, Priority, ReadError, Store, TxError, WriteError};
 use crate::verified::{self, Why};
 
-/// Of states that are returned, so that a body has room for their signatures also where nothing gets smaller.
+/// Of states that are returned, so that a body has room for what goes with them where hardly anything gets smaller.
 const RETURN_MAX_BYTES: usize = BODY_MAX_BYTES - 16 * 1024;
 
 /// Everything the loop and the probe share.
@@ -230,11 +230,12 @@ impl Exchange {
                 .write(Priority::Sync, move |tx| replica::handle_push_reply(tx, &reply))
                 .await?;
             tracing::debug!(changes = run.changes, "pushed");
-            // The hub is at work on a large one for longer than it is on its way.
-            self.reached((run.bytes <= CHANGE_MAX_BYTES).then_some(took));
+            let is_large = run.bytes > CHANGE_MAX_BYTES;
+            self.reached(took, is_large.then_some(limit / 4));
+            let goes_on = all_held && comparison == Comparison::Same;
             self.settle(comparison).await?;
             ready = match next? {
-                Some(next) if all_held => Some(next),
+                Some(next) if goes_on => Some(next),
                 _ => self.next_run(None).await?,
             };
         }
@@ -510,14 +511,18 @@ impl Exchange {
         });
     }
 
-    /// The hub has answered; after how long, where that says something of the line.
-    fn reached(&self, took: Option<Duration>) {
-        let slow = Duration::from_millis(self.sync_config().slow_ms);
+    /// The hub has answered. Where it was given much to do it may take so long before the line counts as slow, and how long it
+    /// took is no round trip.
+    fn reached(&self, took: Duration, much: Option<Duration>) {
+        let slow = much.unwrap_or(Duration::from_millis(self.sync_config().slow_ms));
+        let state = if took > slow {
+            LineState::Slow
+        } else {
+            LineState::Connected
+        };
         self.line.update(|line| {
-            let is_slow = took.map_or(line.state == LineState::Slow, |took| took > slow);
-            let state = if is_slow { LineState::Slow } else { LineState::Connected };
             line.enter(state, None, clock::now_ms());
-            if let Some(took) = took {
+            if much.is_none() {
                 line.round_trip_ms = u64::try_from(took.as_millis()).ok();
             }
             line.inspected_by = self.hub.inspected_by();
@@ -592,7 +597,7 @@ impl Exchange {
             // A hub that answers a probe and refuses an exchange is not back until an exchange succeeds.
             Ok(_) if before.trouble.as_ref().is_some_and(Trouble::only_an_exchange_ends) => {}
             Ok(probe) => {
-                self.reached(Some(started.elapsed()));
+                self.reached(started.elapsed(), None);
                 self.line.update(|line| {
                     line.reconnect_window_ms = probe.reconnect_window_ms;
                     line.ehr_reached = probe.ehr_reached;

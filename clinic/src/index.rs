@@ -436,6 +436,33 @@ mod tests {
     }
 
     #[test]
+    fn nothing_that_is_asked_of_people_is_left_out_of_what_is_kept() {
+        let queries = [
+            "6025",
+            "60255",
+            "(602) 555-0142",
+            "vance",
+            "o",
+            "O'Sullivan, F",
+            "A1",
+            "MRN-70",
+            "1975-03-02",
+            "T7QX-4",
+        ];
+        for wanted in queries.into_iter().flat_map(search).flatten() {
+            let kept = match &wanted {
+                Wanted::Exactly(term) => ways(patient::KIND, term).whole,
+                Wanted::StartingWith(start) => ways(patient::KIND, start)
+                    .beginning
+                    .is_some_and(|shortest| shortest <= start.chars().count()),
+            };
+            assert!(kept, "{wanted:?}");
+        }
+        assert_eq!(ways(visit::KIND, "i:v1"), Ways::WHOLE);
+        assert_eq!(ways(patient::KIND, "d:1975-03-02"), Ways::WHOLE);
+    }
+
+    #[test]
     fn a_name_is_found_however_it_is_spelled() {
         let mut terms = name_terms("Fionnuala");
         terms.extend(name_terms("O’Sullivan"));

@@ -29,13 +29,14 @@ impl PushBytes {
     }
 
     pub(super) fn learn<T>(&self, tried: &Tried, answer: &Result<T, HubError>) {
+        let bytes = tried.bytes.min(tried.bytes_max);
         let next = match answer {
-            // With less than it might have carried it says nothing of more, and nothing of why it was lost.
-            _ if tried.bytes <= tried.bytes_max / 2 => return,
-            Ok(_) if tried.took <= tried.limit / 4 => tried.bytes_max.saturating_mul(2),
-            Err(HubError::NotReached) => tried.bytes_max / 2,
-            Err(error) if error.is_too_large() => tried.bytes_max / 2,
-            Ok(_) | Err(_) => return,
+            // What carried far less than it might have says nothing of more.
+            Ok(_) if bytes > tried.bytes_max / 2 && tried.took <= tried.limit / 4 => tried.bytes_max.saturating_mul(2),
+            Ok(_) => return,
+            Err(HubError::NotReached) if bytes > CHANGE_MAX_BYTES => bytes / 2,
+            Err(error) if error.is_too_large() => bytes / 2,
+            Err(_) => return,
         };
         self.0.store(next.max(CHANGE_MAX_BYTES), Ordering::Relaxed);
     }
@@ -100,6 +101,20 @@ mod tests {
         }
 
         assert_eq!(bytes.now(MOST), MOST / 2);
+    }
+
+    /// Else the same would be sent again for ever.
+    #[test]
+    fn what_fails_is_tried_again_with_less_however_much_more_there_might_have_been() {
+        let bytes = PushBytes(AtomicUsize::new(MOST));
+        let waiting = Tried {
+            bytes: MOST / 4,
+            ..full(&bytes, 20)
+        };
+
+        bytes.learn(&waiting, &UNANSWERED);
+
+        assert_eq!(bytes.now(MOST), MOST / 8);
     }
 
     #[test]

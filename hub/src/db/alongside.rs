@@ -36,7 +36,7 @@ pub(super) fn alongside<I: Sync, T: Send, M>(
             .filter_map(|_| {
                 thread::Builder::new()
                     .name("store helper".to_owned())
-                    .spawn_scoped(scope, &take)
+                    .spawn_scoped(scope, take)
                     .ok()
             })
             .collect();
@@ -57,21 +57,38 @@ fn cores() -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
     use super::*;
+
+    /// Waits until a helper has come to an item, where there is one.
+    fn until_helped(helped: &mpsc::Receiver<()>) {
+        if cores() > 1 {
+            helped.recv_timeout(Duration::from_secs(60)).unwrap();
+        }
+    }
 
     #[test]
     fn every_item_is_done_once_and_the_answers_are_in_the_order_of_the_items() {
         for count in [0, 1, PART, 10 * PART + 1] {
             let items: Vec<usize> = (0..count).collect();
             let calls = AtomicUsize::new(0);
+            let (tell, helped) = mpsc::channel();
 
             let (doubled, meanwhile) = alongside(
                 &items,
                 |item| {
                     calls.fetch_add(1, Ordering::Relaxed);
+                    let _ = tell.send(());
                     item * 2
                 },
-                || "done",
+                || {
+                    if count >= PART {
+                        until_helped(&helped);
+                    }
+                    "done"
+                },
             );
 
             assert_eq!(doubled, (0..count).map(|item| item * 2).collect::<Vec<_>>());
@@ -83,7 +100,17 @@ mod tests {
     #[should_panic(expected = "the seventieth")]
     fn a_panic_on_another_thread_is_this_ones_too() {
         let items: Vec<usize> = (0..100).collect();
+        let (tell, helped) = mpsc::channel();
 
-        alongside(&items, |item| assert!(*item != 70, "the seventieth"), || ());
+        alongside(
+            &items,
+            |item| {
+                if *item == 70 {
+                    let _ = tell.send(());
+                    panic!("the seventieth");
+                }
+            },
+            || until_helped(&helped),
+        );
     }
 }

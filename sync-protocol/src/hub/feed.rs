@@ -6,7 +6,8 @@ use crate::proof::{self, Sum};
 use crate::state::RecordState;
 use crate::wire::{PullRequest, Willing};
 
-/// Stores a record's new state, given with its canonical bytes, enters it into the writer's scope, and moves its row in every scope that has it.
+/// Stores a record's new state, given with its canonical bytes, enters it into the writer's scope, and moves its row in every
+/// scope that has it.
 pub(super) fn publish<L: HubLedger>(
     ledger: &mut L,
     rulebook: &Rulebook<'_>,

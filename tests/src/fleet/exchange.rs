@@ -1,5 +1,6 @@
-//! The exchanges of one simulated agent, step for step as the real agent's: push all there is, pull until nothing is left to
-//! come, then hold a question open; after a failure wait a random time that grows, or as long as the hub asks.
+//! The exchanges of one simulated agent, in the steps of the real agent's: push all there is, pull until nothing is left to
+//! come, then hold a question open; after a failure wait a random time that grows, or as long as the hub asks. It makes no push
+//! ready before the last is answered, and none smaller after one that was not.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use super::{now_ms, random_below};
 /// The real agent's defaults.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 const LONG_POLL: Duration = Duration::from_secs(25);
-const PUSH_BYTES: usize = 240 * 1024;
+const PUSH_BYTES: usize = 512 * 1024;
 const PULL_BYTES: u64 = 128 * 1024;
 const BACKOFF_MAX: Duration = Duration::from_secs(15);
 

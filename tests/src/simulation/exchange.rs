@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use sync_protocol::hub::{self, Standing};
-use sync_protocol::replica::{self, Comparison, Entered, Lost, PageOutcome};
+use sync_protocol::replica::{self, Comparison, Entered, Lost, PageOutcome, PushedUpTo};
 use sync_protocol::wire::{
     EpochReply, EpochRequest, Page, PullReply, PullRequest, PushReply, PushRequest, ReturnRequest, Told,
 };
@@ -24,9 +24,19 @@ impl World {
         let request = self.agent_commits(agent, Crash::Never, |disk| {
             replica::next_push(&mut disk.store, bytes_max)
         })?;
-        let Some(mut request) = request.flatten() else {
+        let Some(request) = request.flatten() else {
             return Ok(None);
         };
+        let sent = PushedUpTo::of(&request);
+        let next = self.agent_commits(agent, Crash::Never, |disk| {
+            replica::push_after(&mut disk.store, &sent, bytes_max)
+        })?;
+        self.agents[agent].ready = next.flatten().map(|next| (sent, next));
+        self.pushes(agent, request.clone());
+        Ok(Some(request))
+    }
+
+    fn pushes(&mut self, agent: usize, mut request: PushRequest) {
         request.clock = Some(BootClock {
             boot: BOOT,
             zero_ms: 0,
@@ -40,13 +50,12 @@ impl World {
             request.after + request.changes.len() as u64
         ));
         // Agents of either protocol speak to the hub.
-        let body = if request.after % 2 == 0 {
+        let body = if request.after.is_multiple_of(2) {
             request.encode_compact()
         } else {
             request.encode()
         };
         self.send(agent, Message::Push, body);
-        Ok(Some(request))
     }
 
     /// Asks for pages. `busy`: somebody at the site works with whatever the hub offers to forget.
@@ -322,6 +331,12 @@ impl World {
             for record in self.own_records(agent) {
                 self.check_at_agent(agent, record)?;
             }
+        }
+        let goes_on = comparison == Comparison::Same;
+        let ready = self.agents[agent].ready.take_if(|(sent, _)| sent.is_held(reply));
+        if let Some((_, next)) = ready.filter(|_| goes_on) {
+            self.tally.event("runs sent that were made ready before");
+            self.pushes(agent, next);
         }
         self.after_comparison(agent, comparison, crash)
     }

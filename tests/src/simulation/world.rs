@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use sync_protocol::cbor::Raw;
 use sync_protocol::hub::{self, HubError, HubLedger as _, Rulebook};
 use sync_protocol::proof::ProofKey;
-use sync_protocol::replica::ReplicaError;
+use sync_protocol::replica::{PushedUpTo, ReplicaError};
+use sync_protocol::wire::PushRequest;
 use sync_protocol::{
     ChangeId, EpochId, FieldId, HybridClock, KindId, Lane, RecordId, ReplicaId, ScopeId, Seal, Signature,
 };
@@ -43,6 +44,8 @@ pub(crate) struct Agent {
     pub(crate) skew_ms: i64,
     pub(crate) copy: Option<Copy>,
     pub(crate) line: Line,
+    /// The run that was made ready while a push is on its way, and what the hub has to hold first.
+    pub(crate) ready: Option<(PushedUpTo, PushRequest)>,
     /// The store on a disk that must hold what the one in memory does.
     pub(crate) sql: Option<OnDisk>,
 }
@@ -55,6 +58,7 @@ impl Agent {
             skew_ms,
             copy: None,
             line: Line::Whole,
+            ready: None,
             sql,
         }
     }
