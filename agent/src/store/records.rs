@@ -275,6 +275,7 @@ fn condition(wanted: &Wanted, values: &mut Vec<Value>) -> String {
 }
 
 impl WriteTx<'_> {
+    /// Of a record that is new here nothing is shown until that is written, which follows in the same savepoint.
     pub(super) fn write_base(
         &mut self,
         place: Place,
@@ -282,7 +283,7 @@ impl WriteTx<'_> {
         signature: Option<&Signature>,
     ) -> Result<(), TxError> {
         let sql = "INSERT INTO records (record, kind, order_ms, scope, lane, sequence, base, shown, offered, signature)
-                   VALUES (?1, ?2, 0, ?3, ?4, ?5, ?6, ?6, ?7, ?8) ON CONFLICT (record) DO UPDATE SET
+                   VALUES (?1, ?2, 0, ?3, ?4, ?5, ?6, x'', ?7, ?8) ON CONFLICT (record) DO UPDATE SET
                    scope = excluded.scope, lane = excluded.lane, sequence = excluded.sequence, base = excluded.base,
                    offered = excluded.offered, signature = excluded.signature";
         self.connection.prepare_cached(sql)?.execute(params![
@@ -350,21 +351,29 @@ impl WriteTx<'_> {
     }
 
     pub(super) fn write_shown(&mut self, state: &RecordState) -> Result<(), TxError> {
+        self.changed.kinds.insert(state.kind);
+        self.changed.records.insert(state.record);
+        let bytes = state.to_bytes();
+        // What was written here is mostly shown as it comes back from the hub. Its index rows were written with it.
+        if self.is_shown(state.record, &bytes)? {
+            return Ok(());
+        }
         let index = index_of(state);
         let sql = "INSERT INTO records (record, kind, order_ms, shown) VALUES (?1, ?2, ?3, ?4)
                    ON CONFLICT (record) DO UPDATE SET order_ms = excluded.order_ms, shown = excluded.shown";
-        self.connection.prepare_cached(sql)?.execute(params![
-            state.record.0,
-            state.kind.0,
-            index.order_ms,
-            state.to_bytes()
-        ])?;
+        let values = params![state.record.0, state.kind.0, index.order_ms, bytes];
+        self.connection.prepare_cached(sql)?.execute(values)?;
         self.replace_links(state, &index)?;
         self.replace_terms(state, &index)?;
-        self.replace_facets(state, &index)?;
-        self.changed.kinds.insert(state.kind);
-        self.changed.records.insert(state.record);
-        Ok(())
+        self.replace_facets(state, &index)
+    }
+
+    fn is_shown(&self, record: RecordId, bytes: &[u8]) -> Result<bool, TxError> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT shown = ?2 FROM records WHERE record = ?1")?;
+        let is_shown = statement.query_row(params![record.0, bytes], |row| row.get(0));
+        Ok(is_shown.optional()?.unwrap_or(false))
     }
 
     fn replace_links(&self, state: &RecordState, index: &Index) -> Result<(), TxError> {

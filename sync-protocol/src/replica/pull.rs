@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Comparison, Place, ReplicaError, ReplicaHead, ReplicaLedger, compare, keep_ack, show};
+use super::writing::with_on_top;
+use super::{Comparison, Place, ReplicaError, ReplicaHead, ReplicaLedger, compare, keep_ack};
 use crate::HybridTime;
 use crate::ids::{Lane, RecordId, ScopeId};
 use crate::proof::{self, ProofKey, Sum};
@@ -176,24 +177,48 @@ pub(super) fn take_base<L: ReplicaLedger>(
     base: &RecordState,
     signature: Option<&Signature>,
 ) -> Result<usize, ReplicaError<L::Error>> {
-    if is_held(ledger, place, base)? {
-        ledger.put_base(place, base, signature)?;
-        return Ok(0);
-    }
-    uncount(ledger, key, base.record)?;
-    let bucket = proof::bucket_of(base.record);
-    ledger.add_to_bucket(place.scope, place.lane, bucket, key.leaf(base), Sum::default())?;
+    let (scope, lane, bucket) = (place.scope, place.lane, proof::bucket_of(base.record));
+    let held = counted(ledger, base.record)?;
+    let minus = match held {
+        Some((at, held)) if (at.scope, at.lane) == (scope, lane) => {
+            // When the cursors begin anew, most of what comes is held. What it contains was settled when it came first, and it
+            // is shown.
+            if held == *base {
+                ledger.put_base(place, base, signature)?;
+                return Ok(0);
+            }
+            key.leaf(&held)
+        }
+        Some((at, held)) => {
+            ledger.add_to_bucket(at.scope, at.lane, bucket, Sum::default(), key.leaf(&held))?;
+            Sum::default()
+        }
+        None => Sum::default(),
+    };
+    ledger.add_to_bucket(scope, lane, bucket, key.leaf(base), minus)?;
     ledger.put_base(place, base, signature)?;
-    let settled = settle_contained(ledger, base.record, &base.vector)?;
-    show(ledger, base.record)?;
-    Ok(settled)
+    let pending = ledger.pending(base.record)?;
+    let (contained, on_top): (Vec<_>, Vec<_>) = pending
+        .into_iter()
+        .partition(|own| base.vector.contains(own.header.dot));
+    for own in &contained {
+        ledger.settle(own.header.change)?;
+    }
+    if let Some(state) = with_on_top(Some(base.clone()), &on_top, base.record)? {
+        ledger.put_shown(&state)?;
+    }
+    Ok(contained.len())
 }
 
-/// Whether this is the base that is held, in the same lane: when the cursors begin anew, most of what comes is. What it contains
-/// was settled when it came first, and it is shown.
-fn is_held<L: ReplicaLedger>(ledger: &mut L, place: Place, base: &RecordState) -> Result<bool, ReplicaError<L::Error>> {
-    let in_lane = |held: Place| (held.scope, held.lane) == (place.scope, place.lane);
-    Ok(ledger.place(base.record)?.is_some_and(in_lane) && ledger.base(base.record)?.as_ref() == Some(base))
+/// The base that is held of a record, where a scope counts it.
+fn counted<L: ReplicaLedger>(
+    ledger: &mut L,
+    record: RecordId,
+) -> Result<Option<(Place, RecordState)>, ReplicaError<L::Error>> {
+    let Some(place) = ledger.place(record)? else {
+        return Ok(None);
+    };
+    Ok(ledger.base(record)?.map(|base| (place, base)))
 }
 
 /// Takes the leaf of a base that is held out of the sum that it is counted in.
@@ -202,11 +227,11 @@ fn uncount<L: ReplicaLedger>(
     key: &ProofKey,
     record: RecordId,
 ) -> Result<Option<Place>, ReplicaError<L::Error>> {
-    let Some(place) = ledger.place(record)? else {
+    let Some((place, base)) = counted(ledger, record)? else {
         return Ok(None);
     };
-    let leaf = ledger.base(record)?.map_or(Sum::default(), |base| key.leaf(&base));
-    ledger.add_to_bucket(place.scope, place.lane, proof::bucket_of(record), Sum::default(), leaf)?;
+    let bucket = proof::bucket_of(record);
+    ledger.add_to_bucket(place.scope, place.lane, bucket, Sum::default(), key.leaf(&base))?;
     Ok(Some(place))
 }
 

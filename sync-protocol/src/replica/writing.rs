@@ -74,8 +74,21 @@ pub fn to_show<L: ReplicaLedger>(
     record: RecordId,
 ) -> Result<Option<RecordState>, ReplicaError<L::Error>> {
     let base = ledger.base(record)?;
+    let pending = ledger.pending(record)?;
+    with_on_top(base, &pending, record)
+}
+
+/// A base with own changes on top.
+pub(super) fn with_on_top<E>(
+    base: Option<RecordState>,
+    own: &[OwnChange],
+    record: RecordId,
+) -> Result<Option<RecordState>, ReplicaError<E>> {
+    if own.is_empty() {
+        return Ok(base);
+    }
     let mut state = base.clone();
-    for own in ledger.pending(record)? {
+    for own in own {
         let payload = own.change.parse_payload().map_err(ReplicaError::Damaged)?;
         let state = state.get_or_insert_with(|| RecordState::new(own.header.kind, record));
         apply_own(state, &own.header, &payload);
