@@ -23,7 +23,7 @@ use crate::wire::{Cursor, Returned};
 pub use at_rest::{ProvenLane, ask_for_digest, compare_digest};
 pub use epoch::{Entered, epoch_request, handle_epoch_reply, handle_return_reply, next_return};
 pub use freeze::{FreezeLimits, LaneWatch, LaneWatches, Taken, Weighing, ask_on, take_page, thaw};
-pub use pull::{Applied, PageOutcome, follow, handle_page, next_pull};
+pub use pull::{Applied, PageOutcome, follow, handle_page, next_pull, pull_after};
 pub use push::{PushedUpTo, handle_push_reply, next_push, push_after};
 pub use rebirth::{Reborn, rebirth};
 pub use repair::{Mended, RepairOutcome, ReplicaLeaves, handle_repair, narrow, next_repair, recount};

@@ -58,6 +58,10 @@ impl LaneWatches for WriteTx<'_> {
     }
 
     fn set_lane_watch(&mut self, scope: ScopeId, lane: Lane, watch: &LaneWatch) -> Result<(), TxError> {
+        let before = ReadTx::lane_watch(self, scope, lane)?;
+        if before.as_ref() == Some(watch) {
+            return Ok(());
+        }
         let sql = "INSERT INTO lane_watches VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (scope, lane)
                    DO UPDATE SET epoch = excluded.epoch, filled = excluded.filled, passed = excluded.passed,
                    scanned = excluded.scanned, altered = excluded.altered, removed = excluded.removed,
@@ -75,7 +79,7 @@ impl LaneWatches for WriteTx<'_> {
             weighing.held.cast_signed(),
             weighing.is_frozen
         ])?;
-        self.changed.lanes = true;
+        self.changed.lanes |= before.is_some_and(|before| before.is_frozen()) != watch.is_frozen();
         Ok(())
     }
 

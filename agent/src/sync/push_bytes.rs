@@ -28,28 +28,60 @@ impl PushBytes {
         self.0.load(Ordering::Relaxed).min(most)
     }
 
-    pub(super) fn learn<T>(&self, tried: &Tried, answer: &Result<T, HubError>) {
-        let bytes = tried.bytes.min(tried.bytes_max);
-        let next = match answer {
-            // What carried far less than it might have says nothing of more.
-            Ok(_) if bytes > tried.bytes_max / 2 && tried.took <= tried.limit / 4 => tried.bytes_max.saturating_mul(2),
-            Ok(_) => return,
-            Err(HubError::NotReached) if bytes > CHANGE_MAX_BYTES => bytes / 2,
-            Err(error) if error.is_too_large() => bytes / 2,
-            Err(_) => return,
-        };
-        self.0.store(next.max(CHANGE_MAX_BYTES), Ordering::Relaxed);
+    /// One of so many bytes sets out, cut to so many at most.
+    pub(super) fn tried_with(&self, bytes: usize, bytes_max: usize) -> Tried<'_> {
+        Tried {
+            sizes: self,
+            bytes: bytes.min(bytes_max),
+            bytes_max,
+            has_ended: false,
+        }
+    }
+
+    fn set(&self, bytes: usize) {
+        self.0.store(bytes.max(CHANGE_MAX_BYTES), Ordering::Relaxed);
     }
 }
 
-/// How a push, or a return, went.
-pub(super) struct Tried {
-    pub(super) bytes: usize,
-    /// What it was cut to.
-    pub(super) bytes_max: usize,
-    pub(super) took: Duration,
-    /// When it would have counted as lost.
-    pub(super) limit: Duration,
+/// A push, or a return, that is under way. What is dropped before it ended was given up, and counts as not answered: a line
+/// that a probe found again while its push was out would otherwise be given as much again, and fail the next probe too.
+#[must_use]
+pub(super) struct Tried<'a> {
+    sizes: &'a PushBytes,
+    bytes: usize,
+    bytes_max: usize,
+    has_ended: bool,
+}
+
+impl Tried<'_> {
+    /// It was answered, or failed, after so long; after `limit` it would have counted as lost.
+    pub(super) fn ended<T>(mut self, took: Duration, limit: Duration, answer: &Result<T, HubError>) {
+        self.has_ended = true;
+        match answer {
+            // What carried far less than it might have says nothing of more.
+            Ok(_) if self.bytes > self.bytes_max / 2 && took <= limit / 4 => {
+                self.sizes.set(self.bytes_max.saturating_mul(2));
+            }
+            Ok(_) => {}
+            Err(HubError::NotReached) => self.unanswered(),
+            Err(error) if error.is_too_large() => self.sizes.set(self.bytes / 2),
+            Err(_) => {}
+        }
+    }
+
+    fn unanswered(&self) {
+        if self.bytes > CHANGE_MAX_BYTES {
+            self.sizes.set(self.bytes / 2);
+        }
+    }
+}
+
+impl Drop for Tried<'_> {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            self.unanswered();
+        }
+    }
 }
 
 #[cfg(test)]
@@ -58,77 +90,80 @@ mod tests {
 
     const MOST: usize = 512 * 1024;
     const LIMIT: Duration = Duration::from_secs(20);
+    const ANSWERED: Result<(), HubError> = Ok(());
     const UNANSWERED: Result<(), HubError> = Err(HubError::NotReached);
 
-    /// A push that carried as much as it might.
-    fn full(bytes: &PushBytes, took_secs: u64) -> Tried {
-        Tried {
-            bytes: bytes.now(MOST),
-            bytes_max: bytes.now(MOST),
-            took: Duration::from_secs(took_secs),
-            limit: LIMIT,
-        }
+    /// A push that carries as much as it may.
+    fn full(sizes: &PushBytes) -> Tried<'_> {
+        let most = sizes.now(MOST);
+        sizes.tried_with(most, most)
+    }
+
+    fn secs(secs: u64) -> Duration {
+        Duration::from_secs(secs)
     }
 
     #[test]
     fn what_is_answered_well_in_time_gives_more_and_what_is_not_answered_is_tried_again_with_less() {
-        let bytes = PushBytes::default();
-        assert_eq!(bytes.now(MOST), MOST / 4);
+        let sizes = PushBytes::default();
+        assert_eq!(sizes.now(MOST), MOST / 4);
         for _ in 0..10 {
-            bytes.learn(&full(&bytes, 1), &Ok::<(), HubError>(()));
+            full(&sizes).ended(secs(1), LIMIT, &ANSWERED);
         }
-        assert_eq!(bytes.now(MOST), MOST);
+        assert_eq!(sizes.now(MOST), MOST);
 
         for _ in 0..2 {
-            bytes.learn(&full(&bytes, 20), &UNANSWERED);
+            full(&sizes).ended(LIMIT, LIMIT, &UNANSWERED);
         }
 
-        assert_eq!(bytes.now(MOST), MOST / 4);
+        assert_eq!(sizes.now(MOST), MOST / 4);
         for _ in 0..10 {
-            bytes.learn(&full(&bytes, 20), &UNANSWERED);
+            full(&sizes).ended(LIMIT, LIMIT, &UNANSWERED);
         }
-        assert_eq!(bytes.now(MOST), CHANGE_MAX_BYTES);
+        assert_eq!(sizes.now(MOST), CHANGE_MAX_BYTES);
     }
 
     /// A line that takes 16 s for the most would otherwise lose every second push.
     #[test]
     fn a_slow_line_goes_on_being_given_what_it_takes_in_within_its_time() {
-        let bytes = PushBytes(AtomicUsize::new(MOST));
+        let sizes = PushBytes(AtomicUsize::new(MOST));
 
-        bytes.learn(&full(&bytes, 20), &UNANSWERED);
+        full(&sizes).ended(LIMIT, LIMIT, &UNANSWERED);
         for _ in 0..10 {
-            bytes.learn(&full(&bytes, 12), &Ok::<(), HubError>(()));
+            full(&sizes).ended(secs(12), LIMIT, &ANSWERED);
         }
 
-        assert_eq!(bytes.now(MOST), MOST / 2);
+        assert_eq!(sizes.now(MOST), MOST / 2);
     }
 
     /// Else the same would be sent again for ever.
     #[test]
     fn what_fails_is_tried_again_with_less_however_much_more_there_might_have_been() {
-        let bytes = PushBytes(AtomicUsize::new(MOST));
-        let waiting = Tried {
-            bytes: MOST / 4,
-            ..full(&bytes, 20)
-        };
+        let sizes = PushBytes(AtomicUsize::new(MOST));
 
-        bytes.learn(&waiting, &UNANSWERED);
+        sizes.tried_with(MOST / 4, MOST).ended(LIMIT, LIMIT, &UNANSWERED);
 
-        assert_eq!(bytes.now(MOST), MOST / 8);
+        assert_eq!(sizes.now(MOST), MOST / 8);
+    }
+
+    #[test]
+    fn a_push_that_is_given_up_before_it_is_answered_is_tried_again_with_less() {
+        let sizes = PushBytes(AtomicUsize::new(MOST));
+
+        drop(full(&sizes));
+
+        assert_eq!(sizes.now(MOST), MOST / 2);
     }
 
     #[test]
     fn a_push_of_one_small_change_says_nothing_of_large_ones() {
-        let bytes = PushBytes::default();
-        let small = |bytes: &PushBytes| Tried {
-            bytes: 300,
-            ..full(bytes, 1)
-        };
+        let sizes = PushBytes::default();
 
-        bytes.learn(&small(&bytes), &Ok::<(), HubError>(()));
-        bytes.learn(&small(&bytes), &UNANSWERED);
+        sizes.tried_with(300, FIRST).ended(secs(1), LIMIT, &ANSWERED);
+        sizes.tried_with(300, FIRST).ended(LIMIT, LIMIT, &UNANSWERED);
+        drop(sizes.tried_with(300, FIRST));
 
-        assert_eq!(bytes.now(MOST), FIRST);
+        assert_eq!(sizes.now(MOST), FIRST);
     }
 
     #[test]
@@ -139,13 +174,13 @@ mod tests {
                 message: String::new(),
             })
         };
-        let bytes = PushBytes::default();
+        let sizes = PushBytes::default();
 
-        bytes.learn(&full(&bytes, 1), &refused("too_large"));
-        assert_eq!(bytes.now(MOST), FIRST / 2);
-        bytes.learn(&full(&bytes, 1), &refused("HTTP 413"));
-        assert_eq!(bytes.now(MOST), FIRST / 4);
-        bytes.learn(&full(&bytes, 1), &refused("revoked"));
-        assert_eq!(bytes.now(MOST), FIRST / 4);
+        full(&sizes).ended(secs(1), LIMIT, &refused("too_large"));
+        assert_eq!(sizes.now(MOST), FIRST / 2);
+        full(&sizes).ended(secs(1), LIMIT, &refused("HTTP 413"));
+        assert_eq!(sizes.now(MOST), FIRST / 4);
+        full(&sizes).ended(secs(1), LIMIT, &refused("revoked"));
+        assert_eq!(sizes.now(MOST), FIRST / 4);
     }
 }

@@ -130,18 +130,26 @@ enum Fetched {
 }
 
 impl Exchange {
-    /// Goes on with the snapshot that is under way, or begins one of a lane that has much waiting. False when there is none.
-    pub(super) async fn fill(&self, waiting: &[(ScopeId, Lane)]) -> Result<bool, Broken> {
+    /// Goes on with the snapshot that is under way, or asks for one of a lane that has much waiting.
+    pub(super) async fn fill(&self, waiting: &[(ScopeId, Lane)]) -> Result<(), Broken> {
         match self.store.read(UnderWay::read).await? {
-            Some(under_way) => self.take_turn(Arc::new(under_way)).await.map(|()| true),
-            None => self.begin_snapshot(waiting).await,
+            Some(under_way) => self.take_turn(Arc::new(under_way)).await,
+            None => match self.next_snapshot(waiting).await? {
+                Some(request) => self.ask_for_snapshot(&request).await,
+                None => Ok(()),
+            },
         }
     }
 
-    async fn begin_snapshot(&self, waiting: &[(ScopeId, Lane)]) -> Result<bool, Broken> {
+    /// Whether one of these lanes, which have much waiting, is to be filled from a snapshot that may be asked for now.
+    pub(super) async fn is_snapshot_due(&self, waiting: &[(ScopeId, Lane)]) -> Result<bool, Broken> {
+        self.next_snapshot(waiting).await.map(|request| request.is_some())
+    }
+
+    async fn next_snapshot(&self, waiting: &[(ScopeId, Lane)]) -> Result<Option<SnapshotRequest>, Broken> {
         let is_known = |hub: &crate::line::HubAbout| hub.features.contains(feature::SNAPSHOT);
         if !self.line.now().hub.as_ref().is_some_and(is_known) {
-            return Ok(false);
+            return Ok(None);
         }
         for lane in waiting.iter().filter(|lane| self.snapshots.may_ask(**lane)) {
             let (scope, number) = *lane;
@@ -157,25 +165,25 @@ impl Exchange {
                 replica: head.replica,
                 cursor,
             };
-            return self.ask_for_snapshot(&request).await;
+            return Ok(Some(request));
         }
-        Ok(false)
+        Ok(None)
     }
 
-    async fn ask_for_snapshot(&self, request: &SnapshotRequest) -> Result<bool, Broken> {
+    async fn ask_for_snapshot(&self, request: &SnapshotRequest) -> Result<(), Broken> {
         let lane = (request.cursor.scope, request.cursor.lane);
         let reply = match self.hub.snapshot(request, self.sync_config().request_timeout()).await {
             Ok(reply) => reply,
             Err(HubError::Refused { code, .. }) if is_of_the_snapshot(&code) => {
                 tracing::warn!(lane = ?lane.1, code, "the hub makes no snapshot of a lane; it is filled page by page");
                 self.snapshots.not_before(lane, UNUSABLE);
-                return Ok(false);
+                return Ok(());
             }
             Err(error) => return Err(error.into()),
         };
         self.snapshots.not_before(lane, BEING_MADE);
         if reply.manifest.is_none() {
-            return Ok(false);
+            return Ok(());
         }
         let bytes = reply.encode();
         let fits = |under_way: &UnderWay| {
@@ -185,7 +193,7 @@ impl Exchange {
         let Some(under_way) = UnderWay::of(reply).filter(fits) else {
             tracing::error!(lane = ?lane.1, "the hub's snapshot of a lane is not what was asked for; it is filled page by page");
             self.snapshots.not_before(lane, UNUSABLE);
-            return Ok(false);
+            return Ok(());
         };
         let kept = self.store.write(Priority::Sync, move |tx: &mut WriteTx<'_>| {
             tx.set_meta(KEPT, &bytes).map_err(ReplicaError::Ledger)
@@ -195,7 +203,7 @@ impl Exchange {
             lane = ?lane.1, rows = under_way.manifest.rows(), chunks = under_way.manifest.chunks.len(),
             "a lane is filled from a snapshot"
         );
-        Ok(true)
+        Ok(())
     }
 
     /// Takes chunks for a while. The next one is fetched while one is applied.

@@ -49,6 +49,11 @@ impl LaneWatch {
             weighing: None,
         }
     }
+
+    /// A person has to accept what waits.
+    pub fn is_frozen(&self) -> bool {
+        self.weighing.is_some_and(|weighing| weighing.is_frozen)
+    }
 }
 
 /// Rows between the cursor and the head that are looked at before they are applied.

@@ -46,6 +46,34 @@ pub fn next_pull<L: ReplicaLedger>(
     })
 }
 
+/// The question that follows an answer before that is applied: it goes on where the pages end, and agrees to no offer. `None`
+/// where the pages leave nothing to come. What it is answered belongs onto the cursors that they lead to, and onto no other.
+pub fn pull_after(request: &PullRequest, pages: &[Page]) -> Option<PullRequest> {
+    if pages.iter().all(|page| page.behind() == 0) {
+        return None;
+    }
+    let led_to = |cursor: &Cursor| {
+        let page = pages
+            .iter()
+            .find(|page| (page.scope, page.lane) == (cursor.scope, cursor.lane));
+        page.map_or(*cursor, |page| Cursor {
+            generation: page.generation,
+            sequence: page.to,
+            ..*cursor
+        })
+    };
+    Some(PullRequest {
+        epoch: request.epoch,
+        replica: request.replica,
+        cursors: request.cursors.iter().map(led_to).collect(),
+        bytes_max: request.bytes_max,
+        wait_ms: 0,
+        willing: Vec::new(),
+        takes_digest: false,
+        budgets: request.budgets.clone(),
+    })
+}
+
 /// Follows the lanes that the hub names, from nothing where they are new. Answers whether any was.
 pub fn follow<L: ReplicaLedger>(ledger: &mut L, lanes: &[(ScopeId, Lane)]) -> Result<bool, ReplicaError<L::Error>> {
     let known = ledger.cursors()?;

@@ -74,8 +74,29 @@ impl World {
             }
             self.trace.line(format!("agent {agent} pulls as {:?}", request.replica));
             self.send(agent, Message::Pull, request.encode());
+            self.agents[agent].asked = Some(request);
         }
         Ok(())
+    }
+
+    /// Asks for what follows an answer before any of that is applied.
+    fn ask_beyond(&mut self, agent: usize, reply: &PullReply) {
+        let is_answer = |asked: &mut PullRequest| {
+            let begins = |page: &Page| (page.epoch, page.replica, page.scope, page.lane, page.from);
+            let cursors = asked.cursors.iter();
+            let asked: BTreeSet<_> = cursors
+                .map(|cursor| (asked.epoch, asked.replica, cursor.scope, cursor.lane, cursor.sequence))
+                .collect();
+            reply.pages.iter().all(|page| asked.contains(&begins(page)))
+        };
+        let asked = self.agents[agent].asked.take_if(is_answer);
+        let Some(next) = asked.and_then(|asked| replica::pull_after(&asked, &reply.pages)) else {
+            return;
+        };
+        self.tally.event("questions beyond an answer that was not applied yet");
+        self.trace.line(format!("agent {agent} pulls beyond the answer"));
+        self.send(agent, Message::Pull, next.encode());
+        self.agents[agent].asked = Some(next);
     }
 
     fn send(&mut self, agent: usize, message: Message, bytes: Vec<u8>) {
@@ -97,10 +118,13 @@ impl World {
             Opened::Push(request) => self.hub_takes_push(agent, &request, crash),
             Opened::Pull(request) => self.hub_answers_pull(agent, &request, crash),
             Opened::PushReply(reply) => self.agent_takes_reply(agent, &reply, crash),
-            Opened::PullReply(reply) => reply
-                .pages
-                .iter()
-                .try_for_each(|page| self.agent_takes_page(agent, page, crash)),
+            Opened::PullReply(reply) => {
+                self.ask_beyond(agent, &reply);
+                reply
+                    .pages
+                    .iter()
+                    .try_for_each(|page| self.agent_takes_page(agent, page, crash))
+            }
             Opened::Epoch(request) => self.hub_answers_epoch(agent, &request, crash),
             Opened::EpochReply(reply) => self.agent_takes_epoch(agent, &reply, crash),
             Opened::Return(request) => self.hub_takes_return(agent, &request, crash),

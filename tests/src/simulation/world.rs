@@ -7,7 +7,7 @@ use sync_protocol::cbor::Raw;
 use sync_protocol::hub::{self, HubError, HubLedger as _, Rulebook};
 use sync_protocol::proof::ProofKey;
 use sync_protocol::replica::{PushedUpTo, ReplicaError};
-use sync_protocol::wire::PushRequest;
+use sync_protocol::wire::{PullRequest, PushRequest};
 use sync_protocol::{
     ChangeId, EpochId, FieldId, HybridClock, KindId, Lane, RecordId, ReplicaId, ScopeId, Seal, Signature,
 };
@@ -46,6 +46,8 @@ pub(crate) struct Agent {
     pub(crate) line: Line,
     /// The run that was made ready while a push is on its way, and what the hub has to hold first.
     pub(crate) ready: Option<(PushedUpTo, PushRequest)>,
+    /// The last question for pages.
+    pub(crate) asked: Option<PullRequest>,
     /// The store on a disk that must hold what the one in memory does.
     pub(crate) sql: Option<OnDisk>,
 }
@@ -59,6 +61,7 @@ impl Agent {
             copy: None,
             line: Line::Whole,
             ready: None,
+            asked: None,
             sql,
         }
     }

@@ -3,8 +3,9 @@
 use clinic::catalogue::allergy;
 use clinic::value::AllergyStatement;
 use sync_protocol::replica::{
-    FreezeLimits, LaneWatches, PageOutcome, Taken, Weighing, ask_on, next_pull, take_page, thaw,
+    FreezeLimits, LaneWatches, PageOutcome, Taken, Weighing, ask_on, next_pull, pull_after, take_page, thaw,
 };
+use sync_protocol::wire::Page;
 use sync_protocol::{Lane, RecordId};
 
 use super::hub::{Hub, SCOPE, proof_key};
@@ -96,6 +97,70 @@ fn a_lane_of_which_too_much_is_altered_waits_for_a_person_and_is_then_applied() 
             .write_blocking(Priority::Desk, |tx| thaw(tx, SCOPE, Lane::Flow))
             .unwrap()
     );
+}
+
+/// Else whoever waits for news of the lanes would ask the hub anew for ever.
+#[test]
+fn a_lane_that_is_held_back_is_announced_once_and_once_more_when_it_goes_on() {
+    let (site, mut hub) = (Site::new(), Hub::new());
+    let store = filled(&site, &mut hub);
+    for number in 1..=3 {
+        hub.write(&new_phone(record(number), "602-555-0199"));
+    }
+    let mut committed = store.committed();
+    let mut announced = || {
+        std::iter::from_fn(|| committed.try_recv().ok())
+            .filter(|news| news.lanes)
+            .count()
+    };
+
+    let is_frozen = [(); 3].map(|()| weighed(pull_one(&store, &mut hub, Lane::Flow)).is_frozen);
+    let held_back = announced();
+    let thawed = store.write_blocking(Priority::Desk, |tx| thaw(tx, SCOPE, Lane::Flow));
+
+    assert_eq!((is_frozen, held_back), ([true; 3], 1));
+    assert_eq!((thawed.unwrap(), announced()), (true, 1));
+}
+
+#[test]
+fn what_is_asked_for_beyond_a_page_is_weighed_after_it_and_dropped_once_it_is_decided() {
+    let (site, mut hub) = (Site::new(), Hub::new());
+    let store = filled(&site, &mut hub);
+    hub.write(&new_phone(record(1), "602-555-0199"));
+    for number in 6..=8 {
+        hub.write(&new_patient(record(number), "Byron"));
+    }
+    let mut question = store
+        .write_blocking(Priority::Sync, |tx| next_pull(tx, 1, 0, |_, _| Ok(false)))
+        .unwrap();
+    question.cursors.retain(|cursor| cursor.lane == Lane::Flow);
+    let mut pages = Vec::new();
+    while let Some(beyond) = pull_after(&question, &hub.pull(&question)) {
+        pages.extend(hub.pull(&question));
+        question = beyond;
+    }
+    pages.extend(hub.pull(&question));
+    let take = |page: Page| {
+        store
+            .write_blocking(Priority::Sync, move |tx| take_page(tx, &proof_key(), &LIMITS, &page))
+            .unwrap()
+    };
+
+    let last = pages.last().unwrap().clone();
+    let weighed: Vec<Weighing> = pages.into_iter().map(|page| weighed(take(page))).collect();
+
+    assert_eq!(weighed.len(), 4);
+    assert!(
+        weighed.iter().all(|one| (one.altered, one.is_frozen) == (1, false)),
+        "{weighed:?}"
+    );
+    assert_eq!(phone_of(&store, record(1)), None);
+    assert_eq!(take(last), Taken::Page(PageOutcome::OtherCursor));
+    assert!(matches!(
+        pull_one(&store, &mut hub, Lane::Flow),
+        Taken::Page(PageOutcome::Applied(_))
+    ));
+    assert_eq!(phone_of(&store, record(1)).as_deref(), Some("602-555-0199"));
 }
 
 #[test]

@@ -3,9 +3,9 @@
 use ::tests::raw_pages;
 use sync_protocol::replica::{
     Comparison, Lost, PageOutcome, PushedUpTo, ReplicaHead, ReplicaLedger, handle_page, handle_push_reply, next_pull,
-    next_push, push_after,
+    next_push, pull_after, push_after,
 };
-use sync_protocol::wire::Cursor;
+use sync_protocol::wire::{Cursor, Page};
 use sync_protocol::{Lane, cbor::Raw};
 
 use super::hub::{EPOCH, Hub, REFUSED, SCOPE, proof_key};
@@ -168,6 +168,47 @@ fn what_was_made_ready_goes_up_only_after_an_answer_that_holds_all_before_it() {
         .write_blocking(Priority::Sync, |tx| tx.take_new_incarnation())
         .unwrap();
     assert_eq!(after(sent), None);
+}
+
+#[test]
+fn what_is_asked_for_beyond_an_answer_goes_on_where_that_ends_and_onto_no_other_cursor() {
+    let (site, mut hub) = (Site::new(), Hub::new());
+    let store = site.create();
+    enrol(&store);
+    for number in 1..=3 {
+        hub.write(&new_patient(record(number), "Lovelace"));
+    }
+    let take = |pages: Vec<Page>| -> Vec<PageOutcome> {
+        let apply = |page| {
+            let taken = store.write_blocking(Priority::Sync, move |tx| handle_page(tx, &proof_key(), &page));
+            taken.unwrap()
+        };
+        pages.into_iter().map(apply).collect()
+    };
+    let question = store
+        .write_blocking(Priority::Sync, |tx| next_pull(tx, 1, 0, |_, _| Ok(false)))
+        .unwrap();
+
+    let first = hub.pull(&question);
+    let beyond = pull_after(&question, &first).unwrap();
+    let second = hub.pull(&beyond);
+    let last = hub.pull(&pull_after(&beyond, &second).unwrap());
+    let nothing = pull_after(&beyond, &last);
+
+    assert_eq!(nothing, None);
+    assert!(take(second.clone()).contains(&PageOutcome::OtherCursor));
+    for pages in [first, second] {
+        let outcomes = take(pages);
+        assert!(
+            !outcomes.is_empty() && outcomes.iter().all(|one| matches!(one, PageOutcome::Applied(_))),
+            "{outcomes:?}"
+        );
+    }
+    assert!(verified(&take(last)));
+    assert_eq!(
+        store.read_blocking(|tx| tx.state(record(3))).unwrap().as_ref(),
+        Some(hub.state(record(3)))
+    );
 }
 
 #[test]
