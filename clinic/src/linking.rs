@@ -1,6 +1,7 @@
 //! Patient records that are one person's. A link is a record of its own and moves nothing: both records go on, and while
 //! the link stands they are shown and delivered as one. Taking the link away leaves both as they were.
 
+use std::borrow::Borrow;
 use std::collections::BTreeSet;
 
 use sync_protocol::RecordId;
@@ -78,15 +79,16 @@ pub fn cluster<'a>(patient: RecordId, links: impl IntoIterator<Item = &'a Record
 }
 
 /// As [`cluster`], over a store that answers with the links of one record at a time.
-pub fn cluster_in<E>(
+pub fn cluster_in<S: Borrow<RecordState>, E>(
     patient: RecordId,
-    mut links_of: impl FnMut(RecordId) -> Result<Vec<RecordState>, E>,
+    mut links_of: impl FnMut(RecordId) -> Result<Vec<S>, E>,
 ) -> Result<BTreeSet<RecordId>, E> {
     let mut members = BTreeSet::from([patient]);
     let mut fresh = vec![patient];
     while let Some(member) = fresh.pop() {
         for link in links_of(member)? {
-            let other = joined(&link).and_then(|_| other_end(&link, member));
+            let link = link.borrow();
+            let other = joined(link).and_then(|_| other_end(link, member));
             if let Some(other) = other.filter(|other| members.insert(*other)) {
                 fresh.push(other);
             }
@@ -97,9 +99,14 @@ pub fn cluster_in<E>(
 
 /// The record that stands for the person: one that the EHR knows, else the one whose name was written first; where that
 /// leaves several, the smallest id. `None` only of nobody.
-pub fn primary(members: &[RecordState]) -> Option<RecordId> {
+pub fn primary<S: Borrow<RecordState>>(members: &[S]) -> Option<RecordId> {
     let rank = |state: &RecordState| (ehr_id(state).is_none(), named_first_ms(state), state.record);
-    members.iter().map(rank).min().map(|(_, _, record)| record)
+    members
+        .iter()
+        .map(Borrow::borrow)
+        .map(rank)
+        .min()
+        .map(|(_, _, record)| record)
 }
 
 /// When the oldest of the names that the record holds was entered; a record without one comes last.

@@ -44,7 +44,7 @@ struct Settings {
 
 /// A patient, and those who may be the same person.
 struct Near {
-    record: RecordState,
+    record: Arc<RecordState>,
     ours: Identity,
     others: Vec<Alike>,
 }
@@ -143,7 +143,7 @@ impl Matcher {
     fn candidates(
         &self,
         txn: &mut Txn<'_>,
-        known: &[(RecordState, Identity)],
+        known: &[(Arc<RecordState>, Identity)],
     ) -> Result<Vec<Vec<Arc<RecordState>>>, DbError> {
         // The patient is found too.
         let at_most = self.0.candidates_max.saturating_add(1);
@@ -235,7 +235,7 @@ impl Matcher {
         let called_distinct = !others.is_disjoint(distinct);
         let (left, right) = sides(record.record, alike.other.record);
         let link = txn.state(link_id(left, right))?;
-        let said = link.as_ref().map_or(Shown::Nothing, standing);
+        let said = link.as_deref().map_or(Shown::Nothing, standing);
         let to = match (&said, link.as_ref()) {
             (Shown::Open { .. }, _) => return Ok(()),
             (Shown::One(one), _) if one.value == LinkStanding::Distinct => {
@@ -249,7 +249,7 @@ impl Matcher {
             (Shown::One(_) | Shown::Nothing, _) if sure => LinkStanding::Linked,
             (Shown::One(_) | Shown::Nothing, _) => LinkStanding::Proposed,
         };
-        let link = link.unwrap_or_else(|| RecordState::new(link::KIND, link_id(left, right)));
+        let link = link.unwrap_or_else(|| Arc::new(RecordState::new(link::KIND, link_id(left, right))));
         if !scored(txn, &link, (left, right), &alike.score, to)? {
             return Ok(());
         }
@@ -270,7 +270,7 @@ fn covered_people(txn: &mut Txn<'_>, found: Vec<Vec<Arc<RecordState>>>) -> Resul
         let mut covered = Vec::new();
         for patient in coverages.iter().filter_map(of) {
             let patient = txn.state(patient)?.filter(|state| state.kind == patient::KIND);
-            covered.extend(patient.map(Arc::new));
+            covered.extend(patient);
         }
         people.push(covered);
     }
@@ -321,7 +321,7 @@ fn writing(txn: &Txn<'_>, link: &RecordState) -> Writing {
 /// What a patient is known by, with the member ids of their coverages.
 fn identity(txn: &mut Txn<'_>, state: &RecordState) -> Result<Identity, DbError> {
     let coverages = txn.linked_to(state.record, coverage::KIND)?;
-    Ok(Identity::of_patient(state).covered(&coverages))
+    Ok(Identity::of_patient(state).covered(coverages.iter().map(AsRef::as_ref)))
 }
 
 /// Whether the proposal is the matcher's own; what a person has said stays as it is.

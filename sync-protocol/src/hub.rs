@@ -11,6 +11,8 @@ mod returns;
 mod snapshot;
 mod writing;
 
+use std::sync::Arc;
+
 use crate::CHANGE_MAX_BYTES;
 use crate::cbor::CborError;
 use crate::change::{Change, Header, Payload, genesis};
@@ -116,7 +118,7 @@ pub trait HubLedger {
     fn boot_zero(&mut self, boot: BootId) -> Result<Option<u64>, Self::Error>;
     fn set_boot_zero(&mut self, boot: BootId, zero_ms: u64) -> Result<(), Self::Error>;
 
-    fn state(&mut self, record: RecordId) -> Result<Option<RecordState>, Self::Error>;
+    fn state(&mut self, record: RecordId) -> Result<Option<Arc<RecordState>>, Self::Error>;
     /// Stores a state, with its canonical bytes. From the commit on, the hub's signature of what
     /// [`state_said`](crate::signed::state_said) makes of these is kept beside it and goes with its rows.
     fn put_state(&mut self, state: RecordState, canonical: Vec<u8>) -> Result<(), Self::Error>;

@@ -99,7 +99,7 @@ fn the_record_that_the_ehr_knows_stands_for_the_person() {
 
     assert_eq!(primary(&[older.clone(), known]), Some(id(2)));
     assert_eq!(primary(&[older, chart_number_only]), Some(id(3)));
-    assert_eq!(primary(&[]), None);
+    assert_eq!(primary::<RecordState>(&[]), None);
 }
 
 #[test]

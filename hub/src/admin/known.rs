@@ -120,8 +120,8 @@ fn known_site(txn: &mut Txn<'_>, site: Site) -> Result<KnownSite, Failure> {
     let figures = txn.site_figures(scope)?;
     let agents = txn.agents_of(scope)?;
     let reused = txn.reused_numbers()?;
-    let state: Option<RecordState> = txn.state(RecordId(scope.0))?;
-    let text = |field| state.as_ref().and_then(|state| value_of(field, state));
+    let state = txn.state(RecordId(scope.0))?;
+    let text = |field| state.as_deref().and_then(|state| value_of(field, state));
     Ok(KnownSite {
         site: scope.to_string(),
         name: site.name,

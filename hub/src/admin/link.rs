@@ -1,5 +1,7 @@
 //! Patient records that may be one person's: listing them, looking at two side by side, and saying what they are.
 
+use std::sync::Arc;
+
 use clinic::linking::{ends, standing};
 use clinic::matching::bits;
 use clinic::value::LinkStanding;
@@ -153,7 +155,7 @@ impl Admin {
             .read(move |txn| {
                 let (left, right) = (person(txn, a)?, person(txn, b)?);
                 let link = txn.state(clinic::linking::link_id(a, b))?;
-                let said = link.as_ref().map_or(clinic::Shown::Nothing, standing);
+                let said = link.as_deref().map_or(clinic::Shown::Nothing, standing);
                 let since = match &said {
                     clinic::Shown::One(one) => Some(iso(one.entered_ms.max(0).unsigned_abs())),
                     clinic::Shown::Nothing | clinic::Shown::Open { .. } => None,
@@ -212,7 +214,7 @@ fn listed(state: &RecordState) -> String {
 
 fn pair(txn: &mut Txn<'_>, link: &RecordState) -> Result<Option<Pair>, Failure> {
     let Some((a, b)) = ends(link) else { return Ok(None) };
-    let name = |state: Option<RecordState>| state.as_ref().map(listed).unwrap_or_default();
+    let name = |state: Option<Arc<RecordState>>| state.as_deref().map(listed).unwrap_or_default();
     Ok(Some(Pair {
         a: a.to_string(),
         b: b.to_string(),

@@ -6,8 +6,8 @@ use clinic::value::{REPORT_MAX_BYTES, ReportText, Signature};
 use clinic::{Action, Writing, policy_record as policy};
 use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
+use sync_protocol::RecordId;
 use sync_protocol::hub::HubLedger;
-use sync_protocol::{RecordId, RecordState};
 use vault::authority::is_signed_by;
 
 use super::{Admin, By, iso};
@@ -175,7 +175,7 @@ fn known(name: &str) -> Result<(), Failure> {
 
 fn shown(txn: &mut Txn<'_>, name: &str) -> Result<ShownPolicy, Failure> {
     let id = policies::policy_id(RecordId(txn.organisation().org), name);
-    let state: Option<RecordState> = txn.state(id)?;
+    let state = txn.state(id)?;
     let Some((state, version)) = state
         .and_then(|state| Some((policy::VERSION.value(&state)?, state)))
         .map(|(v, s)| (s, v))

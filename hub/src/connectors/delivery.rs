@@ -129,7 +129,7 @@ impl Desk {
     ) -> Result<Result<Match, Failure>, StoreError> {
         let mut ours = Vec::new();
         for record in now.cluster.iter().take(RECORDS_ASKED_MAX) {
-            ours.extend(self.record(*record).await?.as_ref().map(identity));
+            ours.extend(self.record(*record).await?.as_deref().map(identity));
         }
         Ok(self.match_with(now, task, &ours, number_by_hand).await)
     }
@@ -363,7 +363,7 @@ impl Desk {
             .and_then(|bytes| serde_json::from_slice(&bytes).ok()))
     }
 
-    async fn record(&self, id: RecordId) -> Result<Option<RecordState>, StoreError> {
+    async fn record(&self, id: RecordId) -> Result<Option<Arc<RecordState>>, StoreError> {
         self.db.read(move |txn| txn.state(id)).await.map_err(StoreError::from)
     }
 

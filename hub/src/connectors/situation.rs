@@ -79,7 +79,7 @@ fn others(txn: &mut Txn<'_>, cluster: &BTreeSet<RecordId>) -> Result<Others, DbE
                 Some(LinkStanding::Proposed) => others.alike = true,
                 Some(LinkStanding::Distinct) => {
                     for one in cluster_of(txn, other)? {
-                        others.ids.extend(txn.state(one)?.as_ref().and_then(ehr_id));
+                        others.ids.extend(txn.state(one)?.as_deref().and_then(ehr_id));
                     }
                 }
                 Some(LinkStanding::Linked) | None => {}

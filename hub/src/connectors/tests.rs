@@ -134,7 +134,8 @@ impl House {
     }
 
     async fn record(&self, id: RecordId) -> RecordState {
-        self.db.read(move |txn| txn.state(id)).await.unwrap().unwrap()
+        let state = self.db.read(move |txn| txn.state(id)).await;
+        Arc::unwrap_or_clone(state.unwrap().unwrap())
     }
 
     /// Somebody arrives: a patient, a visit, and the tasks that the rules make of it.
@@ -184,10 +185,8 @@ impl House {
     }
 
     async fn tasks(&self, patient: RecordId) -> Vec<RecordState> {
-        self.db
-            .read(move |txn| txn.linked_to(patient, task_record::KIND))
-            .await
-            .unwrap()
+        let linked = self.db.read(move |txn| txn.linked_to(patient, task_record::KIND)).await;
+        linked.unwrap().into_iter().map(Arc::unwrap_or_clone).collect()
     }
 
     async fn task(&self, patient: RecordId, kind: TaskKind) -> RecordState {

@@ -1,6 +1,6 @@
 //! What the clinic's index says of records, in tables that know no clinic: links, search terms, facets. Kept in the
 //! transaction that stores the record's state. Terms are blind: they narrow a search down, and what is found is compared
-//! in clear.
+//! in clear, here or by whoever asks for few.
 
 use clinic::index::{Facet, Wanted};
 use sync_protocol::{KindId, RecordState};
@@ -146,9 +146,9 @@ impl Txn<'_> {
     }
 
     /// Records of a kind that link to this one.
-    pub fn linked_to(&mut self, target: RecordId, kind: KindId) -> Result<Vec<RecordState>, DbError> {
+    pub fn linked_to(&mut self, target: RecordId, kind: KindId) -> Result<Vec<Arc<RecordState>>, DbError> {
         let links = self.linking_to(target)?.into_iter();
-        self.states_of(links.filter(|(_, of)| *of == kind).map(|(record, _)| record).collect())
+        self.shared_states(links.filter(|(_, of)| *of == kind).map(|(record, _)| record).collect())
     }
 
     /// Fetches what links to these records, of these kinds, with its states: one way for all of them.
@@ -169,8 +169,8 @@ impl Txn<'_> {
         Ok(found.into_iter().map(Arc::unwrap_or_clone).collect())
     }
 
-    /// Of each question what [`Txn::search`] finds, for what is to tell few apart: nobody where more than so many may be
-    /// meant, and of those no record is opened. All are asked together, since the way to a store may be long.
+    /// Of each question the records that meet it by the index alone, for whoever compares them: none where more than so many
+    /// do, and of those none is opened. All are asked together, since the way to a store may be long.
     pub fn search_few(
         &mut self,
         kind: KindId,
@@ -182,18 +182,7 @@ impl Txn<'_> {
             .filter(|found| found.len() > at_most)
             .for_each(Vec::clear);
         self.fetch_states(&near.iter().flatten().copied().collect())?;
-        // Whoever answers one question answers most of the others too.
-        let mut terms: BTreeMap<RecordId, Vec<String>> = BTreeMap::new();
-        let mut answers = Vec::new();
-        for (near, words) in near.into_iter().zip(questions) {
-            let mut found = self.shared_states(near)?;
-            found.retain(|state| {
-                let terms = terms.entry(state.record);
-                is_meant(terms.or_insert_with(|| (self.policy.index)(state).terms), words)
-            });
-            answers.push(found);
-        }
-        Ok(answers)
+        near.into_iter().map(|found| self.shared_states(found)).collect()
     }
 
     /// Records that may be meant, by their blind terms, of each question.

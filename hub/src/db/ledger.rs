@@ -333,10 +333,10 @@ impl HubLedger for Txn<'_> {
         Ok(())
     }
 
-    fn state(&mut self, record: RecordId) -> Result<Option<RecordState>, DbError> {
+    fn state(&mut self, record: RecordId) -> Result<Option<Arc<RecordState>>, DbError> {
         self.fetch_states(&BTreeSet::from([record]))?;
         let kept = self.pending.states.get(&record);
-        Ok(kept.and_then(|kept| kept.state.as_deref().cloned()))
+        Ok(kept.and_then(|kept| kept.state.clone()))
     }
 
     fn put_state(&mut self, state: RecordState, canonical: Vec<u8>) -> Result<(), DbError> {

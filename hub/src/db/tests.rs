@@ -186,7 +186,8 @@ impl Store {
     }
 
     async fn state(&self, record: RecordId) -> Option<RecordState> {
-        self.write(move |txn| Ok(txn.state(record)?)).await
+        self.write(move |txn| Ok(txn.state(record)?.map(Arc::unwrap_or_clone)))
+            .await
     }
 
     /// Kept bucket sums are what the rows say, in every lane.

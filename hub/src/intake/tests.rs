@@ -94,7 +94,9 @@ impl Hub {
     async fn of_kind(&self, kind: KindId) -> Vec<RecordState> {
         self.read(move |txn| {
             let ids = txn.records_after(kind, RecordId::NIL, 100)?;
-            let states = ids.into_iter().map(|id| Ok(txn.state(id)?.unwrap()));
+            let states = ids
+                .into_iter()
+                .map(|id| Ok(Arc::unwrap_or_clone(txn.state(id)?.unwrap())));
             states.collect()
         })
         .await

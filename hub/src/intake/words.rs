@@ -1,5 +1,7 @@
 //! One sender's words in the hub's store.
 
+use std::sync::Arc;
+
 use clinic::appointment;
 use clinic::following::LastSaid;
 use clinic::index::Wanted;
@@ -24,7 +26,7 @@ impl SourceLedger for Words<'_, '_> {
     type Error = HubError<DbError>;
 
     fn state(&mut self, record: RecordId) -> Result<Option<RecordState>, Self::Error> {
-        Ok(self.txn.state(record)?)
+        Ok(self.txn.state(record)?.map(Arc::unwrap_or_clone))
     }
 
     fn with_term(&mut self, kind: KindId, term: &str) -> Result<Vec<RecordState>, Self::Error> {
@@ -33,7 +35,8 @@ impl SourceLedger for Words<'_, '_> {
     }
 
     fn linked(&mut self, target: RecordId, kind: KindId) -> Result<Vec<RecordState>, Self::Error> {
-        Ok(self.txn.linked_to(target, kind)?)
+        let linked = self.txn.linked_to(target, kind)?.into_iter();
+        Ok(linked.map(Arc::unwrap_or_clone).collect())
     }
 
     fn last_said(&mut self, record: RecordId, field: FieldId) -> Result<Option<LastSaid>, Self::Error> {

@@ -1,5 +1,7 @@
 //! What a person says of two records: one person, two people, or not known after all.
 
+use std::sync::Arc;
+
 use clinic::linking::{link_id, sides, standing};
 use clinic::matching::judge_own;
 use clinic::value::{LinkStanding, ReportText};
@@ -57,7 +59,7 @@ pub fn decide(
     txn.lock(&[left.0, right.0, link_id(left, right).0])?;
     let (one, other) = (patient_record(txn, left)?, patient_record(txn, right)?);
     let known = txn.state(link_id(left, right))?;
-    let link = known.unwrap_or_else(|| RecordState::new(link::KIND, link_id(left, right)));
+    let link = known.unwrap_or_else(|| Arc::new(RecordState::new(link::KIND, link_id(left, right))));
     let said = standing(&link);
     if to == LinkStanding::Proposed && said.standing() != Some(&LinkStanding::Linked) {
         return Err(Refusal::NotLinked);
@@ -102,7 +104,7 @@ pub fn decide(
     Ok(Decided::Written)
 }
 
-fn patient_record(txn: &mut Txn<'_>, id: RecordId) -> Result<RecordState, Refusal> {
+fn patient_record(txn: &mut Txn<'_>, id: RecordId) -> Result<Arc<RecordState>, Refusal> {
     txn.state(id)?
         .filter(|state| state.kind == patient::KIND)
         .ok_or(Refusal::NoSuchPatient(id))

@@ -4,6 +4,7 @@
 //! that may have been delivered under it are looked at there.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use clinic::linking::{ehr_id, ends, other_end, primary, standing};
 use clinic::numbering::TEMP_SYSTEM;
@@ -105,7 +106,7 @@ pub(super) fn distinct_from(txn: &mut Txn<'_>, cluster: &BTreeSet<RecordId>) -> 
     Ok(distinct)
 }
 
-fn states(txn: &mut Txn<'_>, cluster: &BTreeSet<RecordId>) -> Result<Vec<RecordState>, DbError> {
+fn states(txn: &mut Txn<'_>, cluster: &BTreeSet<RecordId>) -> Result<Vec<Arc<RecordState>>, DbError> {
     txn.lock(&cluster.iter().map(|member| member.0).collect::<Vec<_>>())?;
     let mut members = Vec::new();
     for member in cluster {
@@ -140,7 +141,7 @@ fn temps(txn: &mut Txn<'_>, state: &RecordState) -> Result<Temps, DbError> {
     Ok(temps)
 }
 
-fn keep_aliases(txn: &mut Txn<'_>, members: &[RecordState]) -> Outcome<()> {
+fn keep_aliases(txn: &mut Txn<'_>, members: &[Arc<RecordState>]) -> Outcome<()> {
     let mut all = Vec::new();
     for state in members {
         all.push((state, temps(txn, state)?));
@@ -188,7 +189,7 @@ fn writing(txn: &Txn<'_>, record: RecordId, action: Action) -> Writing {
 
 /// A registration that counted as done because another record's patient was known is open again once the records are
 /// parted: this patient is not known at the EHR.
-fn register_again(txn: &mut Txn<'_>, members: &[RecordState]) -> Outcome<()> {
+fn register_again(txn: &mut Txn<'_>, members: &[Arc<RecordState>]) -> Outcome<()> {
     if members.iter().any(|state| ehr_id(state).is_some()) {
         return Ok(());
     }
@@ -234,7 +235,7 @@ fn open_again(task: &RecordState, delivery: &Delivery, now_ms: i64) -> Writing {
 
 /// The encounters of a record that the EHR does not know by itself were delivered under a number of another record of the
 /// person. Which one that was is not written here, so the EHR is asked; of each visit the newest stands for all.
-fn look_up_encounters(txn: &mut Txn<'_>, members: &[RecordState]) -> Outcome<()> {
+fn look_up_encounters(txn: &mut Txn<'_>, members: &[Arc<RecordState>]) -> Outcome<()> {
     let now_ms = i64::try_from(txn.now_ms()).unwrap_or(i64::MAX);
     for state in members.iter().filter(|state| ehr_id(state).is_none()) {
         let mut newest = BTreeMap::new();

@@ -86,7 +86,8 @@ impl House {
     }
 
     async fn state(&self, record: RecordId) -> Option<RecordState> {
-        self.db.read(move |txn| txn.state(record)).await.unwrap()
+        let state = self.db.read(move |txn| txn.state(record)).await.unwrap();
+        state.map(Arc::unwrap_or_clone)
     }
 
     async fn standing(&self, a: RecordId, b: RecordId) -> Option<LinkStanding> {

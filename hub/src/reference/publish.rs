@@ -407,7 +407,7 @@ impl<'t, 'c> Publication<'t, 'c> {
                     .value(state)
                     .is_some_and(|name| name.eq_ignore_ascii_case(&one.name))
             };
-            if here.iter().any(is_it) {
+            if here.iter().any(|state| is_it(state)) {
                 continue;
             }
             let writing = self.writing(room::KIND, RecordId(random()?));
@@ -451,7 +451,7 @@ impl<'t, 'c> Publication<'t, 'c> {
             };
             let record = appointment_id(&number);
             let state = self.txn.state(record)?;
-            let (state, writing) = (state.as_ref(), self.writing(appointment::KIND, record));
+            let (state, writing) = (state.as_deref(), self.writing(appointment::KIND, record));
             let writing = say_again(writing, state, appointment::PATIENT, Some(&patient));
             let writing = say_again(writing, state, appointment::SITE, Some(&RecordId(scope.0)));
             let writing = say_again(writing, state, appointment::PROVIDER, provider.flatten().as_ref());

@@ -229,7 +229,7 @@ fn accept<L: HubLedger>(
     };
     let known = ledger.find(header.change)?;
     let before = ledger.state(header.record)?;
-    let mut state = as_it_was(before.as_ref(), &header);
+    let mut state = as_it_was(before.as_deref(), &header);
     let mut applied = None;
     let mut standing = match &known {
         _ if header.dot != dot => Standing::Quarantined(reason::WRONG_DOT),
@@ -252,7 +252,14 @@ fn accept<L: HubLedger>(
                     }
                     Standing::Applied
                 }
-                None => match apply_new(ledger, rulebook, now, before.as_ref(), &mut state, (&header, &payload))? {
+                None => match apply_new(
+                    ledger,
+                    rulebook,
+                    now,
+                    before.as_deref(),
+                    &mut state,
+                    (&header, &payload),
+                )? {
                     Ok(bytes) => {
                         applied = Some(bytes);
                         Standing::Applied
@@ -268,7 +275,7 @@ fn accept<L: HubLedger>(
     let canonical = match applied {
         Some(bytes) => Some(bytes),
         // What is only counted takes room too: where there is none, the record stays as it is.
-        None => state.bytes_after(before.as_ref(), STATE_HELD_MAX_BYTES),
+        None => state.bytes_after(before.as_deref(), STATE_HELD_MAX_BYTES),
     };
     if canonical.is_none() {
         standing = Standing::Quarantined(reason::RECORD_FULL);
@@ -279,7 +286,7 @@ fn accept<L: HubLedger>(
         return Ok(standing);
     };
     touched.push(record);
-    publish(ledger, rulebook, before.as_ref(), (state, canonical), Some(site))?;
+    publish(ledger, rulebook, before.as_deref(), (state, canonical), Some(site))?;
     Ok(standing)
 }
 

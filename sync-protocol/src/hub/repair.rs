@@ -2,6 +2,7 @@
 //! snapshot with its view of the puller's chain. What it finds wrong in its own sums it names; it guesses nothing.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::{HubError, HubLedger, RowStanding, acknowledge, chain_of};
 use crate::ids::{Lane, RecordId, ScopeId};
@@ -164,11 +165,11 @@ fn row_for<L: HubLedger>(ledger: &mut L, cursor: &Cursor, record: RecordId) -> R
             signature,
             told: Told::State {
                 offered: standing == RowStanding::Offered,
-                state,
+                state: Arc::unwrap_or_clone(state),
             },
         },
         (row, state) => gone(
-            state.map(|state| state.vector).unwrap_or_default(),
+            state.map(|state| state.vector.clone()).unwrap_or_default(),
             row.map_or(cursor.sequence, |(sequence, _)| sequence),
         ),
     }))

@@ -116,14 +116,15 @@ fn take_back<L: HubLedger>(
 ) -> Result<bool, HubError<L::Error>> {
     let before = ledger.state(theirs.record)?;
     let mut ours = before
-        .clone()
+        .as_deref()
+        .cloned()
         .unwrap_or_else(|| RecordState::new(theirs.kind, theirs.record));
     if ours.kind != theirs.kind {
         return Ok(false);
     }
     let mut both = ours.union(theirs);
     remove_gone(ledger, trusted, &mut both, theirs)?;
-    if !both.may_follow(before.as_ref(), STATE_HELD_MAX_BYTES) {
+    if !both.may_follow(before.as_deref(), STATE_HELD_MAX_BYTES) {
         return Ok(false);
     }
     let mut arriving = theirs.clone();
@@ -137,9 +138,9 @@ fn take_back<L: HubLedger>(
     for (key, raw) in &theirs.unknown.0 {
         ours.unknown.0.entry(*key).or_insert_with(|| raw.clone());
     }
-    if before.as_ref() != Some(&ours) {
+    if before.as_deref() != Some(&ours) {
         let canonical = ours.to_bytes();
-        publish(ledger, rulebook, before.as_ref(), (ours, canonical), None)?;
+        publish(ledger, rulebook, before.as_deref(), (ours, canonical), None)?;
     }
     if let Some(scope) = returned.scope {
         enter(ledger, rulebook, scope, theirs.record)?;
@@ -366,7 +367,7 @@ pub(super) fn give_way<L: HubLedger>(
     let other = fresh_dot(id);
     ledger.adopt(id, other, record)?;
     if let Some(before) = ledger.state(record)? {
-        let mut state = before.clone();
+        let mut state = RecordState::clone(&before);
         rename(&mut state, id, other);
         state.vector.add(other);
         let canonical = state.to_bytes();

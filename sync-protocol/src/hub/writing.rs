@@ -26,7 +26,7 @@ pub fn author_at_hub<L: HubLedger>(
         replica,
         counter: head.counter + 1,
     };
-    let Some((header, payload)) = author::compose(draft, stamp, dot, before.as_ref(), before.as_ref()) else {
+    let Some((header, payload)) = author::compose(draft, stamp, dot, before.as_deref(), before.as_deref()) else {
         return Ok(None);
     };
     (rulebook.admit)(&header, &payload).map_err(HubError::Refused)?;
@@ -36,11 +36,12 @@ pub fn author_at_hub<L: HubLedger>(
     }
 
     let mut state = before
-        .clone()
+        .as_deref()
+        .cloned()
         .unwrap_or_else(|| RecordState::new(draft.kind, draft.record));
     apply(ledger, &mut state, &header, &payload)?;
     let canonical = state
-        .bytes_after(before.as_ref(), STATE_MAX_BYTES)
+        .bytes_after(before.as_deref(), STATE_MAX_BYTES)
         .ok_or(HubError::Refused(reason::RECORD_FULL))?;
     head.counter = dot.counter;
     head.hash = change.link(head.hash);
@@ -52,7 +53,7 @@ pub fn author_at_hub<L: HubLedger>(
         standing: Standing::Applied,
     })?;
     ledger.set_chain(replica, &head)?;
-    publish(ledger, rulebook, before.as_ref(), (state, canonical), scope)?;
+    publish(ledger, rulebook, before.as_deref(), (state, canonical), scope)?;
     Ok(Some(Written {
         change: stamp.change,
         dot,
@@ -80,7 +81,7 @@ pub fn release<L: HubLedger>(
     if header.dot != kept.dot || before.kind != header.kind || (rulebook.admit)(&header, &payload).is_err() {
         return Ok(false);
     }
-    let mut state = before.clone();
+    let mut state = RecordState::clone(&before);
     apply(ledger, &mut state, &header, &payload)?;
     clock::correct(ledger, &mut state, &header, None)?;
     let Some(canonical) = state.bytes_after(Some(&before), STATE_MAX_BYTES) else {

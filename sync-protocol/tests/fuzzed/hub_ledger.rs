@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use sync_protocol::hub::{Cause, ChainHead, Epoch, HubLedger, KeptChange, RowStanding, Standing};
 use sync_protocol::ids::BootId;
@@ -37,7 +38,7 @@ pub(crate) struct Hub {
     pub(crate) kept: BTreeMap<Dot, KeptChange>,
     first: BTreeMap<ChangeId, Dot>,
     adopted: BTreeMap<ChangeId, (Dot, RecordId)>,
-    pub(crate) states: BTreeMap<RecordId, (RecordState, Signature)>,
+    pub(crate) states: BTreeMap<RecordId, (Arc<RecordState>, Signature)>,
     pub(crate) feeds: BTreeMap<(ScopeId, Lane), Feed>,
 }
 
@@ -172,13 +173,13 @@ impl HubLedger for Hub {
         Ok(())
     }
 
-    fn state(&mut self, record: RecordId) -> Result<Option<RecordState>, Infallible> {
-        Ok(self.states.get(&record).map(|(state, _)| state.clone()))
+    fn state(&mut self, record: RecordId) -> Result<Option<Arc<RecordState>>, Infallible> {
+        Ok(self.states.get(&record).map(|(state, _)| Arc::clone(state)))
     }
 
     fn put_state(&mut self, state: RecordState, canonical: Vec<u8>) -> Result<(), Infallible> {
         let signature = mix(&self.key, &state_said(&canonical));
-        self.states.insert(state.record, (state, signature));
+        self.states.insert(state.record, (Arc::new(state), signature));
         Ok(())
     }
 
@@ -251,7 +252,7 @@ impl HubLedger for Hub {
             }
             let told = match standing {
                 RowStanding::Live | RowStanding::Offered => Told::State {
-                    state: state.clone(),
+                    state: RecordState::clone(state),
                     offered: *standing == RowStanding::Offered,
                 },
                 RowStanding::Gone => Told::Gone {

@@ -512,7 +512,7 @@ impl Session {
         }
         for ((_, lane), feed) in &self.hub.feeds {
             let held = feed.places.iter().filter(|(_, (_, standing))| standing.is_in_scope());
-            let states = held.map(|(record, _)| &self.hub.states[record].0);
+            let states = held.map(|(record, _)| self.hub.states[record].0.as_ref());
             assert_eq!(present(&feed.sums), self.summed(states), "the hub's sums of {lane:?}");
         }
         for agent in &self.agents {

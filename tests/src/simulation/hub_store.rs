@@ -437,10 +437,10 @@ impl HubLedger for HubStore {
         Ok(())
     }
 
-    fn state(&mut self, record: RecordId) -> Result<Option<RecordState>, StoreError> {
+    fn state(&mut self, record: RecordId) -> Result<Option<Arc<RecordState>>, StoreError> {
         self.fuse.burn()?;
         self.muted = None;
-        Ok(self.states.get(&record).map(|state| (**state).clone()))
+        Ok(self.states.get(&record).cloned())
     }
 
     fn put_state(&mut self, state: RecordState, canonical: Vec<u8>) -> Result<(), StoreError> {

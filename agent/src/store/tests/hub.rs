@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use sync_protocol::hub::{
     self, Cause, ChainHead, Epoch, HubLeaves, HubLedger, KeptChange, Packed, RowStanding, Rulebook, SnapshotOf,
@@ -34,7 +35,7 @@ struct Shelves {
     /// Up to here every chain is held for good.
     stable: u64,
     kept: BTreeMap<Dot, KeptChange>,
-    states: BTreeMap<RecordId, RecordState>,
+    states: BTreeMap<RecordId, Arc<RecordState>>,
     rows: BTreeMap<Lane, BTreeMap<u64, (RecordId, RowStanding)>>,
     heads: BTreeMap<Lane, u64>,
     buckets: BTreeMap<(Lane, u8), Sum>,
@@ -206,7 +207,7 @@ impl Hub {
         let empty = RecordState::new(kind, record);
         let sum = self.shelves.buckets.entry((lane, bucket)).or_default();
         *sum = sum.minus(before).plus(proof_key().leaf(&empty));
-        self.shelves.states.insert(record, empty);
+        self.shelves.states.insert(record, Arc::new(empty));
     }
 }
 
@@ -312,12 +313,12 @@ impl HubLedger for Shelves {
         Ok(())
     }
 
-    fn state(&mut self, record: RecordId) -> Result<Option<RecordState>, Infallible> {
+    fn state(&mut self, record: RecordId) -> Result<Option<Arc<RecordState>>, Infallible> {
         Ok(self.states.get(&record).cloned())
     }
 
     fn put_state(&mut self, state: RecordState, _: Vec<u8>) -> Result<(), Infallible> {
-        self.states.insert(state.record, state);
+        self.states.insert(state.record, Arc::new(state));
         Ok(())
     }
 
@@ -369,7 +370,7 @@ impl HubLedger for Shelves {
         let rows = self.rows.entry(lane).or_default().range(sequence + 1..).take(at_most);
         Ok(rows
             .map(|(sequence, (record, standing))| {
-                let state = self.states[record].clone();
+                let state = RecordState::clone(&self.states[record]);
                 let told = match standing {
                     RowStanding::Live | RowStanding::Offered => Told::State {
                         state,

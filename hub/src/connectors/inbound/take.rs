@@ -1,6 +1,7 @@
 //! Taking one resource of the EHR: finding whose record it is, and writing what is new of it, inside a transaction.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use clinic::Writing;
 use clinic::booking::{AppointmentSaid, appointment_id};
@@ -229,7 +230,7 @@ impl<'t, 'c> Taking<'t, 'c> {
 
     fn state(&mut self, record: RecordId) -> Result<Option<RecordState>, StoreError> {
         self.txn.lock(&[record.0])?;
-        Ok(self.txn.state(record)?)
+        Ok(self.txn.state(record)?.map(Arc::unwrap_or_clone))
     }
 
     /// Writes what is new, and keeps what the EHR said.
@@ -257,7 +258,11 @@ impl<'t, 'c> Taking<'t, 'c> {
             Some(state) => Some(state),
             // We made it there, and the answer is not written down yet.
             None => match copy.own_record.as_deref().and_then(RecordId::parse) {
-                Some(own) => self.txn.state(own)?.filter(|state| state.kind == patient::KIND),
+                Some(own) => self
+                    .txn
+                    .state(own)?
+                    .filter(|state| state.kind == patient::KIND)
+                    .map(Arc::unwrap_or_clone),
                 None => None,
             },
         };

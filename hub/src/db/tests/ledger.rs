@@ -276,7 +276,7 @@ pub(super) async fn a_record_that_is_full_can_be_returned_after_a_restore(on: On
     let request = ReturnRequest::decode(&body).unwrap();
     let taken = store.write(move |txn| txn.take_back(SITE, &request)).await;
     assert_eq!(taken.reply.refused, 0);
-    assert_eq!(store.state(record).await, Some(state));
+    assert_eq!(store.state(record).await, Some(Arc::unwrap_or_clone(state)));
 }
 
 const NOISE: u64 = 0x9e37_79b9_7f4a_7c15;

@@ -207,7 +207,7 @@ fn write_first_release(
     place: &Place,
     key: &DataKey,
     organisation: &Organisation,
-    states: &[RecordState],
+    states: &[Arc<RecordState>],
     changes: &[sync_protocol::hub::KeptChange],
 ) {
     let connection = vault::sqlite::open(&place.file, key, Mode::Create, &place.config.tuning()).unwrap();
