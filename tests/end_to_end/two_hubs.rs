@@ -237,15 +237,15 @@ async fn check(
         }
     }
     for patient in patients {
-        let views: Vec<_> = fleet
+        let views = fleet
             .agents
             .iter()
-            .map(|agent| agent.base(*patient).map(|state| state.to_bytes()))
-            .collect();
-        ensure!(
-            views[0].is_some() && views.iter().all(|view| *view == views[0]),
-            "views of one patient differ"
-        );
+            .map(|agent| agent.base(*patient).map(|state| state.to_bytes()));
+        let views: Vec<_> = views.collect();
+        ensure!(views[0].is_some(), "agent 0 has no patient {patient}");
+        for (number, view) in views.iter().enumerate() {
+            ensure!(*view == views[0], "agents 0 and {number} differ on patient {patient}");
+        }
     }
     ensure!(
         at_hub.iter().any(|(_, confirmed)| *confirmed),

@@ -88,14 +88,21 @@ impl Fleet {
         Ok(done.into_iter().flatten().collect())
     }
 
-    /// Waits until each agent has everything it wrote back in a base and every lane's root equals the hub's.
+    /// Waits until each agent has everything it wrote back in a base and every lane's root equals the hub's, by a question
+    /// that was asked when the hub held what all of them had written.
     pub async fn until_agreed(&self, patience: Duration) -> Result<()> {
+        let mut drained = None;
+        let agrees = |agent: &SimAgent, drained: Option<Instant>| drained.is_some_and(|at| agent.agrees_since(at));
         crate::until(patience, "every simulated agent to agree with the hub", async || {
-            Ok(self.agents.iter().all(|agent| agent.agrees()).then_some(()))
+            if drained.is_none() && self.agents.iter().all(|agent| agent.unpushed() == 0) {
+                drained = Some(Instant::now());
+                self.agents.iter().for_each(|agent| agent.look());
+            }
+            Ok(self.agents.iter().all(|agent| agrees(agent, drained)).then_some(()))
         })
         .await
         .with_context(|| {
-            let behind = self.agents.iter().filter(|agent| !agent.agrees());
+            let behind = self.agents.iter().filter(|agent| !agrees(agent, drained));
             let told: Vec<String> = behind.take(5).map(|agent| agent.standing()).collect();
             format!("{}; {}", self.total(), told.join("; "))
         })

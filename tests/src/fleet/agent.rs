@@ -16,7 +16,7 @@ use sync_protocol::proof::{self, ProofKey, Sum};
 use sync_protocol::replica::{self, ReplicaLedger as _};
 use sync_protocol::wire::Cursor;
 use sync_protocol::{ChangeId, EpochId, HybridClock, KindId, Lane, RecordId, RecordState, ReplicaId, ScopeId, Stamp};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use vault::tls::{client_config, client_config_pinned};
 use vault::{ClientKey, EnrolmentToken, Identity, RequestKey};
 
@@ -33,6 +33,8 @@ pub struct SimAgent {
     pub(super) client: reqwest::Client,
     hub_url: Mutex<String>,
     pub(super) wrote: Notify,
+    /// Somebody wants to know how it stands by a question that was asked after this.
+    pub(super) wanted: watch::Sender<Instant>,
     held: Mutex<Held>,
     tally: Mutex<Tally>,
 }
@@ -43,7 +45,7 @@ pub(super) struct Held {
     pub(super) clock: HybridClock,
     boot: BootId,
     began: Instant,
-    /// Of each lane, the last sequence that the hub named and whether the roots were equal when they were last compared.
+    /// Of each lane, the last sequence that the hub named and how the roots stood when they were last compared.
     pub(super) lanes: BTreeMap<(ScopeId, Lane), SeenLane>,
     pub(super) drained: Instant,
 }
@@ -51,7 +53,14 @@ pub(super) struct Held {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct SeenLane {
     pub(super) head: u64,
-    pub(super) equal: Option<bool>,
+    pub(super) compared: Option<Compared>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Compared {
+    pub(super) equal: bool,
+    /// When the question was asked that the hub answered with its root.
+    pub(super) asked: Instant,
 }
 
 #[derive(Deserialize)]
@@ -131,6 +140,7 @@ impl SimAgent {
             client: http(client_config(&authority, Some(&identity))?)?,
             hub_url: Mutex::new(token.hub_url().to_owned()),
             wrote: Notify::new(),
+            wanted: watch::Sender::new(Instant::now()),
             held: Mutex::new(Held::new(scope, epoch)),
             tally: Mutex::default(),
         };
@@ -201,8 +211,7 @@ impl SimAgent {
 
     /// Changes that the hub has not confirmed.
     pub fn unpushed(&self) -> u64 {
-        let head = self.held().ledger.head;
-        head.counter - head.accepted
+        self.held().unpushed()
     }
 
     /// Changes written in this incarnation.
@@ -215,14 +224,23 @@ impl SimAgent {
         self.held().drained
     }
 
-    /// Everything written is in a base, and the roots are equal where they were last compared.
-    pub fn agrees(&self) -> bool {
+    /// Asks the hub anew, instead of waiting to be told.
+    pub fn look(&self) {
+        self.wanted.send_replace(Instant::now());
+    }
+
+    /// Everything written is in a base, and the roots are equal by a question asked since then: by an older one they may have
+    /// been equal to what the hub had before the others' last changes.
+    pub fn agrees_since(&self, since: Instant) -> bool {
         let held = self.held();
-        let head = held.ledger.head;
-        head.accepted == head.counter
+        let equal = |lane: &SeenLane| {
+            lane.compared
+                .is_some_and(|compared| compared.equal && compared.asked >= since)
+        };
+        held.unpushed() == 0
             && held.ledger.unsettled().next().is_none()
             && !held.lanes.is_empty()
-            && held.lanes.values().all(|lane| lane.equal == Some(true))
+            && held.lanes.values().all(equal)
     }
 
     pub(super) fn standing(&self) -> String {
@@ -281,6 +299,10 @@ impl Held {
             lanes: BTreeMap::new(),
             drained: Instant::now(),
         }
+    }
+
+    pub(super) fn unpushed(&self) -> u64 {
+        self.ledger.head.counter - self.ledger.head.accepted
     }
 
     fn write(&mut self, writing: Writing) -> Result<Option<ChangeId>> {

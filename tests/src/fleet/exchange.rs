@@ -10,7 +10,7 @@ use sync_protocol::wire::{Cursor, Page, PullReply, PushReply};
 use sync_protocol::{Lane, ScopeId};
 use tokio_util::sync::CancellationToken;
 
-use super::agent::SimAgent;
+use super::agent::{Compared, SimAgent};
 use super::{now_ms, random_below};
 
 /// The real agent's defaults.
@@ -56,12 +56,14 @@ impl SimAgent {
 
     async fn exchange(&self) -> Result<(), Trouble> {
         self.push_all().await?;
+        let asked = Instant::now();
         if self.pull(Duration::ZERO).await? > 0 {
             return Ok(());
         }
         tokio::select! {
             biased;
             () = self.has_written() => Ok(()),
+            () = self.is_wanted_since(asked) => Ok(()),
             pulled = self.pull(LONG_POLL) => pulled.map(|_| ()),
         }
     }
@@ -73,6 +75,12 @@ impl SimAgent {
         }
     }
 
+    /// Ends when somebody wants an answer to a newer question.
+    async fn is_wanted_since(&self, asked: Instant) {
+        // The sender is the agent's own: it is there.
+        let _ = self.wanted.subscribe().wait_for(|wanted| *wanted > asked).await;
+    }
+
     async fn push_all(&self) -> Result<(), Trouble> {
         loop {
             let next = replica::next_push(&mut self.held().ledger, PUSH_BYTES).map_err(refused)?;
@@ -82,8 +90,7 @@ impl SimAgent {
             let reply = PushReply::decode(&answer).map_err(refused)?;
             let mut held = self.held();
             let comparison = replica::handle_push_reply(&mut held.ledger, &reply).map_err(refused)?;
-            let head = held.ledger.head;
-            if head.accepted == head.counter {
+            if held.unpushed() == 0 {
                 held.drained = Instant::now();
             }
             drop(held);
@@ -109,6 +116,7 @@ impl SimAgent {
         }
         let body = request.encode();
         let bytes_up = body.len() as u64;
+        let asked = Instant::now();
         let answer = self.post("/v1/pull", body, wait + REQUEST_TIMEOUT).await?;
         let reply = PullReply::decode(&answer).map_err(refused)?;
         self.count(|tally| {
@@ -119,14 +127,14 @@ impl SimAgent {
         let new_lanes = replica::follow(&mut self.held().ledger, &reply.follows).map_err(refused)?;
         let behind = reply.pages.iter().map(Page::behind).sum::<u64>() + u64::from(new_lanes);
         for page in &reply.pages {
-            self.take(page)?;
+            self.take(page, asked)?;
         }
         if let Some(digest) = reply.at_rest {
             let mut held = self.held();
             let lanes = replica::compare_digest(&mut held.ledger, &request, digest).map_err(refused)?;
             let lanes = lanes.unwrap_or_default();
             for (scope, lane, _) in &lanes {
-                held.lanes.entry((*scope, *lane)).or_default().equal = Some(true);
+                held.lanes.entry((*scope, *lane)).or_default().compared = Some(Compared { equal: true, asked });
             }
             drop(held);
             self.count(|tally| tally.equal += lanes.len() as u64);
@@ -150,7 +158,7 @@ impl SimAgent {
         answer.map(|_| ()).map_err(|trouble| format!("{trouble:?}"))
     }
 
-    fn take(&self, page: &Page) -> Result<(), Trouble> {
+    fn take(&self, page: &Page, asked: Instant) -> Result<(), Trouble> {
         let mut held = self.held();
         let lane = held.lanes.entry((page.scope, page.lane)).or_default();
         if page.head < lane.head {
@@ -164,7 +172,8 @@ impl SimAgent {
             PageOutcome::Applied(applied) => {
                 held.clock.observe(applied.latest, now_ms());
                 if applied.verified.is_some() || !page.rows.is_empty() {
-                    held.lanes.entry((page.scope, page.lane)).or_default().equal = applied.verified;
+                    let compared = applied.verified.map(|equal| Compared { equal, asked });
+                    held.lanes.entry((page.scope, page.lane)).or_default().compared = compared;
                 }
                 drop(held);
                 self.count(|tally| {
