@@ -94,6 +94,7 @@ impl Exchange {
     pub async fn run(&self, stop: CancellationToken) {
         let mut committed = self.store.committed();
         let mut failures = 0u32;
+        let mut before = Pulled::GoOn;
         while !stop.is_cancelled() {
             if self.is_held().await {
                 self.line
@@ -106,16 +107,20 @@ impl Exchange {
             let outcome = tokio::select! {
                 () = stop.cancelled() => return,
                 // The line is back: a question that went into the dead one would wait for its time to run out.
-                () = self.nudge.notified() => Ok(()),
-                outcome = self.exchange(&mut committed) => outcome,
+                () = self.nudge.notified() => Ok(Pulled::GoOn),
+                outcome = self.exchange(&mut committed, before) => outcome,
             };
             let outcome = match outcome {
-                Err(broken) if broken.asks_for_epoch() => self.ask_for_epoch(broken).await,
+                Err(broken) if broken.asks_for_epoch() => self.ask_for_epoch(broken).await.map(|()| Pulled::GoOn),
                 other => other,
             };
             match outcome {
-                Ok(()) => failures = 0,
+                Ok(pulled) => {
+                    failures = 0;
+                    before = pulled;
+                }
                 Err(broken) => {
+                    before = Pulled::GoOn;
                     failures = failures.saturating_add(1);
                     self.greets.store(true, Ordering::Relaxed);
                     self.note(&broken);
@@ -141,15 +146,19 @@ impl Exchange {
 
     /// Pushes all there is and pulls until nothing is left to come; then asks to be told. The question that the hub holds gives
     /// way to a change of our own at once. What is answered at once is waited for and applied before, or a busy site would
-    /// never hear anything.
-    async fn exchange(&self, committed: &mut broadcast::Receiver<Arc<Committed>>) -> Result<(), Broken> {
+    /// never hear anything; where nothing was written since the exchange before told that all rests, that stands for it.
+    async fn exchange(
+        &self,
+        committed: &mut broadcast::Receiver<Arc<Committed>>,
+        before: Pulled,
+    ) -> Result<Pulled, Broken> {
         self.greet().await?;
         // What was told until now is in the store, where the push finds it.
-        has_news(committed);
+        let rests = !has_news(committed) && before == Pulled::AtRest;
         self.push_all().await?;
         self.return_all().await?;
-        if self.pull_all(committed).await? == Pulled::GoOn {
-            return Ok(());
+        if !rests && self.pull_all(committed).await? == Pulled::GoOn {
+            return Ok(Pulled::GoOn);
         }
         let held = self.pull_held();
         tokio::pin!(held);
@@ -159,9 +168,9 @@ impl Exchange {
                 news = committed.recv() => match news {
                     // Dropping the question is what keeps an answer from before the next push from being taken for a hub
                     // that went back.
-                    Ok(news) if news.own || news.lanes => return Ok(()),
+                    Ok(news) if news.own || news.lanes => return Ok(Pulled::GoOn),
                     Ok(_) => {}
-                    Err(_) => return Ok(()),
+                    Err(_) => return Ok(Pulled::GoOn),
                 },
                 pulled = &mut held => return pulled,
             }

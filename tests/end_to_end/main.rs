@@ -2,6 +2,7 @@
 //!
 //! Nothing here calls into the agent or the hub: what is asserted is what a person, a peer or an operator can see.
 
+mod at_rest;
 mod bad_input;
 mod certificates;
 mod chaos;

@@ -21,8 +21,9 @@ use crate::verified;
 /// How a pull ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Pulled {
-    /// More is to come, or to be pushed: the next exchange follows at once.
+    /// More may be to come, or to be pushed: what follows asks for it at once.
     GoOn,
+    /// Every lane has what the hub has.
     AtRest,
 }
 
@@ -39,6 +40,8 @@ struct Answer {
 struct TakenIn {
     /// Lanes that reached the hub's head and are not what the hub has.
     differing: Vec<(ScopeId, Lane)>,
+    /// Nothing was new, and every lane was proven at once.
+    is_at_rest: bool,
     /// What was asked for beyond this answer cannot be used.
     is_broken_off: bool,
 }
@@ -77,7 +80,7 @@ impl Exchange {
     }
 
     /// Asks to be told, and takes in what is told.
-    pub(super) async fn pull_held(&self) -> Result<(), Broken> {
+    pub(super) async fn pull_held(&self) -> Result<Pulled, Broken> {
         let answer = self.ask_afresh(self.sync_config().long_poll()).await?;
         self.take_in_and_mend(answer).await
     }
@@ -141,9 +144,11 @@ impl Exchange {
         pages.map(|page| (page.scope, page.lane)).collect()
     }
 
-    async fn take_in_and_mend(&self, answer: Answer) -> Result<(), Broken> {
+    async fn take_in_and_mend(&self, answer: Answer) -> Result<Pulled, Broken> {
         let taken = self.take_in(answer).await?;
-        self.mend_all(taken).await
+        let pulled = if taken.is_at_rest { Pulled::AtRest } else { Pulled::GoOn };
+        self.mend_all(taken).await?;
+        Ok(pulled)
     }
 
     async fn mend_all(&self, taken: TakenIn) -> Result<(), Broken> {
@@ -185,24 +190,24 @@ impl Exchange {
             line.exchanged_ms = Some(clock::now_ms());
         });
         if let Some(digest) = reply.at_rest {
-            self.note_rest(request, digest).await?;
+            taken.is_at_rest = self.note_rest(request, digest).await? && !new_lanes;
         }
         Ok(taken)
     }
 
     /// Nothing was new: every lane is proven at once, where our digest is the hub's. Where it is not, the question that follows
-    /// this exchange is answered with pages.
-    async fn note_rest(&self, request: PullRequest, digest: Hash) -> Result<(), Broken> {
-        self.store
-            .write(Priority::Sync, move |tx| {
-                let lanes = replica::compare_digest(tx, &request, digest)?;
-                for (scope, lane, root) in lanes.into_iter().flatten() {
-                    verified::note(tx, (scope, lane), root, true, clock::now_ms())?;
-                }
-                Ok::<_, ReplicaError<TxError>>(())
-            })
-            .await?;
-        Ok(())
+    /// this exchange is answered with pages. Answers which it was.
+    async fn note_rest(&self, request: PullRequest, digest: Hash) -> Result<bool, Broken> {
+        let noted = self.store.write(Priority::Sync, move |tx| {
+            let Some(lanes) = replica::compare_digest(tx, &request, digest)? else {
+                return Ok::<_, ReplicaError<TxError>>(false);
+            };
+            for (scope, lane, root) in lanes {
+                verified::note(tx, (scope, lane), root, true, clock::now_ms())?;
+            }
+            Ok(true)
+        });
+        Ok(noted.await?)
     }
 
     async fn take(&self, page: Page, taken: &mut TakenIn) -> Result<(), Broken> {

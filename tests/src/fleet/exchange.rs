@@ -28,6 +28,15 @@ pub(super) enum Trouble {
     Refused(String),
 }
 
+/// What a pull told.
+#[derive(Default)]
+pub(super) struct Told {
+    /// How much is still to come.
+    behind: u64,
+    /// Nothing was new, and every lane was proven at once.
+    rests: bool,
+}
+
 fn refused(said: impl std::fmt::Display) -> Trouble {
     Trouble::Refused(said.to_string())
 }
@@ -36,15 +45,21 @@ impl SimAgent {
     /// Runs until told to stop.
     pub(super) async fn run(&self, stop: CancellationToken) {
         let mut failures = 0u32;
+        let mut rests = false;
         loop {
             let outcome = tokio::select! {
                 () = stop.cancelled() => return,
-                outcome = self.exchange() => outcome,
+                outcome = self.exchange(rests) => outcome,
             };
-            let Err(trouble) = outcome else {
-                failures = 0;
-                continue;
+            let trouble = match outcome {
+                Ok(told) => {
+                    failures = 0;
+                    rests = told.rests;
+                    continue;
+                }
+                Err(trouble) => trouble,
             };
+            rests = false;
             failures += 1;
             self.count(|tally| tally.note(&trouble, failures));
             tokio::select! {
@@ -54,17 +69,19 @@ impl SimAgent {
         }
     }
 
-    async fn exchange(&self) -> Result<(), Trouble> {
+    /// What was told last that all rests needs no answer at once, unless something is to be pushed.
+    async fn exchange(&self, rests: bool) -> Result<Told, Trouble> {
+        let rests = rests && self.unpushed() == 0;
         self.push_all().await?;
         let asked = Instant::now();
-        if self.pull(Duration::ZERO).await? > 0 {
-            return Ok(());
+        if !rests && self.pull(Duration::ZERO).await?.behind > 0 {
+            return Ok(Told::default());
         }
         tokio::select! {
             biased;
-            () = self.has_written() => Ok(()),
-            () = self.is_wanted_since(asked) => Ok(()),
-            pulled = self.pull(LONG_POLL) => pulled.map(|_| ()),
+            () = self.has_written() => Ok(Told::default()),
+            () = self.is_wanted_since(asked) => Ok(Told::default()),
+            told = self.pull(LONG_POLL) => told,
         }
     }
 
@@ -106,8 +123,7 @@ impl SimAgent {
         }
     }
 
-    /// Answers how much is still to come.
-    async fn pull(&self, wait: Duration) -> Result<u64, Trouble> {
+    async fn pull(&self, wait: Duration) -> Result<Told, Trouble> {
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         let asked = replica::next_pull(&mut self.held().ledger, PULL_BYTES, wait_ms, |_, _| Ok(false));
         let mut request = asked.map_err(refused)?;
@@ -120,26 +136,29 @@ impl SimAgent {
         let answer = self.post("/v1/pull", body, wait + REQUEST_TIMEOUT).await?;
         let reply = PullReply::decode(&answer).map_err(refused)?;
         self.count(|tally| {
-            tally.pulls += 1;
-            tally.bytes_up += bytes_up;
-            tally.bytes_down += answer.len() as u64;
+            tally.pulled.add(bytes_up, answer.len() as u64);
         });
         let new_lanes = replica::follow(&mut self.held().ledger, &reply.follows).map_err(refused)?;
         let behind = reply.pages.iter().map(Page::behind).sum::<u64>() + u64::from(new_lanes);
         for page in &reply.pages {
             self.take(page, asked)?;
         }
+        let mut rests = false;
         if let Some(digest) = reply.at_rest {
             let mut held = self.held();
             let lanes = replica::compare_digest(&mut held.ledger, &request, digest).map_err(refused)?;
+            rests = lanes.is_some() && !new_lanes;
             let lanes = lanes.unwrap_or_default();
             for (scope, lane, _) in &lanes {
                 held.lanes.entry((*scope, *lane)).or_default().compared = Some(Compared { equal: true, asked });
             }
             drop(held);
-            self.count(|tally| tally.equal += lanes.len() as u64);
+            self.count(|tally| {
+                tally.equal += lanes.len() as u64;
+                tally.rested.add(bytes_up, answer.len() as u64);
+            });
         }
-        Ok(behind)
+        Ok(Told { behind, rests })
     }
 
     /// What the hub says to a pull of this scope, refusing or not.

@@ -10,11 +10,10 @@ use super::exchange::Trouble;
 pub struct Tally {
     pub pushes: u64,
     pub changes_accepted: u64,
-    pub pulls: u64,
     pub rows: u64,
-    /// Bodies of pulls, as they went over the line.
-    pub bytes_up: u64,
-    pub bytes_down: u64,
+    pub pulled: Bodies,
+    /// Of these, the questions that were held until their time was over, and answered with one digest of all lanes.
+    pub rested: Bodies,
     pub push_took: Vec<Duration>,
     /// The hub asked to wait; by the status it answered with.
     pub told_to_wait: BTreeMap<u16, u64>,
@@ -26,6 +25,35 @@ pub struct Tally {
     pub unequal: u64,
     /// The most attempts in a row that did not succeed.
     pub failures_most: u32,
+}
+
+/// Bodies as they went over the line, in bytes, of so many exchanges.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Bodies {
+    pub exchanges: u64,
+    pub up: u64,
+    pub down: u64,
+}
+
+impl Bodies {
+    pub(super) fn add(&mut self, up: u64, down: u64) {
+        *self = self.plus(Bodies { exchanges: 1, up, down });
+    }
+
+    #[must_use]
+    pub fn plus(self, other: Bodies) -> Bodies {
+        Bodies {
+            exchanges: self.exchanges + other.exchanges,
+            up: self.up + other.up,
+            down: self.down + other.down,
+        }
+    }
+
+    /// Bytes up and down of one of them.
+    pub fn each(self) -> (f64, f64) {
+        let exchanges = self.exchanges.max(1) as f64;
+        (self.up as f64 / exchanges, self.down as f64 / exchanges)
+    }
 }
 
 impl Tally {
@@ -41,10 +69,9 @@ impl Tally {
     pub fn add(&mut self, other: &Tally) {
         self.pushes += other.pushes;
         self.changes_accepted += other.changes_accepted;
-        self.pulls += other.pulls;
         self.rows += other.rows;
-        self.bytes_up += other.bytes_up;
-        self.bytes_down += other.bytes_down;
+        self.pulled = self.pulled.plus(other.pulled);
+        self.rested = self.rested.plus(other.rested);
         self.push_took.extend(&other.push_took);
         for (status, count) in &other.told_to_wait {
             *self.told_to_wait.entry(*status).or_default() += count;
@@ -69,7 +96,7 @@ impl fmt::Display for Tally {
             self.pushes,
             spread(&self.push_took),
             self.rows,
-            self.pulls,
+            self.pulled.exchanges,
             self.equal,
             self.unequal,
             self.not_reached,
