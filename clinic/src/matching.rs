@@ -1,8 +1,6 @@
 //! When two people are the same. Nothing is ever chosen for a person where doubt is left: weights say whom a person is
 //! asked about, and only the written rule joins without asking.
 
-use std::borrow::Cow;
-
 use minicbor::Decoder;
 use sync_protocol::Phi;
 use sync_protocol::cbor::Raw;
@@ -10,17 +8,20 @@ use sync_protocol::state::RecordState;
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
+use self::compare::compare;
+use self::traits::Numbers;
 use crate::catalogue::{coverage, patient, result};
-use crate::numbering::TEMP_SYSTEM;
 use crate::value::{Address, BirthDate, Identifier, PersonName, Sex, TEXT_MAX_BYTES, Value};
 
 mod blocking;
 pub(crate) mod compare;
+mod traits;
 pub mod weights;
 
 pub use blocking::{coverage_questions, questions};
 pub(crate) use blocking::{name_pairs, sounds};
-pub use compare::{Comparison, Score, bits, compare};
+pub use compare::{Comparison, Score, bits};
+pub use traits::Traits;
 pub use weights::{Agreement, Chances, Compared, Thresholds, Unsound, Weights};
 
 /// What a person is known by.
@@ -194,19 +195,33 @@ pub enum Likeness {
 }
 
 /// Judges two descriptions by the rule first and by the weights where the rule is silent.
-pub fn judge(a: &Identity, b: &Identity, weights: &Weights) -> (Likeness, Score) {
-    let score = compare(a, b, weights);
+pub fn judge(a: &Traits<'_>, b: &Traits<'_>, weights: &Weights) -> (Likeness, Score) {
+    judge_by(Numbers::All, a, b, weights)
+}
+
+/// As [`judge`], for two records of our own: a TEMP number is minted for one record, so on two it is a mistake that a
+/// person looks at, and never a proof.
+pub fn judge_own(a: &Traits<'_>, b: &Traits<'_>, weights: &Weights) -> (Likeness, Score) {
+    let (likeness, score) = judge_by(Numbers::Lasting, a, b, weights);
+    match a.shares_number(b, Numbers::All) {
+        true => (likeness.max(Likeness::Alike), compare(Numbers::All, a, b, weights)),
+        false => (likeness, score),
+    }
+}
+
+fn judge_by(numbers: Numbers, a: &Traits<'_>, b: &Traits<'_>, weights: &Weights) -> (Likeness, Score) {
+    let score = compare(numbers, a, b, weights);
     let member = score.of(Compared::MemberId) == Some(Agreement::Exact);
-    let likeness = if same_identifier(a, b) {
+    let likeness = if a.shares_number(b, numbers) {
         // A number may be mistyped; it joins only where name or birth date say the same.
-        if confirmed(a, b) {
+        if a.has_same_name(b) || a.has_same_birth_date(b) {
             Likeness::Certain
         } else {
             Likeness::Alike
         }
-    } else if same_name(a, b) && same_birth_date(a, b) && (same_phone(a, b) || member) {
+    } else if a.has_same_name(b) && a.has_same_birth_date(b) && (a.shares_phone(b) || member) {
         Likeness::Certain
-    } else if agreement(a, b) >= 2 || score.total >= weights.thresholds.propose_at {
+    } else if a.agreement(b) >= 2 || score.total >= weights.thresholds.propose_at {
         Likeness::Alike
     } else {
         Likeness::Unlike
@@ -214,36 +229,17 @@ pub fn judge(a: &Identity, b: &Identity, weights: &Weights) -> (Likeness, Score)
     (likeness, score)
 }
 
-/// As [`judge`], for two records of our own: a TEMP number is minted for one record, so on two it is a mistake that a
-/// person looks at, and never a proof.
-pub fn judge_own(a: &Identity, b: &Identity, weights: &Weights) -> (Likeness, Score) {
-    let (likeness, score) = judge(&lasting(a), &lasting(b), weights);
-    match same_identifier(a, b) {
-        true => (likeness.max(Likeness::Alike), compare(a, b, weights)),
-        false => (likeness, score),
-    }
-}
-
-/// Without the numbers that were given for a visit.
-fn lasting(one: &Identity) -> Cow<'_, Identity> {
-    let lasts = |id: &Identifier| id.system != TEMP_SYSTEM;
-    if one.identifiers.iter().all(lasts) {
-        return Cow::Borrowed(one);
-    }
-    let mut lasting = one.clone();
-    lasting.identifiers.retain(lasts);
-    Cow::Owned(lasting)
-}
-
 /// What is to be done about somebody who is known by these descriptions. Attaches only to one who is certain; whoever is
 /// alike is asked about; where nobody is, creates.
 pub fn decide(ours: &[Identity], candidates: &[Candidate], weights: &Weights) -> Match {
+    let ours: Vec<_> = ours.iter().map(Traits::of).collect();
     let judged: Vec<(Likeness, i64, bool, &Candidate)> = candidates
         .iter()
         .filter_map(|candidate| {
-            let judged = ours.iter().map(|one| judge(one, &candidate.identity, weights));
+            let theirs = Traits::of(&candidate.identity);
+            let judged = ours.iter().map(|one| judge(one, &theirs, weights));
             let best = judged.map(|(likeness, score)| (likeness, score.total)).max()?;
-            let numbered = ours.iter().any(|one| same_identifier(one, &candidate.identity));
+            let numbered = ours.iter().any(|one| one.shares_number(&theirs, Numbers::All));
             Some((best.0, best.1, numbered, candidate))
         })
         .collect();
@@ -273,48 +269,20 @@ pub fn decide(ours: &[Identity], candidates: &[Candidate], weights: &Weights) ->
 
 /// Whether two descriptions may be of one person: what a look-alike warning is made of.
 pub fn alike(a: &Identity, b: &Identity) -> bool {
-    same_identifier(a, b) || agreement(a, b) >= 2
+    let (a, b) = (Traits::of(a), Traits::of(b));
+    a.shares_number(&b, Numbers::All) || a.agreement(&b) >= 2
 }
 
 /// Whether what a message says of a person agrees with a record in name or birth date, so that a number alone, which may
 /// be another authority's or mistyped, never puts a result on somebody else.
 pub fn confirmed(record: &Identity, said: &Identity) -> bool {
-    same_name(record, said) || same_birth_date(record, said)
-}
-
-fn agreement(a: &Identity, b: &Identity) -> usize {
-    [same_name(a, b), same_birth_date(a, b), same_phone(a, b)]
-        .into_iter()
-        .filter(|agrees| *agrees)
-        .count()
+    let (record, said) = (Traits::of(record), Traits::of(said));
+    record.has_same_name(&said) || record.has_same_birth_date(&said)
 }
 
 /// Whether both carry the same number of the same authority.
 pub fn same_identifier(a: &Identity, b: &Identity) -> bool {
-    let known = |i: &Identifier| !i.system.is_empty() && !i.value.is_empty();
-    a.identifiers.iter().filter(|i| known(i)).any(|i| {
-        b.identifiers
-            .iter()
-            .any(|j| i.system.eq_ignore_ascii_case(&j.system) && i.value == j.value)
-    })
-}
-
-fn same_name(a: &Identity, b: &Identity) -> bool {
-    let family = fold(&a.name.family);
-    !family.is_empty() && family == fold(&b.name.family) && fold(&a.name.given) == fold(&b.name.given)
-}
-
-fn same_birth_date(a: &Identity, b: &Identity) -> bool {
-    a.birth_date.is_some_and(|date| date.is_whole()) && a.birth_date == b.birth_date
-}
-
-fn same_phone(a: &Identity, b: &Identity) -> bool {
-    a.phones.iter().filter_map(|phone| phone_key(phone)).any(|key| {
-        b.phones
-            .iter()
-            .filter_map(|phone| phone_key(phone))
-            .any(|other| other == key)
-    })
+    Traits::of(a).shares_number(&Traits::of(b), Numbers::All)
 }
 
 /// The last ten digits of a phone number, or all where it has seven to nine: how a number is compared however it is

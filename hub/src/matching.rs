@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use clinic::linking::{cluster_in, ends, link_id, other_end, sides, standing};
-use clinic::matching::{Identity, Likeness, Score, Weights, coverage_questions, judge_own, questions, same_identifier};
+use clinic::matching::{
+    Identity, Likeness, Score, Traits, Weights, coverage_questions, judge_own, questions, same_identifier,
+};
 use clinic::numbering::TEMP_SYSTEM;
 use clinic::value::{LinkStanding, ReportText};
 use clinic::write::{Action, Channel};
@@ -112,19 +114,24 @@ impl Matcher {
         let mut near = Vec::new();
         let mut links = BTreeSet::new();
         // Whoever is near one patient of a push is near others too.
-        let mut theirs = BTreeMap::new();
+        let mut people = BTreeMap::new();
         for other in candidates.iter().flatten() {
-            if let Entry::Vacant(place) = theirs.entry(other.record) {
+            if let Entry::Vacant(place) = people.entry(other.record) {
                 place.insert(identity(txn, other)?);
             }
         }
+        let traits: BTreeMap<_, _> = people
+            .iter()
+            .map(|(record, theirs)| (*record, Traits::of(theirs)))
+            .collect();
         for ((record, ours), candidates) in known.into_iter().zip(candidates) {
             let mut others = Vec::new();
+            let of_ours = Traits::of(&ours);
             for other in candidates.into_iter().filter(|other| other.record != record.record) {
-                let Some(theirs) = theirs.get(&other.record) else {
+                let Some(of_theirs) = traits.get(&other.record) else {
                     continue;
                 };
-                let (likeness, score) = judge_own(&ours, theirs, &self.0.weights);
+                let (likeness, score) = judge_own(&of_ours, of_theirs, &self.0.weights);
                 if likeness != Likeness::Unlike {
                     links.insert(link_id(record.record, other.record));
                     others.push(Alike { other, likeness, score });
@@ -212,7 +219,7 @@ impl Matcher {
                 continue;
             };
             let Some(other) = txn.state(other)? else { continue };
-            let (likeness, score) = judge_own(ours, &identity(txn, &other)?, &self.0.weights);
+            let (likeness, score) = judge_own(&Traits::of(ours), &Traits::of(&identity(txn, &other)?), &self.0.weights);
             if likeness == Likeness::Unlike && score.total < self.0.weights.thresholds.hopeless_below {
                 let draft = writing(txn, &state)
                     .clear(link::STANDING, &state.shown(link::STANDING.id))

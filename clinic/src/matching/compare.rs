@@ -6,9 +6,8 @@ use std::fmt::Write;
 
 use rphonetic::DoubleMetaphone;
 
+use super::traits::{Name, Numbers, Traits};
 use super::weights::{Agreement, Compared, Weights};
-use super::{Identity, fold, phone_key};
-use crate::numbering::TEMP_SYSTEM;
 use crate::value::{BirthDate, Sex};
 
 /// From this similarity (Jaro and Winkler, 0 to 1) on two names have nearly the same letters.
@@ -66,17 +65,17 @@ pub fn bits(hundredths: i64) -> String {
 }
 
 /// Compares two people; the same whichever is named first.
-pub fn compare(a: &Identity, b: &Identity, weights: &Weights) -> Score {
+pub(super) fn compare(numbers: Numbers, a: &Traits<'_>, b: &Traits<'_>, weights: &Weights) -> Score {
     let mut found = names(a, b, weights);
     let rest = [
-        (Compared::BirthDate, birth_date(a.birth_date, b.birth_date)),
-        (Compared::Sex, sex(a.sex, b.sex)),
-        (Compared::Phone, shared(&phones(a), &phones(b))),
-        (Compared::Email, shared(&emails(a), &emails(b))),
-        (Compared::PostalCode, shared(&postal_codes(a), &postal_codes(b))),
-        (Compared::Street, street(a, b)),
-        (Compared::MemberId, shared(&members(a), &members(b))),
-        (Compared::Identifier, identifier(a, b)),
+        (Compared::BirthDate, birth_date(a.of.birth_date, b.of.birth_date)),
+        (Compared::Sex, sex(a.of.sex, b.of.sex)),
+        (Compared::Phone, shared(a.phones(), b.phones())),
+        (Compared::Email, shared(a.emails(), b.emails())),
+        (Compared::PostalCode, shared(a.postal_codes(), b.postal_codes())),
+        (Compared::Street, street(a.streets(), b.streets())),
+        (Compared::MemberId, shared(a.member_ids(), b.member_ids())),
+        (Compared::Identifier, identifier(numbers, a, b)),
     ];
     found.extend(
         rest.into_iter()
@@ -102,16 +101,16 @@ pub fn compare(a: &Identity, b: &Identity, weights: &Weights) -> Score {
 }
 
 /// Straight, or crosswise where that agrees better.
-fn names(a: &Identity, b: &Identity, weights: &Weights) -> Vec<(Compared, Agreement)> {
+fn names(a: &Traits<'_>, b: &Traits<'_>, weights: &Weights) -> Vec<(Compared, Agreement)> {
     let straight: Vec<_> = [
-        (Compared::Family, family(&a.name.family, &b.name.family)),
-        (Compared::Given, given(&a.name.given, &b.name.given)),
+        (Compared::Family, family(&a.family, &b.family)),
+        (Compared::Given, given(&a.given, &b.given)),
     ]
     .into_iter()
     .filter_map(|(compared, agreement)| Some((compared, agreement?)))
     .collect();
-    let same = |one: &str, other: &str| !fold(one).is_empty() && fold(one) == fold(other);
-    let crosswise = same(&a.name.family, &b.name.given) && same(&a.name.given, &b.name.family);
+    let same = |one: &Name<'_>, other: &Name<'_>| !one.folded().is_empty() && one.folded() == other.folded();
+    let crosswise = same(&a.family, &b.given) && same(&a.given, &b.family);
     let weigh = |(compared, agreement): &(Compared, Agreement)| weights.of(*compared, *agreement);
     let crossed = (Compared::Crosswise, Agreement::Exact);
     if crosswise && weigh(&crossed) > straight.iter().map(weigh).sum() {
@@ -120,16 +119,16 @@ fn names(a: &Identity, b: &Identity, weights: &Weights) -> Vec<(Compared, Agreem
     straight
 }
 
-fn family(a: &str, b: &str) -> Option<Agreement> {
-    let (one, other) = (fold(a), fold(b));
+fn family(a: &Name<'_>, b: &Name<'_>) -> Option<Agreement> {
+    let (one, other) = (a.folded(), b.folded());
     if one.is_empty() || other.is_empty() {
         return None;
     }
     Some(if one == other {
         Agreement::Exact
-    } else if close(&one, &other) {
+    } else if close(one, other) {
         Agreement::Close
-    } else if sounds_alike(&one, &other) {
+    } else if sounds_alike(a, b) {
         Agreement::SoundsAlike
     } else if is_part(a, b) {
         Agreement::Part
@@ -138,21 +137,21 @@ fn family(a: &str, b: &str) -> Option<Agreement> {
     })
 }
 
-fn given(a: &str, b: &str) -> Option<Agreement> {
-    let (one, other) = (fold(a), fold(b));
+fn given(a: &Name<'_>, b: &Name<'_>) -> Option<Agreement> {
+    let (one, other) = (a.folded(), b.folded());
     if one.is_empty() || other.is_empty() {
         return None;
     }
     let initial = |short: &str, long: &str| short.chars().count() == 1 && long.starts_with(short);
     Some(if one == other {
         Agreement::Exact
-    } else if initial(&one, &other) || initial(&other, &one) {
+    } else if initial(one, other) || initial(other, one) {
         Agreement::Initial
-    } else if close(&one, &other) {
+    } else if close(one, other) {
         Agreement::Close
     } else if is_part(a, b) {
         Agreement::Part
-    } else if sounds_alike(&one, &other) {
+    } else if sounds_alike(a, b) {
         Agreement::SoundsAlike
     } else {
         Agreement::Differs
@@ -161,21 +160,17 @@ fn given(a: &str, b: &str) -> Option<Agreement> {
 
 /// Jaro's measure is not quite the same both ways round for some texts, so the better one counts.
 fn close(a: &str, b: &str) -> bool {
-    strsim::jaro_winkler(a, b).max(strsim::jaro_winkler(b, a)) >= CLOSE_FROM
+    strsim::jaro_winkler(a, b) >= CLOSE_FROM || strsim::jaro_winkler(b, a) >= CLOSE_FROM
 }
 
 /// Whether the words of one name are among those of the other: one of two family names, one of two given names.
-fn is_part(a: &str, b: &str) -> bool {
-    let words = |text: &str| -> BTreeSet<String> {
-        let words = text.split(|c: char| c.is_whitespace() || c == '-').map(fold);
-        words.filter(|word| word.chars().count() > 1).collect()
-    };
-    let (one, other) = (words(a), words(b));
-    !one.is_empty() && !other.is_empty() && (one.is_subset(&other) || other.is_subset(&one))
+fn is_part(a: &Name<'_>, b: &Name<'_>) -> bool {
+    let (one, other) = (a.words(), b.words());
+    !one.is_empty() && !other.is_empty() && (one.is_subset(other) || other.is_subset(one))
 }
 
-fn sounds_alike(a: &str, b: &str) -> bool {
-    !phonetic_codes(a).is_disjoint(&phonetic_codes(b))
+fn sounds_alike(a: &Name<'_>, b: &Name<'_>) -> bool {
+    !a.sounds().is_disjoint(b.sounds())
 }
 
 /// Both codes of Philips' double metaphone; words that are not of Latin letters have none.
@@ -229,37 +224,8 @@ fn shared(a: &BTreeSet<String>, b: &BTreeSet<String>) -> Option<Agreement> {
     })
 }
 
-fn phones(one: &Identity) -> BTreeSet<String> {
-    one.phones.iter().filter_map(|phone| phone_key(phone)).collect()
-}
-
-fn emails(one: &Identity) -> BTreeSet<String> {
-    let emails = one.emails.iter().map(|email| email.trim().to_lowercase());
-    emails.filter(|email| email.contains('@')).collect()
-}
-
-/// The first five characters: the rest of a ZIP+4 is often left out.
-fn postal_codes(one: &Identity) -> BTreeSet<String> {
-    let codes = one.addresses.iter().map(|address| fold(&address.postal_code));
-    codes
-        .map(|code| code.chars().take(5).collect::<String>())
-        .filter(|code| !code.is_empty())
-        .collect()
-}
-
-fn streets(one: &Identity) -> BTreeSet<String> {
-    let lines = one.addresses.iter().map(|address| fold(&address.line));
-    lines.filter(|line| !line.is_empty()).collect()
-}
-
-fn members(one: &Identity) -> BTreeSet<String> {
-    let ids = one.member_ids.iter().map(|id| fold(id));
-    ids.filter(|id| !id.is_empty()).collect()
-}
-
-fn street(a: &Identity, b: &Identity) -> Option<Agreement> {
-    let (one, other) = (streets(a), streets(b));
-    let agreement = shared(&one, &other)?;
+fn street(one: &BTreeSet<String>, other: &BTreeSet<String>) -> Option<Agreement> {
+    let agreement = shared(one, other)?;
     let near = || one.iter().any(|line| other.iter().any(|second| close(line, second)));
     if agreement == Agreement::Differs && near() {
         return Some(Agreement::Close);
@@ -268,21 +234,9 @@ fn street(a: &Identity, b: &Identity) -> Option<Agreement> {
 }
 
 /// Numbers of one authority. TEMP numbers are minted anew at every arrival, so two of them say nothing.
-fn identifier(a: &Identity, b: &Identity) -> Option<Agreement> {
-    let known = |one: &Identity| -> BTreeSet<(String, String)> {
-        let numbers = one
-            .identifiers
-            .iter()
-            .filter(|id| !id.system.is_empty() && !id.value.is_empty());
-        numbers.map(|id| (id.system.to_lowercase(), id.value.clone())).collect()
-    };
-    let (one, other) = (known(a), known(b));
-    if !one.is_disjoint(&other) {
+fn identifier(numbers: Numbers, a: &Traits<'_>, b: &Traits<'_>) -> Option<Agreement> {
+    if a.shares_number(b, numbers) {
         return Some(Agreement::Exact);
     }
-    let lasting = |numbers: &BTreeSet<(String, String)>| -> BTreeSet<String> {
-        let lasting = numbers.iter().filter(|(system, _)| system != TEMP_SYSTEM);
-        lasting.map(|(system, _)| system.clone()).collect()
-    };
-    (!lasting(&one).is_disjoint(&lasting(&other))).then_some(Agreement::Differs)
+    a.shares_authority(b).then_some(Agreement::Differs)
 }

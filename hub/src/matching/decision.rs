@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use clinic::linking::{link_id, sides, standing};
-use clinic::matching::judge_own;
+use clinic::matching::{Traits, judge_own};
 use clinic::value::{LinkStanding, ReportText};
 use clinic::write::Action;
 use clinic::{Writing, link, patient};
@@ -74,7 +74,12 @@ pub fn decide(
             return Err(Refusal::TooMany);
         }
     }
-    let (_, score) = judge_own(&identity(txn, &one)?, &identity(txn, &other)?, matcher.weights());
+    let (left_identity, right_identity) = (identity(txn, &one)?, identity(txn, &other)?);
+    let (_, score) = judge_own(
+        &Traits::of(&left_identity),
+        &Traits::of(&right_identity),
+        matcher.weights(),
+    );
     let action = match to {
         LinkStanding::Linked => Action::Link,
         LinkStanding::Proposed => Action::Unlink,
