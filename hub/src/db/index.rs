@@ -2,10 +2,10 @@
 //! transaction that stores the record's state. Terms are blind: they narrow a search down, and what is found is compared
 //! in clear, here or by whoever asks for few.
 
-use clinic::index::{Facet, Wanted};
-use sync_protocol::{KindId, RecordState};
+use clinic::index::{Facet, Index, Wanted};
+use sync_protocol::{FieldId, KindId, RecordState};
 
-use super::sealing::{TERM, blind_beginning, blind_terms};
+use super::sealing::{Lookup, TERM, blind_beginning, lookups};
 use super::sql::{Row, Value, row, values};
 use super::*;
 
@@ -20,110 +20,197 @@ const TERMS_AT_ONCE: usize = 128;
 /// Of more alternatives than this a word is looked up by a list; SQLite takes 500 parts of a compound.
 const ALONE_MAX: usize = 64;
 
-/// What the index tables hold of one record.
-pub(super) struct IndexRows {
-    record: RecordId,
-    kind: KindId,
-    targets: BTreeSet<RecordId>,
-    links: Vec<[Value; 5]>,
-    terms: Vec<[Value; 4]>,
-    facets: Vec<[Value; 5]>,
+const LINKS: [&str; 5] = ["org", "target", "kind", "field", "record"];
+const TERMS: [&str; 4] = ["org", "term", "kind", "record"];
+const FACETS: [&str; 5] = ["org", "record", "facet", "kind", "order_ms"];
+
+/// What the index says of one record, in clear.
+#[derive(Default)]
+struct Clear {
+    links: BTreeSet<(FieldId, RecordId)>,
+    lookups: BTreeSet<Lookup>,
+    /// With what the list is ordered by.
+    facets: BTreeSet<(Facet, i64)>,
 }
 
-impl IndexRows {
-    pub(super) fn of(org: [u8; 16], keys: &RowKeys, policy: &Policy, state: &RecordState) -> IndexRows {
-        let index = (policy.index)(state);
+impl Clear {
+    fn of(policy: &Policy, state: &RecordState) -> Clear {
+        let Index {
+            links,
+            terms,
+            facets,
+            order_ms,
+        } = (policy.index)(state);
+        let lookups = terms
+            .iter()
+            .flat_map(|term| lookups(term, (policy.ways)(state.kind, term)));
+        Clear {
+            links: links.into_iter().collect(),
+            lookups: lookups.collect(),
+            facets: facets.into_iter().map(|facet| (facet, order_ms)).collect(),
+        }
+    }
+
+    fn targets(&self) -> BTreeSet<RecordId> {
+        self.links.iter().map(|(_, target)| *target).collect()
+    }
+
+    /// What this says and the other does not.
+    fn without(&self, other: &Clear) -> Clear {
+        Clear {
+            links: self.links.difference(&other.links).copied().collect(),
+            lookups: self.lookups.difference(&other.lookups).cloned().collect(),
+            facets: self.facets.difference(&other.facets).copied().collect(),
+        }
+    }
+}
+
+/// Rows of the index tables, in the order of the trees that they go into.
+#[derive(Default)]
+struct Rows {
+    links: BTreeSet<[Value; 5]>,
+    terms: BTreeSet<[Value; 4]>,
+    facets: BTreeSet<[Value; 5]>,
+}
+
+impl Rows {
+    fn of(org: [u8; 16], keys: &RowKeys, state: &RecordState, clear: &Clear) -> Rows {
         let (record, kind) = (state.record.0, state.kind.0);
-        let terms = index.terms.iter().flat_map(|term| {
-            let blind = blind_terms(keys, term, (policy.ways)(state.kind, term));
-            blind.into_iter().map(|term| row![org, term, kind, record])
-        });
-        IndexRows {
+        let link = |(field, target): &(FieldId, RecordId)| row![org, target.0, kind, field.0, record];
+        let term = |lookup: &Lookup| row![org, lookup.blind(keys), kind, record];
+        let facet = |(facet, order_ms): &(Facet, i64)| row![org, record, facet.0, kind, *order_ms];
+        Rows {
+            links: clear.links.iter().map(link).collect(),
+            terms: clear.lookups.iter().map(term).collect(),
+            facets: clear.facets.iter().map(facet).collect(),
+        }
+    }
+
+    /// Those that the other has not.
+    fn without(&self, other: &Rows) -> Rows {
+        Rows {
+            links: self.links.difference(&other.links).cloned().collect(),
+            terms: self.terms.difference(&other.terms).cloned().collect(),
+            facets: self.facets.difference(&other.facets).cloned().collect(),
+        }
+    }
+
+    fn extend(&mut self, other: Rows) {
+        self.links.extend(other.links);
+        self.terms.extend(other.terms);
+        self.facets.extend(other.facets);
+    }
+}
+
+/// What a write makes of one record's rows in the index tables.
+pub(super) struct IndexChange {
+    record: RecordId,
+    kind: KindId,
+    linked: BTreeSet<RecordId>,
+    linked_before: BTreeSet<RecordId>,
+    new: Rows,
+    gone: Rows,
+}
+
+impl IndexChange {
+    /// From what the index says of the state before, if there was one, to what it is to say.
+    pub(super) fn of(
+        org: [u8; 16],
+        keys: &RowKeys,
+        policy: &Policy,
+        before: Option<&RecordState>,
+        state: &RecordState,
+    ) -> IndexChange {
+        let was = before.map(|before| Clear::of(policy, before)).unwrap_or_default();
+        let is = Clear::of(policy, state);
+        IndexChange {
             record: state.record,
             kind: state.kind,
-            targets: index.links.iter().map(|(_, target)| *target).collect(),
-            terms: terms.collect(),
-            links: index
-                .links
-                .iter()
-                .map(|(field, target)| row![org, target.0, kind, field.0, record])
-                .collect(),
-            facets: index
-                .facets
-                .iter()
-                .map(|facet| row![org, record, facet.0, kind, index.order_ms])
-                .collect(),
+            linked: is.targets(),
+            linked_before: was.targets(),
+            new: Rows::of(org, keys, state, &is.without(&was)),
+            gone: Rows::of(org, keys, state, &was.without(&is)),
         }
     }
 }
 
 impl Txn<'_> {
-    /// Makes the index tables say what these rows say; rows that stay the same are not touched. Each goes with whether its
-    /// record was stored before: if not, there are no rows of it.
-    pub(super) fn put_index(&mut self, states: Vec<(IndexRows, bool)>) -> Result<(), DbError> {
-        let (mut links, mut terms, mut facets) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-        let mut stored = Vec::new();
-        for (rows, is_stored) in states {
-            self.pending.relink(rows.record, rows.kind, is_stored, &rows.targets);
-            if is_stored {
-                stored.push(Value::from(rows.record.0));
-            }
-            links.extend(rows.links);
-            terms.extend(rows.terms);
-            facets.extend(rows.facets);
+    /// Writes what has become of the rows of records; those that stay the same are neither read nor touched.
+    pub(super) fn put_index(&mut self, changes: Vec<IndexChange>) -> Result<(), DbError> {
+        let (mut new, mut gone) = (Rows::default(), Rows::default());
+        for change in changes {
+            let link = (change.record, change.kind);
+            self.pending.relink(link, &change.linked_before, &change.linked);
+            new.extend(change.new);
+            gone.extend(change.gone);
         }
-        // In the order of the trees that they go into.
-        self.put_rows("links", ["org", "target", "kind", "field", "record"], &stored, links)?;
-        self.put_rows("terms", ["org", "term", "kind", "record"], &stored, terms)?;
-        self.put_rows(
-            "facets",
-            ["org", "record", "facet", "kind", "order_ms"],
-            &stored,
-            facets,
-        )
+        self.replace_rows(gone, new)
     }
 
-    /// Makes the index anew of the records after this one, at most so many; gives the last of them, `None` at the end.
-    pub fn index_anew(&mut self, after: RecordId, at_most: usize) -> Result<Option<RecordId>, DbError> {
-        let rows = self.sql.rows(
-            "SELECT record FROM states WHERE org = ?1 AND record > ?2 ORDER BY record LIMIT ?3",
-            values![self.org, after.0, at_most],
-        )?;
-        let states = self.shared_states(records(&rows)?)?;
-        let rows = states
-            .iter()
-            .map(|state| (IndexRows::of(self.org, self.keys, &self.policy, state), true));
-        self.put_index(rows.collect())?;
-        Ok(states.last().map(|state| state.record))
+    fn replace_rows(&mut self, gone: Rows, new: Rows) -> Result<(), DbError> {
+        self.replace("links", LINKS, gone.links, new.links)?;
+        self.replace("terms", TERMS, gone.terms, new.terms)?;
+        self.replace("facets", FACETS, gone.facets, new.facets)
     }
 
-    fn put_rows<const WIDTH: usize>(
+    /// What is there already, against what the state before says, stays.
+    fn replace<const WIDTH: usize>(
         &mut self,
         table: &str,
         columns: [&str; WIDTH],
-        stored: &[Value],
-        wanted: BTreeSet<[Value; WIDTH]>,
+        gone: BTreeSet<[Value; WIDTH]>,
+        new: BTreeSet<[Value; WIDTH]>,
     ) -> Result<(), DbError> {
-        let named = columns.join(", ");
-        let before = format!("SELECT {named} FROM {table} WHERE org = ?1 AND record IN");
-        let mut present = BTreeSet::new();
-        for row in self.sql.rows_of(&before, self.org, stored)? {
-            let row = row
-                .0
-                .try_into()
-                .map_err(|_| DbError::Damaged { what: "an index row" })?;
-            present.insert(row);
-        }
-        let gone: Vec<Vec<Value>> = present.difference(&wanted).map(|row| row.to_vec()).collect();
+        let gone: Vec<Vec<Value>> = gone.into_iter().map(Vec::from).collect();
         self.sql.rows_of_keys(
             &format!("DELETE FROM {table} WHERE org = ?1 AND"),
             self.org,
             &columns,
             &gone,
         )?;
-        let new: Vec<[Value; WIDTH]> = wanted.into_iter().filter(|row| !present.contains(row)).collect();
-        self.sql.put_all(&format!("INSERT INTO {table} ({named})"), &new, "")?;
+        let new: Vec<[Value; WIDTH]> = new.into_iter().collect();
+        let insert = format!("INSERT INTO {table} ({})", columns.join(", "));
+        self.sql.put_all(&insert, &new, "ON CONFLICT DO NOTHING")?;
         Ok(())
+    }
+
+    /// Makes the index anew of the records after this one, at most so many, by what its tables hold of them; gives the last of
+    /// them, `None` at the end.
+    pub fn index_anew(&mut self, after: RecordId, at_most: usize) -> Result<Option<RecordId>, DbError> {
+        let rows = self.sql.rows(
+            "SELECT record FROM states WHERE org = ?1 AND record > ?2 ORDER BY record LIMIT ?3",
+            values![self.org, after.0, at_most],
+        )?;
+        let states = self.shared_states(records(&rows)?)?;
+        let mut wanted = Rows::default();
+        for state in &states {
+            let clear = Clear::of(&self.policy, state);
+            wanted.extend(Rows::of(self.org, self.keys, state, &clear));
+        }
+        let stored: Vec<Value> = states.iter().map(|state| Value::from(state.record.0)).collect();
+        let present = Rows {
+            links: self.kept_rows("links", LINKS, &stored)?,
+            terms: self.kept_rows("terms", TERMS, &stored)?,
+            facets: self.kept_rows("facets", FACETS, &stored)?,
+        };
+        self.replace_rows(present.without(&wanted), wanted.without(&present))?;
+        Ok(states.last().map(|state| state.record))
+    }
+
+    /// What a table holds of these records.
+    fn kept_rows<const WIDTH: usize>(
+        &mut self,
+        table: &str,
+        columns: [&str; WIDTH],
+        records: &[Value],
+    ) -> Result<BTreeSet<[Value; WIDTH]>, DbError> {
+        let before = format!(
+            "SELECT {} FROM {table} WHERE org = ?1 AND record IN",
+            columns.join(", ")
+        );
+        let damaged = |_| DbError::Damaged { what: "an index row" };
+        let rows = self.sql.rows_of(&before, self.org, records)?.into_iter();
+        rows.map(|row| row.0.try_into().map_err(damaged)).collect()
     }
 
     /// Records with this facet, earliest first.

@@ -343,7 +343,10 @@ impl HubLedger for Txn<'_> {
         let record = state.record;
         self.fetch_states(&BTreeSet::from([record]))?;
         if let Some(kept) = self.pending.states.get_mut(&record) {
-            kept.state = Some(Arc::new(state));
+            let before = kept.state.replace(Arc::new(state));
+            if kept.is_stored && kept.before.is_none() {
+                kept.before = before;
+            }
             kept.canonical = canonical;
             self.pending.written.insert(record);
         }

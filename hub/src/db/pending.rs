@@ -15,7 +15,7 @@ use sync_protocol::{HybridTime, KindId, Lane, RecordState};
 use vault::row_seal::SIGNATURE_BYTES;
 
 use super::alongside::alongside;
-use super::index::IndexRows;
+use super::index::IndexChange;
 use super::ledger::{row_standing, standing_columns};
 use super::sealing::{seal_change, seal_state, unseal_state};
 use super::sql::{Value, row, values};
@@ -54,21 +54,23 @@ pub(super) struct KeptState {
     pub(super) canonical: Vec<u8>,
     /// There is a row of it.
     pub(super) is_stored: bool,
+    /// What that row holds, where another state is to be written.
+    pub(super) before: Option<Arc<RecordState>>,
 }
 
 /// A state on its way into its row.
 struct Written {
     state: Arc<RecordState>,
     canonical: Vec<u8>,
-    /// There was a row of it before.
-    is_stored: bool,
+    /// What its row held.
+    before: Option<Arc<RecordState>>,
 }
 
-/// What the row of a state holds, and the tables of the index.
+/// What the row of a state holds, and what becomes of the tables of the index.
 struct StateRow {
     sealed: Vec<u8>,
     signature: [u8; SIGNATURE_BYTES],
-    index: IndexRows,
+    index: IndexChange,
 }
 
 impl StateRow {
@@ -76,7 +78,7 @@ impl StateRow {
         Ok(StateRow {
             sealed: seal_state(keys, written.state.record, &written.canonical)?,
             signature: keys.sign(&state_said(&written.canonical)),
-            index: IndexRows::of(org, keys, policy, &written.state),
+            index: IndexChange::of(org, keys, policy, written.before.as_deref(), &written.state),
         })
     }
 }
@@ -140,18 +142,21 @@ impl Pending {
         *sum = sum.plus(plus).minus(minus);
     }
 
-    /// What is known of links, as it is once this record is written, which links to these.
-    pub(super) fn relink(&mut self, record: RecordId, kind: KindId, is_stored: bool, targets: &BTreeSet<RecordId>) {
-        if is_stored {
-            for (target, links) in &mut self.links {
-                if !targets.contains(target) {
-                    links.remove(&(record, kind));
-                }
+    /// What is known of links, as it is once this record is written, which links to these, and not to all of those any more.
+    pub(super) fn relink(
+        &mut self,
+        link: (RecordId, KindId),
+        before: &BTreeSet<RecordId>,
+        targets: &BTreeSet<RecordId>,
+    ) {
+        for target in before.difference(targets) {
+            if let Some(links) = self.links.get_mut(target) {
+                links.remove(&link);
             }
         }
         for target in targets {
             if let Some(links) = self.links.get_mut(target) {
-                links.insert((record, kind));
+                links.insert(link);
             }
         }
     }
@@ -190,6 +195,7 @@ impl Txn<'_> {
                     is_stored: state.is_some(),
                     state: state.map(Arc::new),
                     canonical: Vec::new(),
+                    before: None,
                 },
             );
         }
@@ -275,7 +281,7 @@ impl Txn<'_> {
             } = made?;
             let kind = written.state.kind.0;
             rows.push(row![self.org, written.state.record.0, kind, sealed, signature]);
-            indexed.push((index, written.is_stored));
+            indexed.push(index);
         }
         self.wrote = true;
         self.sql.put_all(
@@ -297,8 +303,9 @@ impl Txn<'_> {
                 states.push(Written {
                     state: state.clone(),
                     canonical: std::mem::take(&mut kept.canonical),
-                    is_stored: std::mem::replace(&mut kept.is_stored, true),
+                    before: kept.before.take(),
                 });
+                kept.is_stored = true;
             }
         }
         states

@@ -76,18 +76,35 @@ pub(super) fn unseal_change(keys: &RowKeys, dot: Dot, sealed: &[u8]) -> Result<C
     parts().ok_or(DbError::Damaged { what: "a change" })
 }
 
+/// Something by which a term is looked up, in clear.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Lookup {
+    purpose: &'static str,
+    text: String,
+}
+
+impl Lookup {
+    pub(super) fn blind(&self, keys: &RowKeys) -> [u8; 16] {
+        keys.blind(self.purpose, self.text.as_bytes())
+    }
+}
+
 /// Everything by which a term is looked up.
-pub(super) fn blind_terms(keys: &RowKeys, term: &str, ways: Ways) -> Vec<[u8; 16]> {
-    let mut blind = Vec::new();
-    if ways.whole {
-        blind.push(keys.blind(TERM, term.as_bytes()));
-    }
-    if let Some(shortest) = ways.beginning {
+pub(super) fn lookups(term: &str, ways: Ways) -> impl Iterator<Item = Lookup> {
+    let whole = ways.whole.then(|| Lookup {
+        purpose: TERM,
+        text: term.to_owned(),
+    });
+    let asked = ways.beginning.map_or(&[][..], |shortest| {
         let first = BEGINNING_CHARS.iter().rposition(|chars| *chars <= shortest);
-        let asked = &BEGINNING_CHARS[first.unwrap_or_default()..];
-        blind.extend(asked.iter().filter_map(|chars| beginning(keys, term, *chars)));
-    }
-    blind
+        &BEGINNING_CHARS[first.unwrap_or_default()..]
+    });
+    let beginnings = asked.iter().filter_map(|chars| {
+        let text = beginning(term, *chars)?.to_owned();
+        let purpose = BEGINNING;
+        Some(Lookup { purpose, text })
+    });
+    whole.into_iter().chain(beginnings)
 }
 
 /// By what the terms with this beginning are looked up; `None` where it is too short.
@@ -95,12 +112,14 @@ pub(super) fn blind_beginning(keys: &RowKeys, start: &str) -> Option<[u8; 16]> {
     BEGINNING_CHARS
         .iter()
         .rev()
-        .find_map(|chars| beginning(keys, start, *chars))
+        .find_map(|chars| beginning(start, *chars))
+        .map(|start| keys.blind(BEGINNING, start.as_bytes()))
 }
 
-fn beginning(keys: &RowKeys, text: &str, chars: usize) -> Option<[u8; 16]> {
+/// The first characters of a text that has as many.
+fn beginning(text: &str, chars: usize) -> Option<&str> {
     let (last, letter) = text.char_indices().nth(chars - 1)?;
-    Some(keys.blind(BEGINNING, &text.as_bytes()[..last + letter.len_utf8()]))
+    text.get(..last + letter.len_utf8())
 }
 
 #[cfg(test)]
@@ -139,6 +158,10 @@ mod tests {
         }
     }
 
+    fn blind(keys: &RowKeys, term: &str, ways: Ways) -> Vec<[u8; 16]> {
+        lookups(term, ways).map(|lookup| lookup.blind(keys)).collect()
+    }
+
     fn by_beginning(chars: usize) -> Ways {
         Ways {
             whole: false,
@@ -150,7 +173,7 @@ mod tests {
     fn of_beginnings_that_nobody_asks_for_none_is_kept() {
         let keys = keys();
         for (shortest, kept) in [(1, 5), (4, 5), (5, 4), (6, 3), (7, 3), (9, 2), (10, 1), (11, 1)] {
-            let terms = blind_terms(&keys, "t:6025550142", by_beginning(shortest));
+            let terms = blind(&keys, "t:6025550142", by_beginning(shortest));
 
             assert_eq!(terms.len(), kept, "{shortest}");
             let asked = blind_beginning(&keys, &"t:6025550142"[..shortest.clamp(4, 12)]);
@@ -161,7 +184,7 @@ mod tests {
     #[test]
     fn a_beginning_is_looked_up_by_the_longest_that_was_kept() {
         let keys = keys();
-        let kept = blind_terms(&keys, "n:o\u{2019}quiñones", by_beginning(1));
+        let kept = blind(&keys, "n:o\u{2019}quiñones", by_beginning(1));
 
         for start in [
             "n:o\u{2019}",
@@ -175,6 +198,6 @@ mod tests {
             }
         }
         assert_eq!(blind_beginning(&keys, "n:q"), None);
-        assert_eq!(blind_terms(&keys, "n:vance", Ways::WHOLE).len(), 1);
+        assert_eq!(blind(&keys, "n:vance", Ways::WHOLE).len(), 1);
     }
 }

@@ -64,7 +64,8 @@ on_both_engines! {
     index:
         the_index_follows_the_state,
         a_search_takes_its_words_as_they_are,
-        questions_asked_together_are_answered_each_for_itself;
+        questions_asked_together_are_answered_each_for_itself,
+        rows_that_follow_edits_are_those_that_are_made_anew;
     leaves:
         a_sum_that_rotted_is_found_and_set_right,
         a_lane_is_looked_at_once_and_what_was_found_stays_known;

@@ -6,7 +6,7 @@ use vault::{RowKeys, RowRoot};
 
 use crate::db::DbError;
 use crate::db::meta::seal_proof_key;
-use crate::db::sealing::{blind_terms, seal_change, seal_state};
+use crate::db::sealing::{lookups, seal_change, seal_state};
 use crate::db::sql::{Sql, Value, row, values};
 
 /// Rows that are held in memory at once.
@@ -107,9 +107,8 @@ fn blind_all_terms(sql: &mut Sql<'_>, org: [u8; 16], keys: &RowKeys) -> Result<(
                 let term: Vec<u8> = row.get(0)?;
                 let term = std::str::from_utf8(&term).map_err(|_| DbError::Damaged { what: "a term" })?;
                 let kind: u16 = row.get(1)?;
-                for word in blind_terms(keys, term, clinic::index::ways(KindId(kind), term)) {
-                    blind.insert(row![org, word, kind, record]);
-                }
+                let lookups = lookups(term, clinic::index::ways(KindId(kind), term));
+                blind.extend(lookups.map(|lookup| row![org, lookup.blind(keys), kind, record]));
             }
             let blind: Vec<[Value; 4]> = blind.into_iter().collect();
             sql.put_all("INSERT INTO terms (org, term, kind, record)", &blind, "")?;

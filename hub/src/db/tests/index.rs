@@ -1,5 +1,9 @@
 //! What is found by what.
 
+use clinic::appointment;
+use clinic::value::AppointmentStatus;
+
+use super::super::sql::{Value, values};
 use super::*;
 
 pub(super) async fn the_index_follows_the_state(on: On) {
@@ -131,4 +135,156 @@ fn named(state: &RecordState, terms: fn(&str) -> Vec<String>) -> Index {
         terms: terms.unwrap_or_default(),
         ..Index::default()
     }
+}
+
+const NAMES: [&str; 5] = [
+    "Vance",
+    "Vanderbilt",
+    "Van der Vance",
+    "O\u{2019}Quiñones",
+    "Vance-Vanderbilt",
+];
+
+/// Whatever becomes of records, several times in one transaction and with questions in between: the rows that were added and
+/// taken out one by one are those that are made of the states anew.
+pub(super) async fn rows_that_follow_edits_are_those_that_are_made_anew(on: On) {
+    let store = Store::new(on, Policy::CATALOGUE);
+    let mut seed = 7u64;
+    let mut dice = || {
+        seed = seed
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) as u32
+    };
+    // One whose edits come many in one push, before anything of them is written.
+    let mut site = Author::new(&store, 1);
+    let mut last = Vec::new();
+    for round in 0..60u8 {
+        let pushed = site.counter;
+        for edit in 0..3u8 {
+            let name = name(RecordId([70; 16]), NAMES[dice() as usize % NAMES.len()], &last);
+            let id = std::array::from_fn(|place| if place == 0 { round } else { edit });
+            last = vec![site.write_as(ChangeId(id), &name, None)];
+        }
+        store.push(SITE, site.push_after(pushed)).await;
+        let edits: Vec<[u32; 3]> = (0..4).map(|_| [dice(), dice(), dice()]).collect();
+        store
+            .write(move |txn| {
+                for edit in &edits {
+                    edit_at_hub(txn, *edit)?;
+                }
+                Ok(())
+            })
+            .await;
+
+        let kept = store.write(|txn| Ok(index_rows(txn)?)).await;
+        index_anew(&store).await;
+        assert_eq!(kept, store.write(|txn| Ok(index_rows(txn)?)).await, "round {round}");
+    }
+    let whole = store.write(|txn| Ok(index_rows(txn)?)).await;
+    let counts = whole.each_ref().map(BTreeSet::len);
+    assert!(counts[0] > 2 && counts[1] > 20 && counts[2] > 1, "{counts:?}");
+
+    // What is made anew sets right what no edit would.
+    store
+        .write(|txn| {
+            let org = txn.org;
+            for table in ["links", "terms", "facets"] {
+                txn.sql
+                    .run(&format!("DELETE FROM {table} WHERE org = ?1"), values![org])?;
+            }
+            let stray = values![org, [1u8; 16], 1u16, [2u8; 16]];
+            let insert = "INSERT INTO terms (org, term, kind, record) VALUES (?1, ?2, ?3, ?4)";
+            txn.sql.run(insert, stray)?;
+            let record = patient_of(0).0;
+            let insert = "INSERT INTO terms (org, term, kind, record) VALUES (?1, ?2, ?3, ?4)";
+            txn.sql.run(insert, values![org, [3u8; 16], patient::KIND.0, record])?;
+            Ok(())
+        })
+        .await;
+    index_anew(&store).await;
+    let mut anew = store.write(|txn| Ok(index_rows(txn)?)).await;
+    // Of a record that is not there nothing is looked at.
+    anew[1].retain(|row| !format!("{row:?}").contains("2, 2, 2, 2"));
+    assert_eq!(whole, anew);
+}
+
+fn patient_of(number: u32) -> RecordId {
+    RecordId([40 + (number % 5) as u8; 16])
+}
+
+/// One of the edits that move rows: names with beginnings in common, telephone numbers, links, lists and their order.
+fn edit_at_hub(txn: &mut Txn<'_>, [what, which, value]: [u32; 3]) -> Result<(), HubError<DbError>> {
+    let patient = patient_of(which);
+    let booking = RecordId([60 + (which % 4) as u8; 16]);
+    let shown = |txn: &mut Txn<'_>, record, field| {
+        let state = txn.state(record)?;
+        Ok::<_, HubError<DbError>>(state.map(|state| state.shown(field)).unwrap_or_default())
+    };
+    let writing = |kind, record| Writing::new(kind, record, Action::Edit, Channel::Hub.program(), 1);
+    let of_patient = writing(patient::KIND, patient);
+    let of_booking = writing(appointment::KIND, booking);
+    let draft = match what % 6 {
+        0 => {
+            let name = PersonName::new(NAMES[value as usize % NAMES.len()], "Ana");
+            // Now and then in place of nothing, so that two names stand side by side.
+            let shown = if value % 7 == 0 {
+                Vec::new()
+            } else {
+                shown(txn, patient, patient::NAME.id)?
+            };
+            of_patient.replace(patient::NAME, &Phi::new(name), &shown)
+        }
+        1 => {
+            let phone = format!("602 555 01{:02}", value % 12);
+            let shown = shown(txn, patient, patient::PHONE.id)?;
+            of_patient.replace(patient::PHONE, &Phi::new(phone), &shown)
+        }
+        2 => {
+            let shown = shown(txn, patient, patient::PHONE.id)?;
+            of_patient.clear(patient::PHONE, &shown)
+        }
+        3 => {
+            let shown = shown(txn, booking, appointment::PATIENT.id)?;
+            of_booking.replace(appointment::PATIENT, &patient_of(value), &shown)
+        }
+        4 => {
+            let shown = shown(txn, booking, appointment::STARTS_MS.id)?;
+            of_booking.replace(appointment::STARTS_MS, &i64::from(value % 9), &shown)
+        }
+        _ => {
+            let status = [AppointmentStatus::Booked, AppointmentStatus::Cancelled][value as usize % 2];
+            let shown = shown(txn, booking, appointment::STATUS.id)?;
+            of_booking.replace(appointment::STATUS, &status, &shown)
+        }
+    };
+    txn.author(&draft.done(), None)?;
+    if value % 3 == 0 {
+        txn.linked_to(patient, appointment::KIND)?;
+    }
+    Ok(())
+}
+
+async fn index_anew(store: &Store) {
+    let mut after = RecordId([0; 16]);
+    while let Some(last) = store.write(move |txn| Ok(txn.index_anew(after, 3)?)).await {
+        after = last;
+    }
+}
+
+/// The rows of all three tables.
+fn index_rows(txn: &mut Txn<'_>) -> Result<[BTreeSet<Vec<Value>>; 3], DbError> {
+    txn.flush()?;
+    let org = txn.org;
+    let mut rows = |named: &str, table: &str| {
+        let rows = txn
+            .sql
+            .rows(&format!("SELECT {named} FROM {table} WHERE org = ?1"), values![org])?;
+        Ok::<_, DbError>(rows.into_iter().map(|row| row.0).collect())
+    };
+    Ok([
+        rows("target, kind, field, record", "links")?,
+        rows("term, kind, record", "terms")?,
+        rows("record, facet, kind, order_ms", "facets")?,
+    ])
 }
