@@ -10,7 +10,7 @@ use tests::people::CLINIC_DAY;
 
 use crate::world::{World, arrive, until_shown};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Starts the hub again with its clock so far ahead.
 async fn hub_after(world: &mut World, days: &str) -> Result<()> {
@@ -62,6 +62,11 @@ async fn an_agent_learns_the_authority_that_follows_and_outlives_the_one_it_enro
     // It learns of it when a session begins.
     world.agent.stop().await?;
     world.agent.start().await?;
+    world
+        .until_status("the session to have begun", PATIENCE, |status| {
+            status["channel"]["hub"].is_object()
+        })
+        .await?;
     world.until_agreed().await?;
     hub_after(&mut world, "+121d").await?;
     let shown = world.hub.answer(&["authority", "show", "--json"]).await?;

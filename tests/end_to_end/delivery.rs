@@ -12,7 +12,7 @@ use tests::until;
 
 use crate::world::{World, arrive, until_shown};
 
-const DELIVERED: Duration = Duration::from_secs(30);
+const DELIVERED: Duration = Duration::from_secs(90);
 
 fn ehr(world: &World) -> Result<&Ehr> {
     world.ehr.as_ref().context("this world has no EHR")

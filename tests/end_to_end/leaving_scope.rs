@@ -20,7 +20,7 @@ use vault::{key_file, sqlite};
 use crate::several::Several;
 use crate::world::{arrive, count, edit, patient_id, patient_page, temp_number, until_shown};
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 const ANSWERED: Duration = Duration::from_secs(5);
 
 /// The sites, at one hub process.

@@ -62,10 +62,14 @@ async fn sets_are_shown_and_searched_at_the_site_with_the_hub_dead_and_the_line_
         page.text()
     );
 
-    let forms = search(&mut desk, "forms", "downtime").await?;
-    let link = forms.attributes("a[href^='/reference/forms/']", "href");
-    let link = link.first().context("no form")?;
-    let form = tests::until(ARRIVES, "the form to be here", async || desk.fetch(link).await).await?;
+    // The last that was loaded.
+    let link = tests::until(ARRIVES, "the form to be listed", async || {
+        let forms = search(&mut desk, "forms", "downtime").await?;
+        let links = forms.attributes("a[href^='/reference/forms/']", "href");
+        Ok(links.into_iter().next())
+    })
+    .await?;
+    let form = tests::until(ARRIVES, "the form to be here", async || desk.fetch(&link).await).await?;
     assert!(form.starts_with(b"ARRIVAL DURING DOWNTIME"));
 
     world.hub.kill9().await?;

@@ -67,11 +67,11 @@ async fn mended(world: &World) -> Result<()> {
         repairs.is_some_and(|repairs| repairs.iter().any(|one| one["mended"] == PATIENTS))
             && flow["equal"] == true
             && flow["verified_ms"].is_i64()
+            && status["line"] == "connected"
     };
-    let status = world
+    world
         .until_status("what rotted to be mended", PATIENCE, is_mended)
         .await?;
-    ensure!(status["line"] == "connected", "{status}");
     let mut desk = world.desk().await?;
     for person in &CLINIC_DAY[..PATIENTS] {
         let page = patient_page(&mut desk, person.family).await?;

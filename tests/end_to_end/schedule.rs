@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use tests::hl7_peer::{Acknowledgement, RawMllp, send_with_mllp_send};
-use tests::house::Target;
+use tests::house::{Target, agrees};
 use tests::page::Page;
 use tests::people::{AUTHORITY, CLINIC_DAY, Person, adt_a04, oru_r01};
 use tests::process::{Program, Running};
@@ -17,7 +17,7 @@ use tests::until;
 use crate::world::{World, count, patient_page, until_shown};
 
 const ANSWERED: Duration = Duration::from_secs(5);
-const EXCHANGED: Duration = Duration::from_secs(30);
+const EXCHANGED: Duration = Duration::from_secs(60);
 const STARTED: Duration = Duration::from_secs(30);
 
 /// A booking of this person in two hours, sent `minute` minutes after the first message of it.
@@ -106,11 +106,13 @@ impl Region {
         program.answer(&["enrol", "--json"], Some(&token)).await?;
         let other = program.run_until_ready(STARTED).await?;
         let url = other.ready("page")?.to_owned();
-        let other_desk = until(EXCHANGED, "the sign-in to have reached Lakeside", async || {
-            let mut page = Page::at(&url)?;
-            Ok(page.sign_in("ines", "lakeside-4711-lakeside").await.ok().map(|_| page))
+        // Wrong sign-ins are counted and lock a login out, so the credential is waited for, not tried for.
+        until(EXCHANGED, "the sign-in to have reached Lakeside", async || {
+            Ok(agrees(&program.answer(&["status", "--json"], None).await?).then_some(()))
         })
         .await?;
+        let mut other_desk = Page::at(&url)?;
+        other_desk.sign_in("ines", "lakeside-4711-lakeside").await?;
         Ok(Region {
             world,
             hub_mllp,

@@ -11,7 +11,7 @@ use crate::several::Several;
 
 const SITES: usize = 40;
 const ARRIVALS: usize = 5;
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 #[tokio::test]
 async fn all_sites_that_come_back_at_once_after_the_hub_was_killed_are_drained_and_proved_equal() -> Result<()> {

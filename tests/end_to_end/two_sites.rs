@@ -17,7 +17,7 @@ use tests::region::Store;
 use crate::several::Several;
 use crate::world::{arrive, count, edit, patient_id, patient_page, until_shown};
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn two_sites_edit_one_patient_with_the_lines_cut_and_the_embedded_store_brings_them_together() -> Result<()> {

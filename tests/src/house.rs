@@ -18,6 +18,8 @@ use crate::page::Page;
 use crate::process::{Binaries, Program, Running};
 
 const READY_PATIENCE: Duration = Duration::from_secs(30);
+/// After a cut the agent may pause for 15 s before each of its next tries.
+const AGREE_PATIENCE: Duration = Duration::from_secs(60);
 const ROOMS: [&str; 4] = ["Room 1", "Room 2", "Room 3", "Procedure"];
 
 /// Where tasks of the site go.
@@ -246,15 +248,18 @@ impl Clinic {
         crate::until(patience, what, async || Ok(Some(self.status().await?).filter(&wanted))).await
     }
 
-    /// Waits until nothing is pending and every lane's roots are equal.
+    /// Waits until nothing is pending and every lane's roots were equal when they were last compared: what was written at this
+    /// site is at the hub and back; what was written elsewhere may still be to come.
     pub async fn until_agreed(&self) -> Result<Value> {
-        self.until_status("site and hub to agree", Duration::from_secs(30), |status| {
-            let lanes = status["roots"].as_object();
-            status["pending"] == 0
-                && lanes.is_some_and(|lanes| !lanes.is_empty() && lanes.values().all(|lane| lane["equal"] == true))
-        })
-        .await
+        self.until_status("site and hub to agree", AGREE_PATIENCE, agrees).await
     }
+}
+
+/// Whether an agent's status says that nothing is pending and every lane's roots are equal.
+pub fn agrees(status: &Value) -> bool {
+    let lanes = status["roots"].as_object();
+    status["pending"] == 0
+        && lanes.is_some_and(|lanes| !lanes.is_empty() && lanes.values().all(|lane| lane["equal"] == true))
 }
 
 const AGENT_CONFIG: &str = "[page]\nlisten = \"127.0.0.1:0\"\n\n[mllp]\nlisten = \"127.0.0.1:0\"\n";

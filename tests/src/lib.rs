@@ -19,7 +19,10 @@ pub mod simulation;
 pub mod small_disk;
 
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -36,15 +39,23 @@ pub fn plain_http() -> Result<reqwest::Client> {
     client.build().context("no HTTP client")
 }
 
-/// A port that nobody listens on, outside the range from which the kernel hands out ports to those who ask for any.
+/// A port that nobody listens on, outside the range from which the kernel hands out ports to those who ask for any. It is this
+/// process's until that ends: no other test draws it while whoever has it here is stopped for a while.
 pub fn free_port() -> Result<u16> {
+    static OURS: Mutex<Vec<UnixListener>> = Mutex::new(Vec::new());
     const FIRST: u16 = 20_000;
     const COUNT: u16 = 12_000;
     const TRIES: usize = 50;
     for _ in 0..TRIES {
         let drawn = uuid::Uuid::new_v4().into_bytes();
         let port = FIRST + u16::from_be_bytes([drawn[0], drawn[1]]) % COUNT;
+        // A name that the kernel gives to one process at a time, and takes back with the process.
+        let name = SocketAddr::from_abstract_name(format!("mainstay-tests-port-{port}"))?;
+        let Ok(claim) = UnixListener::bind_addr(&name) else {
+            continue;
+        };
         if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            OURS.lock().unwrap_or_else(PoisonError::into_inner).push(claim);
             return Ok(port);
         }
     }

@@ -99,7 +99,8 @@ async fn a_held_pull_ends_with_empty_pages_when_its_time_is_up_and_when_the_hub_
         assert!(pulled.pages.iter().all(|page| page.rows.is_empty()));
     };
     let stop = async {
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        // It is asked over a new connection: the hub has to have taken that, or nobody is there to be answered.
+        tokio::time::sleep(Duration::from_secs(2)).await;
         hub.terminate();
     };
     tokio::join!(held, stop);

@@ -290,7 +290,7 @@ impl Sites {
             tests::until(PATIENCE, "the hub to have everything", async || {
                 let before = book.length();
                 tokio::time::sleep(STANDSTILL / 6).await;
-                let nothing_new = book.length() == before;
+                let nothing_new = book.length() == before && !book.is_sending();
                 Ok((nothing_new && clinic.status().await?["pending"] == 0).then_some(()))
             })
             .await?;

@@ -33,6 +33,8 @@ struct Inside {
     /// Nobody while the agent does not run.
     to: Option<SocketAddr>,
     sent: Vec<Sent>,
+    /// The last of them may still be confirmed.
+    is_under_way: bool,
 }
 
 impl Book {
@@ -47,6 +49,11 @@ impl Book {
     /// How many messages there were so far.
     pub(super) fn length(&self) -> usize {
         self.with(|inside| inside.sent.len())
+    }
+
+    /// Whether a message is sent and not yet answered.
+    pub(super) fn is_sending(&self) -> bool {
+        self.with(|inside| inside.is_under_way)
     }
 
     /// These messages went with the disk that had confirmed them.
@@ -99,14 +106,19 @@ async fn keep_sending(writer: usize, book: Book, stop: CancellationToken) {
                 confirmed: false,
                 disk_lost: false,
             });
+            inside.is_under_way = true;
             inside.sent.len() - 1
         });
-        match peer
+        let answer = peer
             .send(message(&number, place * WRITERS + writer).as_bytes(), PATIENCE)
-            .await
-        {
-            Ok((ack, _)) if ack.code() == "AA" => book.with(|inside| inside.sent[began].confirmed = true),
-            Ok(_) | Err(_) => line = None,
+            .await;
+        let is_confirmed = answer.is_ok_and(|(ack, _)| ack.code() == "AA");
+        book.with(|inside| {
+            inside.sent[began].confirmed = is_confirmed;
+            inside.is_under_way = false;
+        });
+        if !is_confirmed {
+            line = None;
         }
     }
 }

@@ -229,18 +229,16 @@ impl SimAgent {
         self.wanted.send_replace(Instant::now());
     }
 
-    /// Everything written is in a base, and the roots are equal by a question asked since then: by an older one they may have
-    /// been equal to what the hub had before the others' last changes.
+    /// Everything written is in a base, and the roots of all lanes are equal by a question asked since then: by an older one
+    /// they may have been equal to what the hub had before the others' last changes.
     pub fn agrees_since(&self, since: Instant) -> bool {
         let held = self.held();
-        let equal = |lane: &SeenLane| {
-            lane.compared
-                .is_some_and(|compared| compared.equal && compared.asked >= since)
-        };
+        let compared = |cursor: &Cursor| held.lanes.get(&(cursor.scope, cursor.lane))?.compared;
+        let is_equal = |compared: Compared| compared.equal && compared.asked >= since;
+        let mut followed = held.ledger.cursor_list().iter();
         held.unpushed() == 0
             && held.ledger.unsettled().next().is_none()
-            && !held.lanes.is_empty()
-            && held.lanes.values().all(equal)
+            && followed.all(|cursor| compared(cursor).is_some_and(is_equal))
     }
 
     pub(super) fn standing(&self) -> String {

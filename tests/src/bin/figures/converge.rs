@@ -76,11 +76,7 @@ async fn mainstay(wanted: &Wanted, report: &mut Report) -> Result<f64> {
     clinic.agent.start().await?;
     let begun = Instant::now();
     let agreed = clinic
-        .until_status("both sides to have merged everything", PATIENCE, |status| {
-            let lanes = status["roots"].as_object();
-            status["pending"] == 0
-                && lanes.is_some_and(|lanes| !lanes.is_empty() && lanes.values().all(|lane| lane["equal"] == true))
-        })
+        .until_status("both sides to have merged everything", PATIENCE, tests::house::agrees)
         .await?;
     let took = begun.elapsed().as_secs_f64();
     ensure!(agreed["quarantined"] == 0, "changes were set aside");
