@@ -186,9 +186,9 @@ impl Txn<'_> {
             .filter(|record| !self.pending.states.contains_key(*record))
             .copied()
             .collect();
-        let found = self.stored_states(&missing)?;
+        let mut found = self.stored_states(&missing)?;
         for record in missing {
-            let state = found.get(&record).cloned();
+            let state = found.remove(&record);
             self.pending.states.insert(
                 record,
                 KeptState {

@@ -3,7 +3,7 @@
 //! column of another type or length is damage, never a default.
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, params_from_iter};
+use rusqlite::{Connection, Statement, params_from_iter};
 
 use super::DbError;
 use super::postgres::Session;
@@ -12,9 +12,6 @@ use super::postgres::Session;
 pub(super) const STATEMENTS_MAX: usize = 256;
 /// Rows that one statement writes or asks for at once, largest first: a few fixed sizes, so that few texts are prepared.
 const ROWS_AT_ONCE: [usize; 5] = [512, 64, 16, 4, 1];
-/// Of these at most so many go to a store in this process: there is no way to save, and SQLite has room at hand for the
-/// values of a few rows.
-const EMBEDDED_AT_ONCE: usize = 16;
 /// Parameters of one statement; SQLite takes 32,766 and PostgreSQL 65,535.
 const PARAMETERS_MAX: usize = 16_384;
 
@@ -249,7 +246,7 @@ thread_local! {
     static STATEMENTS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
-/// How many statements this thread has asked of stores.
+/// How many statements this thread has asked of stores; one that is run for row after row is one.
 #[cfg(test)]
 pub(crate) fn statements() -> usize {
     STATEMENTS.get()
@@ -262,14 +259,8 @@ impl Sql<'_> {
         STATEMENTS.set(STATEMENTS.get() + 1);
         match self {
             Sql::Embedded(connection) => {
-                let mut statement = connection.prepare_cached(text)?;
-                let columns = statement.column_count();
-                let mut found = statement.query(params_from_iter(values))?;
                 let mut rows = Vec::new();
-                while let Some(row) = found.next()? {
-                    let values = (0..columns).map(|column| Ok(Value::from(row.get_ref(column)?)));
-                    rows.push(Row(values.collect::<rusqlite::Result<_>>()?));
-                }
+                collect_rows(&mut *connection.prepare_cached(text)?, values, &mut rows)?;
                 Ok(rows)
             }
             Sql::Postgres(session) => session.rows(text, values),
@@ -307,25 +298,38 @@ impl Sql<'_> {
     }
 
     /// Writes many rows by as few statements as can be: `before`, lists of values, `after`. Answers what the statements
-    /// return.
+    /// return. A store in this process is given one after another: there is no way to save, and of every page that a statement
+    /// of several rows touches SQLite keeps a copy, to undo it alone.
     pub(super) fn put_all<const WIDTH: usize>(
         &mut self,
         before: &str,
         rows: &[[Value; WIDTH]],
         after: &str,
     ) -> Result<Vec<Row>, DbError> {
-        let at_once = match self {
-            Sql::Embedded(_) => EMBEDDED_AT_ONCE,
-            Sql::Postgres(_) => PARAMETERS_MAX / WIDTH.max(1),
-        };
         let mut returned = Vec::new();
-        let (mut text, mut size) = (String::new(), 0);
-        for part in parts(rows, at_once) {
-            if part.len() != size {
-                size = part.len();
-                text = format!("{before} VALUES {} {after}", lists(size, WIDTH));
+        if rows.is_empty() {
+            return Ok(returned);
+        }
+        match self {
+            Sql::Embedded(connection) => {
+                #[cfg(test)]
+                STATEMENTS.set(STATEMENTS.get() + 1);
+                let text = format!("{before} VALUES {} {after}", lists(1, WIDTH));
+                let mut statement = connection.prepare_cached(&text)?;
+                for row in rows {
+                    collect_rows(&mut statement, row, &mut returned)?;
+                }
             }
-            returned.extend(self.rows(&text, part.as_flattened())?);
+            Sql::Postgres(_) => {
+                let (mut text, mut size) = (String::new(), 0);
+                for part in parts(rows, PARAMETERS_MAX / WIDTH.max(1)) {
+                    if part.len() != size {
+                        size = part.len();
+                        text = format!("{before} VALUES {} {after}", lists(size, WIDTH));
+                    }
+                    returned.extend(self.rows(&text, part.as_flattened())?);
+                }
+            }
         }
         Ok(returned)
     }
@@ -378,6 +382,16 @@ impl Sql<'_> {
         }
         Ok(rows)
     }
+}
+
+fn collect_rows(statement: &mut Statement<'_>, values: &[Value], rows: &mut Vec<Row>) -> Result<(), DbError> {
+    let columns = statement.column_count();
+    let mut found = statement.query(params_from_iter(values))?;
+    while let Some(row) = found.next()? {
+        let values = (0..columns).map(|column| Ok(Value::from(row.get_ref(column)?)));
+        rows.push(Row(values.collect::<rusqlite::Result<_>>()?));
+    }
+    Ok(())
 }
 
 /// Cuts a list into the fixed sizes, none above so many.
