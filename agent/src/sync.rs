@@ -146,7 +146,7 @@ impl Exchange {
 
     /// Pushes all there is and pulls until nothing is left to come; then asks to be told. The question that the hub holds gives
     /// way to a change of our own at once. What is answered at once is waited for and applied before, or a busy site would
-    /// never hear anything; where nothing was written since the exchange before told that all rests, that stands for it.
+    /// never hear anything. None is asked that way where the exchange before ended `AtRest` and nothing was written since.
     async fn exchange(
         &self,
         committed: &mut broadcast::Receiver<Arc<Committed>>,

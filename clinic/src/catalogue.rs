@@ -340,8 +340,9 @@ pub fn home(id: KindId) -> Home {
     kind(id).map_or(Home::Site, |kind| kind.home)
 }
 
-/// Raised when a kind, field or type is added: quarantined changes are tried again after an upgrade.
-pub const VERSION: u32 = 4;
+/// Raised when a kind, field or type is added, and when the index says something else of a record: after an upgrade quarantined
+/// changes are tried again and all records are indexed anew.
+pub const VERSION: u32 = 5;
 
 /// The source of a reference set that is made of what the EHR lists.
 pub const EHR_SOURCE: &str = "EHR";

@@ -1,4 +1,4 @@
-//! A site at which nothing happens proves its lanes by one held question after the other, and hears at once of what is new.
+//! A site at which nothing happens goes on proving its lanes by questions that the hub holds, and hears at once of what is new.
 
 use std::fs::File;
 use std::io::Write as _;

@@ -1,6 +1,6 @@
 //! The line is cut: the page says so, work goes on, nothing is lost, and afterwards both sides hold the same.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use tests::hl7_peer::RawMllp;
@@ -99,7 +99,7 @@ async fn with_the_line_cut_arrivals_edits_searches_moves_and_messages_go_on_and_
 }
 
 #[tokio::test]
-async fn kill_9_with_the_line_cut_loses_nothing() -> Result<()> {
+async fn kill_9_with_the_line_cut_loses_nothing_and_the_restart_is_quick() -> Result<()> {
     let mut world = World::open(Target::Person).await?;
     let mut desk = world.desk().await?;
     world.line.cut().await?;
@@ -109,7 +109,9 @@ async fn kill_9_with_the_line_cut_loses_nothing() -> Result<()> {
     let before = world.status().await?;
 
     world.agent.kill9().await?;
+    let began = Instant::now();
     world.agent.start().await?;
+    let took = began.elapsed();
 
     let after = world.status().await?;
     assert_eq!(
@@ -122,6 +124,8 @@ async fn kill_9_with_the_line_cut_loses_nothing() -> Result<()> {
     for person in &CLINIC_DAY[..3] {
         assert!(board.contains(person.family), "{} is gone", person.family);
     }
+    // Measured, it is under a second.
+    assert!(took < Duration::from_secs(5), "the restart took {took:?}");
     world.line.restore().await?;
     world.until_agreed().await?;
     Ok(())

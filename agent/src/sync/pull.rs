@@ -23,7 +23,7 @@ use crate::verified;
 pub(super) enum Pulled {
     /// More may be to come, or to be pushed: what follows asks for it at once.
     GoOn,
-    /// Every lane has what the hub has.
+    /// Nothing is left to come.
     AtRest,
 }
 

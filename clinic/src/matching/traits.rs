@@ -28,7 +28,7 @@ pub struct Traits<'a> {
     numbers: OnceCell<Vec<Number<'a>>>,
 }
 
-/// A number, and the authority that gave it, in small letters.
+/// A number, and the authority that gave it: a URI or a code of ASCII letters, which are compared in small ones.
 struct Number<'a> {
     system: String,
     value: &'a str,
@@ -105,7 +105,7 @@ impl<'a> Traits<'a> {
             let numbers = known.map(|id| Number {
                 system: id.system.to_ascii_lowercase(),
                 value: &id.value,
-                lasts: id.system != TEMP_SYSTEM,
+                lasts: !id.system.eq_ignore_ascii_case(TEMP_SYSTEM),
             });
             numbers.collect()
         });
@@ -136,7 +136,7 @@ impl<'a> Traits<'a> {
         })
     }
 
-    /// Whether one authority has given a lasting number to either.
+    /// Whether one authority has given lasting numbers to both.
     pub(super) fn shares_authority(&self, other: &Traits<'_>) -> bool {
         self.numbers(Numbers::Lasting)
             .any(|one| other.numbers(Numbers::Lasting).any(|other| one.system == other.system))

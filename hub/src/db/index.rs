@@ -148,18 +148,20 @@ impl Txn<'_> {
     }
 
     fn replace_rows(&mut self, gone: Rows, new: Rows) -> Result<(), DbError> {
-        self.replace("links", LINKS, gone.links, new.links)?;
-        self.replace("terms", TERMS, gone.terms, new.terms)?;
-        self.replace("facets", FACETS, gone.facets, new.facets)
+        self.replace("links", LINKS, gone.links, new.links, "DO NOTHING")?;
+        self.replace("terms", TERMS, gone.terms, new.terms, "DO NOTHING")?;
+        let reorder = "(org, record, facet) DO UPDATE SET order_ms = excluded.order_ms";
+        self.replace("facets", FACETS, gone.facets, new.facets, reorder)
     }
 
-    /// What is there already, against what the state before says, stays.
+    /// `if_there`: what becomes of a new row that the table has already, which the state before did not say.
     fn replace<const WIDTH: usize>(
         &mut self,
         table: &str,
         columns: [&str; WIDTH],
         gone: BTreeSet<[Value; WIDTH]>,
         new: BTreeSet<[Value; WIDTH]>,
+        if_there: &str,
     ) -> Result<(), DbError> {
         let gone: Vec<Vec<Value>> = gone.into_iter().map(Vec::from).collect();
         self.sql.rows_of_keys(
@@ -170,7 +172,7 @@ impl Txn<'_> {
         )?;
         let new: Vec<[Value; WIDTH]> = new.into_iter().collect();
         let insert = format!("INSERT INTO {table} ({})", columns.join(", "));
-        self.sql.put_all(&insert, &new, "ON CONFLICT DO NOTHING")?;
+        self.sql.put_all(&insert, &new, &format!("ON CONFLICT {if_there}"))?;
         Ok(())
     }
 
@@ -181,7 +183,10 @@ impl Txn<'_> {
             "SELECT record FROM states WHERE org = ?1 AND record > ?2 ORDER BY record LIMIT ?3",
             values![self.org, after.0, at_most],
         )?;
-        let states = self.shared_states(records(&rows)?)?;
+        let records = records(&rows)?;
+        // Another process may write them; what is read is what its rows are compared with.
+        self.lock(&records.iter().map(|record| record.0).collect::<Vec<_>>())?;
+        let states = self.shared_states(records)?;
         let mut wanted = Rows::default();
         for state in &states {
             let clear = Clear::of(&self.policy, state);

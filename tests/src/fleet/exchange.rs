@@ -33,8 +33,8 @@ pub(super) enum Trouble {
 pub(super) struct Told {
     /// How much is still to come.
     behind: u64,
-    /// Nothing was new, and every lane was proven at once.
-    rests: bool,
+    /// When it was asked, if nothing was new and every lane was proven at once.
+    rests_by: Option<Instant>,
 }
 
 fn refused(said: impl std::fmt::Display) -> Trouble {
@@ -45,7 +45,7 @@ impl SimAgent {
     /// Runs until told to stop.
     pub(super) async fn run(&self, stop: CancellationToken) {
         let mut failures = 0u32;
-        let mut rests = false;
+        let mut rests = None;
         loop {
             let outcome = tokio::select! {
                 () = stop.cancelled() => return,
@@ -54,12 +54,12 @@ impl SimAgent {
             let trouble = match outcome {
                 Ok(told) => {
                     failures = 0;
-                    rests = told.rests;
+                    rests = told.rests_by;
                     continue;
                 }
                 Err(trouble) => trouble,
             };
-            rests = false;
+            rests = None;
             failures += 1;
             self.count(|tally| tally.note(&trouble, failures));
             tokio::select! {
@@ -69,12 +69,13 @@ impl SimAgent {
         }
     }
 
-    /// What was told last that all rests needs no answer at once, unless something is to be pushed.
-    async fn exchange(&self, rests: bool) -> Result<Told, Trouble> {
-        let rests = rests && self.unpushed() == 0;
+    /// `rests_by`: when the question was asked by which everything rests. Then none is asked that is answered at once, unless
+    /// something is to be pushed.
+    async fn exchange(&self, rests_by: Option<Instant>) -> Result<Told, Trouble> {
+        let rests_by = rests_by.filter(|_| self.unpushed() == 0);
         self.push_all().await?;
-        let asked = Instant::now();
-        if !rests && self.pull(Duration::ZERO).await?.behind > 0 {
+        let asked = rests_by.unwrap_or_else(Instant::now);
+        if rests_by.is_none() && self.pull(Duration::ZERO).await?.behind > 0 {
             return Ok(Told::default());
         }
         tokio::select! {
@@ -143,11 +144,11 @@ impl SimAgent {
         for page in &reply.pages {
             self.take(page, asked)?;
         }
-        let mut rests = false;
+        let mut rests_by = None;
         if let Some(digest) = reply.at_rest {
             let mut held = self.held();
             let lanes = replica::compare_digest(&mut held.ledger, &request, digest).map_err(refused)?;
-            rests = lanes.is_some() && !new_lanes;
+            rests_by = Some(asked).filter(|_| lanes.is_some() && !new_lanes);
             let lanes = lanes.unwrap_or_default();
             for (scope, lane, _) in &lanes {
                 held.lanes.entry((*scope, *lane)).or_default().compared = Some(Compared { equal: true, asked });
@@ -158,7 +159,7 @@ impl SimAgent {
                 tally.rested.add(bytes_up, answer.len() as u64);
             });
         }
-        Ok(Told { behind, rests })
+        Ok(Told { behind, rests_by })
     }
 
     /// What the hub says to a pull of this scope, refusing or not.
