@@ -99,7 +99,7 @@ async fn with_the_line_cut_arrivals_edits_searches_moves_and_messages_go_on_and_
 }
 
 #[tokio::test]
-async fn kill_9_with_the_line_cut_loses_nothing_and_the_restart_is_quick() -> Result<()> {
+async fn kill_9_with_the_line_cut_loses_nothing_and_the_restart_takes_under_a_second() -> Result<()> {
     let mut world = World::open(Target::Person).await?;
     let mut desk = world.desk().await?;
     world.line.cut().await?;
@@ -108,10 +108,14 @@ async fn kill_9_with_the_line_cut_loses_nothing_and_the_restart_is_quick() -> Re
     }
     let before = world.status().await?;
 
-    world.agent.kill9().await?;
-    let began = Instant::now();
-    world.agent.start().await?;
-    let took = began.elapsed();
+    // What else a busy machine does may hold up one of them.
+    let mut fastest = Duration::MAX;
+    for _ in 0..3 {
+        world.agent.kill9().await?;
+        let began = Instant::now();
+        world.agent.start().await?;
+        fastest = fastest.min(began.elapsed());
+    }
 
     let after = world.status().await?;
     assert_eq!(
@@ -124,8 +128,7 @@ async fn kill_9_with_the_line_cut_loses_nothing_and_the_restart_is_quick() -> Re
     for person in &CLINIC_DAY[..3] {
         assert!(board.contains(person.family), "{} is gone", person.family);
     }
-    // Measured, it is under a second.
-    assert!(took < Duration::from_secs(5), "the restart took {took:?}");
+    assert!(fastest < Duration::from_secs(1), "the restart took {fastest:?}");
     world.line.restore().await?;
     world.until_agreed().await?;
     Ok(())
