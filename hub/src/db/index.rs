@@ -24,6 +24,9 @@ const LINKS: [&str; 5] = ["org", "target", "kind", "field", "record"];
 const TERMS: [&str; 4] = ["org", "term", "kind", "record"];
 const FACETS: [&str; 5] = ["org", "record", "facet", "kind", "order_ms"];
 
+/// A blind word.
+type Term = [u8; 16];
+
 /// What the index says of one record, in clear.
 #[derive(Default)]
 struct Clear {
@@ -55,6 +58,14 @@ impl Clear {
         self.links.iter().map(|(_, target)| *target).collect()
     }
 
+    /// In an order that tells nothing of the words, and each once.
+    fn terms(&self, keys: &RowKeys) -> Vec<Term> {
+        let mut terms: Vec<Term> = self.lookups.iter().map(|lookup| lookup.blind(keys)).collect();
+        terms.sort_unstable();
+        terms.dedup();
+        terms
+    }
+
     /// What this says and the other does not.
     fn without(&self, other: &Clear) -> Clear {
         Clear {
@@ -65,41 +76,55 @@ impl Clear {
     }
 }
 
-/// Rows of the index tables, in the order of the trees that they go into.
+/// What the index says of one record, as the tables may see it.
+struct Blind {
+    links: Vec<(FieldId, RecordId)>,
+    terms: Vec<Term>,
+    facets: Vec<(Facet, i64)>,
+}
+
+impl Blind {
+    fn of(clear: Clear, keys: &RowKeys) -> Blind {
+        Blind {
+            terms: clear.terms(keys),
+            links: clear.links.into_iter().collect(),
+            facets: clear.facets.into_iter().collect(),
+        }
+    }
+}
+
+/// Rows of the index tables.
 #[derive(Default)]
 struct Rows {
-    links: BTreeSet<[Value; 5]>,
-    terms: BTreeSet<[Value; 4]>,
-    facets: BTreeSet<[Value; 5]>,
+    links: Vec<[Value; 5]>,
+    terms: Vec<[Value; 4]>,
+    facets: Vec<[Value; 5]>,
 }
 
 impl Rows {
-    fn of(org: [u8; 16], keys: &RowKeys, state: &RecordState, clear: &Clear) -> Rows {
-        let (record, kind) = (state.record.0, state.kind.0);
+    fn add(&mut self, org: [u8; 16], record: RecordId, kind: KindId, said: &Blind) {
+        let (record, kind) = (record.0, kind.0);
         let link = |(field, target): &(FieldId, RecordId)| row![org, target.0, kind, field.0, record];
-        let term = |lookup: &Lookup| row![org, lookup.blind(keys), kind, record];
+        let term = |term: &Term| row![org, *term, kind, record];
         let facet = |(facet, order_ms): &(Facet, i64)| row![org, record, facet.0, kind, *order_ms];
-        Rows {
-            links: clear.links.iter().map(link).collect(),
-            terms: clear.lookups.iter().map(term).collect(),
-            facets: clear.facets.iter().map(facet).collect(),
-        }
+        self.links.extend(said.links.iter().map(link));
+        self.terms.extend(said.terms.iter().map(term));
+        self.facets.extend(said.facets.iter().map(facet));
     }
 
     /// Those that the other has not.
     fn without(&self, other: &Rows) -> Rows {
         Rows {
-            links: self.links.difference(&other.links).cloned().collect(),
-            terms: self.terms.difference(&other.terms).cloned().collect(),
-            facets: self.facets.difference(&other.facets).cloned().collect(),
+            links: without(&self.links, &other.links),
+            terms: without(&self.terms, &other.terms),
+            facets: without(&self.facets, &other.facets),
         }
     }
+}
 
-    fn extend(&mut self, other: Rows) {
-        self.links.extend(other.links);
-        self.terms.extend(other.terms);
-        self.facets.extend(other.facets);
-    }
+fn without<R: Ord + Clone>(these: &[R], others: &[R]) -> Vec<R> {
+    let others: BTreeSet<&R> = others.iter().collect();
+    these.iter().filter(|row| !others.contains(row)).cloned().collect()
 }
 
 /// What a write makes of one record's rows in the index tables.
@@ -108,14 +133,15 @@ pub(super) struct IndexChange {
     kind: KindId,
     linked: BTreeSet<RecordId>,
     linked_before: BTreeSet<RecordId>,
-    new: Rows,
-    gone: Rows,
+    /// All terms that the record is to have, where they are not those of before.
+    terms: Option<Vec<Term>>,
+    new: Blind,
+    gone: Blind,
 }
 
 impl IndexChange {
     /// From what the index says of the state before, if there was one, to what it is to say.
     pub(super) fn of(
-        org: [u8; 16],
         keys: &RowKeys,
         policy: &Policy,
         before: Option<&RecordState>,
@@ -123,14 +149,26 @@ impl IndexChange {
     ) -> IndexChange {
         let was = before.map(|before| Clear::of(policy, before)).unwrap_or_default();
         let is = Clear::of(policy, state);
+        let new = Blind::of(is.without(&was), keys);
+        let terms = match (is.lookups == was.lookups, was.lookups.is_empty()) {
+            (true, _) => None,
+            (false, true) => Some(new.terms.clone()),
+            (false, false) => Some(is.terms(keys)),
+        };
         IndexChange {
             record: state.record,
             kind: state.kind,
             linked: is.targets(),
             linked_before: was.targets(),
-            new: Rows::of(org, keys, state, &is.without(&was)),
-            gone: Rows::of(org, keys, state, &was.without(&is)),
+            terms,
+            new,
+            gone: Blind::of(was.without(&is), keys),
         }
+    }
+
+    /// The terms one behind the other, for the row of the record's state; `None` where they stay.
+    pub(super) fn terms(&self) -> Option<Vec<u8>> {
+        self.terms.as_deref().map(<[Term]>::as_flattened).map(<[u8]>::to_vec)
     }
 }
 
@@ -141,8 +179,8 @@ impl Txn<'_> {
         for change in changes {
             let link = (change.record, change.kind);
             self.pending.relink(link, &change.linked_before, &change.linked);
-            new.extend(change.new);
-            gone.extend(change.gone);
+            new.add(self.org, change.record, change.kind, &change.new);
+            gone.add(self.org, change.record, change.kind, &change.gone);
         }
         self.replace_rows(gone, new)
     }
@@ -159,8 +197,8 @@ impl Txn<'_> {
         &mut self,
         table: &str,
         columns: [&str; WIDTH],
-        gone: BTreeSet<[Value; WIDTH]>,
-        new: BTreeSet<[Value; WIDTH]>,
+        gone: Vec<[Value; WIDTH]>,
+        mut new: Vec<[Value; WIDTH]>,
         if_there: &str,
     ) -> Result<(), DbError> {
         let gone: Vec<Vec<Value>> = gone.into_iter().map(Vec::from).collect();
@@ -170,7 +208,9 @@ impl Txn<'_> {
             &columns,
             &gone,
         )?;
-        let new: Vec<[Value; WIDTH]> = new.into_iter().collect();
+        // In the order of the tree that they go into, and each once.
+        new.sort_unstable();
+        new.dedup();
         let insert = format!("INSERT INTO {table} ({})", columns.join(", "));
         self.sql.put_all(&insert, &new, &format!("ON CONFLICT {if_there}"))?;
         Ok(())
@@ -187,19 +227,45 @@ impl Txn<'_> {
         // Another process may write them; what is read is what its rows are compared with.
         self.lock(&records.iter().map(|record| record.0).collect::<Vec<_>>())?;
         let states = self.shared_states(records)?;
-        let mut wanted = Rows::default();
-        for state in &states {
-            let clear = Clear::of(&self.policy, state);
-            wanted.extend(Rows::of(self.org, self.keys, state, &clear));
-        }
         let stored: Vec<Value> = states.iter().map(|state| Value::from(state.record.0)).collect();
         let present = Rows {
             links: self.kept_rows("links", LINKS, &stored)?,
-            terms: self.kept_rows("terms", TERMS, &stored)?,
+            terms: self.kept_terms(&stored)?,
             facets: self.kept_rows("facets", FACETS, &stored)?,
         };
-        self.replace_rows(present.without(&wanted), wanted.without(&present))?;
+        let mut wanted = Rows::default();
+        for state in &states {
+            let said = Blind::of(Clear::of(&self.policy, state), self.keys);
+            self.sql.run(
+                "UPDATE states SET terms = ?3 WHERE org = ?1 AND record = ?2 AND COALESCE(terms, ?4) <> ?3",
+                values![self.org, state.record.0, said.terms.as_flattened(), Vec::new()],
+            )?;
+            wanted.add(self.org, state.record, state.kind, &said);
+        }
+        // All that are wanted, there or not: of terms only what was said to be written is known.
+        self.replace_rows(present.without(&wanted), wanted)?;
         Ok(states.last().map(|state| state.record))
+    }
+
+    /// The terms that were written of these records.
+    fn kept_terms(&mut self, records: &[Value]) -> Result<Vec<[Value; 4]>, DbError> {
+        let rows = self.sql.rows_of(
+            "SELECT record, kind, terms FROM states WHERE org = ?1 AND terms IS NOT NULL AND record IN",
+            self.org,
+            records,
+        )?;
+        let mut kept = Vec::new();
+        for row in &rows {
+            let (record, kind): ([u8; 16], u16) = (row.get(0)?, row.get(1)?);
+            let terms: Vec<u8> = row.get(2)?;
+            let (terms, []) = terms.as_chunks::<16>() else {
+                return Err(DbError::Damaged {
+                    what: "a record's terms",
+                });
+            };
+            kept.extend(terms.iter().map(|term| row![self.org, *term, kind, record]));
+        }
+        Ok(kept)
     }
 
     /// What a table holds of these records.
@@ -208,7 +274,7 @@ impl Txn<'_> {
         table: &str,
         columns: [&str; WIDTH],
         records: &[Value],
-    ) -> Result<BTreeSet<[Value; WIDTH]>, DbError> {
+    ) -> Result<Vec<[Value; WIDTH]>, DbError> {
         let before = format!(
             "SELECT {} FROM {table} WHERE org = ?1 AND record IN",
             columns.join(", ")

@@ -5,6 +5,7 @@ use super::DbError;
 use super::sql::{Sql, values};
 use vault::RowRoot;
 
+mod keeping_terms;
 mod sealing_rows;
 
 /// One part of a step.
@@ -36,6 +37,11 @@ const STEPS: &[&[Part]] = &[
     &[Part::Tables(include_str!("schema_14.sql"))],
     &[Part::Tables(include_str!("schema_15.sql"))],
     &[Part::Tables(include_str!("schema_16.sql"))],
+    &[
+        Part::Tables("ALTER TABLE states ADD COLUMN terms BYTEA;"),
+        Part::Rows(keeping_terms::keep_with_the_state),
+        Part::Tables(include_str!("schema_17.sql")),
+    ],
 ];
 
 pub(super) fn bring_forward(sql: &mut Sql<'_>, root: &RowRoot) -> Result<(), DbError> {
@@ -66,9 +72,11 @@ pub(super) fn bring_forward(sql: &mut Sql<'_>, root: &RowRoot) -> Result<(), DbE
 
 fn take(sql: &mut Sql<'_>, root: &RowRoot, step: &[Part], number: i64) -> Result<(), DbError> {
     for part in step {
-        match part {
-            Part::Tables(text) => sql.plain(text)?,
-            Part::Rows(change) => change(sql, root)?,
+        match (part, &*sql) {
+            // What is one tree in SQLite is a table and its index in PostgreSQL in any case.
+            (Part::Tables(text), Sql::Postgres(_)) => sql.plain(&text.replace(" WITHOUT ROWID", ""))?,
+            (Part::Tables(text), Sql::Embedded(_)) => sql.plain(text)?,
+            (Part::Rows(change), _) => change(sql, root)?,
         }
     }
     match sql {

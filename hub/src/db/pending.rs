@@ -74,11 +74,11 @@ struct StateRow {
 }
 
 impl StateRow {
-    fn of(org: [u8; 16], keys: &RowKeys, policy: &Policy, written: &Written) -> Result<StateRow, DbError> {
+    fn of(keys: &RowKeys, policy: &Policy, written: &Written) -> Result<StateRow, DbError> {
         Ok(StateRow {
             sealed: seal_state(keys, written.state.record, &written.canonical)?,
             signature: keys.sign(&state_said(&written.canonical)),
-            index: IndexChange::of(org, keys, policy, written.before.as_deref(), &written.state),
+            index: IndexChange::of(keys, policy, written.before.as_deref(), &written.state),
         })
     }
 }
@@ -259,10 +259,10 @@ impl Txn<'_> {
     /// the writing of the changes.
     pub(super) fn flush_records(&mut self) -> Result<(), DbError> {
         let states = self.take_written();
-        let (org, keys, policy) = (self.org, self.keys, self.policy);
+        let (keys, policy) = (self.keys, self.policy);
         let (made, changes) = alongside(
             &states,
-            |state| StateRow::of(org, keys, &policy, state),
+            |state| StateRow::of(keys, &policy, state),
             || {
                 self.flush_changes()?;
                 self.flush_chains()
@@ -279,16 +279,16 @@ impl Txn<'_> {
                 signature,
                 index,
             } = made?;
-            let kind = written.state.kind.0;
-            rows.push(row![self.org, written.state.record.0, kind, sealed, signature]);
+            let (record, kind) = (written.state.record.0, written.state.kind.0);
+            rows.push(row![self.org, record, kind, sealed, signature, index.terms()]);
             indexed.push(index);
         }
         self.wrote = true;
         self.sql.put_all(
-            "INSERT INTO states (org, record, kind, state, signature)",
+            "INSERT INTO states (org, record, kind, state, signature, terms)",
             &rows,
             "ON CONFLICT (org, record) DO UPDATE SET kind = excluded.kind, state = excluded.state, \
-             signature = excluded.signature",
+             signature = excluded.signature, terms = COALESCE(excluded.terms, states.terms)",
         )?;
         self.put_index(indexed)
     }

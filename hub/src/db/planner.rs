@@ -124,7 +124,12 @@ mod tests {
         for (question, by) in [
             (crate::db::index::text_of(&[1, 2], 4, 9).as_str(), "term=?"),
             (
-                "SELECT record, term, kind FROM terms WHERE org = x'00' AND record IN (x'01', x'02')",
+                "DELETE FROM terms WHERE org = x'00' AND ((term = x'01' AND kind = 1 AND record = x'02') \
+                 OR (term = x'03' AND kind = 1 AND record = x'04'))",
+                "record=?",
+            ),
+            (
+                "SELECT record, kind, terms FROM states WHERE org = x'00' AND terms IS NOT NULL AND record IN (x'01', x'02')",
                 "record=?",
             ),
             (

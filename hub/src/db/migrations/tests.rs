@@ -118,3 +118,56 @@ fn what_is_indexed_stays_when_its_tables_are_made_anew() {
         "050E2341 060E2342"
     );
 }
+
+#[test]
+fn the_terms_of_a_record_are_found_with_its_state_when_their_tree_has_gone() {
+    let connection = Connection::open_in_memory().unwrap();
+    let (root, before) = (root(), 16);
+    for (step, number) in STEPS.iter().zip(1i64..).take(before) {
+        take(&mut Sql::Embedded(&connection), &root, step, number).unwrap();
+    }
+    let [org, one, two, none] = [1u8, 2, 3, 4].map(|number| [number; 16]);
+    connection
+        .execute(
+            "INSERT INTO organisations (org, epoch, hub_replica, proof_key, catalogue) VALUES (?1, x'', x'', x'', 1)",
+            [org],
+        )
+        .unwrap();
+    for record in [one, two, none] {
+        connection
+            .execute(
+                "INSERT INTO states (org, record, kind, state) VALUES (?1, ?2, 1, x'')",
+                [org, record],
+            )
+            .unwrap();
+    }
+    for (term, record) in [([9u8; 16], one), ([8; 16], one), ([9; 16], two)] {
+        connection
+            .execute(
+                "INSERT INTO terms (org, term, kind, record) VALUES (?1, ?2, 1, ?3)",
+                [org, term, record],
+            )
+            .unwrap();
+    }
+    connection
+        .execute("INSERT INTO links VALUES (?1, ?2, 1, 5, ?3)", [org, one, two])
+        .unwrap();
+
+    bring_forward(&mut Sql::Embedded(&connection), &root).unwrap();
+
+    let terms = |record: [u8; 16]| {
+        connection
+            .query_row("SELECT terms FROM states WHERE record = ?1", [record], |row| {
+                row.get::<_, Option<Vec<u8>>>(0)
+            })
+            .unwrap()
+    };
+    assert_eq!(terms(one), Some([[8u8; 16], [9; 16]].concat()));
+    assert_eq!((terms(two), terms(none)), (Some(vec![9; 16]), None));
+    let count = |table: &str| {
+        connection
+            .query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, i64>(0))
+            .unwrap()
+    };
+    assert_eq!((count("terms"), count("links")), (3, 1));
+}
