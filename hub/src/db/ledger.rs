@@ -342,6 +342,8 @@ impl HubLedger for Txn<'_> {
     fn put_state(&mut self, state: RecordState, canonical: Vec<u8>) -> Result<(), DbError> {
         let record = state.record;
         self.fetch_states(&BTreeSet::from([record]))?;
+        // What it follows from was read before; most records of a transaction are locked before anything is read.
+        self.lock(&[record.0])?;
         if let Some(kept) = self.pending.states.get_mut(&record) {
             let before = kept.state.replace(Arc::new(state));
             if kept.is_stored && kept.before.is_none() {

@@ -199,6 +199,52 @@ async fn a_process_that_stands_still_in_a_transaction_holds_nobody_up_and_goes_o
     store.assert_sums_hold(SITE).await;
 }
 
+/// What a return makes of other records is not known when its own are locked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_state_that_was_read_without_its_lock_is_not_written_over_what_came_between() {
+    let (store, other) = two(|_| {});
+    let record = patient_record(1);
+    let draft = name(record, "Vance", &[]);
+    store.write(move |txn| txn.author(&draft, Some(SITE))).await;
+    let runs = Arc::new(AtomicU32::new(0));
+    let (read, is_read) = std::sync::mpsc::channel();
+    let (went_on, has_gone_on) = std::sync::mpsc::channel();
+    let has_gone_on = Mutex::new(has_gone_on);
+    let dot = Dot {
+        replica: ReplicaId([7; 16]),
+        counter: 1,
+    };
+    let slow = {
+        let (db, runs) = (store.db.clone(), runs.clone());
+        tokio::spawn(async move {
+            db.write(move |txn| {
+                let mut state = RecordState::clone(&txn.state(record)?.unwrap());
+                if runs.fetch_add(1, Ordering::Relaxed) == 0 {
+                    read.send(()).unwrap();
+                    has_gone_on.lock().unwrap().recv_timeout(PATIENCE).unwrap();
+                }
+                state.vector.add(dot);
+                let canonical = state.to_bytes();
+                Ok::<_, HubError<DbError>>(txn.put_state(state, canonical)?)
+            })
+            .await
+        })
+    };
+    tokio::task::spawn_blocking(move || is_read.recv().unwrap())
+        .await
+        .unwrap();
+
+    let draft = name(record, "Went on", &[]);
+    other.write(move |txn| txn.author(&draft, Some(SITE))).await.unwrap();
+    went_on.send(()).unwrap();
+    slow.await.unwrap().unwrap();
+
+    let state = store.write(move |txn| Ok(txn.state(record)?.unwrap())).await;
+    let names = state.shown(patient::NAME.id);
+    assert_eq!((runs.load(Ordering::Relaxed), names.len()), (2, 2), "{names:?}");
+    assert!(state.vector.contains(dot));
+}
+
 #[tokio::test]
 async fn a_commit_wakes_who_waits_in_another_process() {
     let (store, other) = two(|_| {});
