@@ -27,6 +27,15 @@ pub(super) enum Pulled {
     AtRest,
 }
 
+/// How the hub may say that nothing is new.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Telling {
+    /// By one digest of all lanes.
+    InOne,
+    /// By each lane's page.
+    Pages,
+}
+
 /// What the hub answered, to be applied.
 struct Answer {
     request: PullRequest,
@@ -49,7 +58,14 @@ struct TakenIn {
 impl Exchange {
     /// Pulls until nothing is left to come, or something else is due. While one answer is applied, the next is fetched.
     pub(super) async fn pull_all(&self, committed: &mut Receiver<Arc<Committed>>) -> Result<Pulled, Broken> {
-        let mut answer = self.ask_afresh(Duration::ZERO).await?;
+        let mut answer = self.ask_afresh(Duration::ZERO, Telling::InOne).await?;
+        if answer.reply.at_rest.is_some() {
+            if self.take_in_and_mend(answer).await? == Pulled::AtRest {
+                return Ok(Pulled::AtRest);
+            }
+            // Something differs, and only pages tell what; or a lane is new.
+            answer = self.ask_afresh(Duration::ZERO, Telling::Pages).await?;
+        }
         loop {
             let waiting = self.much_waiting(&answer.reply);
             if answer.is_filling || self.is_snapshot_due(&waiting).await? {
@@ -81,17 +97,16 @@ impl Exchange {
 
     /// Asks to be told, and takes in what is told.
     pub(super) async fn pull_held(&self) -> Result<Pulled, Broken> {
-        let answer = self.ask_afresh(self.sync_config().long_poll()).await?;
+        let wait = self.sync_config().long_poll();
+        let answer = self.ask_afresh(wait, Telling::InOne).await?;
         self.take_in_and_mend(answer).await
     }
 
     /// Asks for what follows the cursors.
-    async fn ask_afresh(&self, wait: Duration) -> Result<Answer, Broken> {
+    async fn ask_afresh(&self, wait: Duration, telling: Telling) -> Result<Answer, Broken> {
         let config = self.sync_config();
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         let bytes_max = config.pull_max_bytes;
-        // What is answered at once tells every lane in full; what is held may be told in one.
-        let takes_digest = !wait.is_zero();
         // Where nothing is known to wait, they would only make the question longer.
         let budgets = if self.line.now().behind > 0 {
             config.pull_lane_bytes.budgets()
@@ -108,7 +123,7 @@ impl Exchange {
                 request
                     .cursors
                     .retain(|cursor| filling.as_ref().is_none_or(|filling| !filling.is_of(cursor)));
-                if takes_digest {
+                if telling == Telling::InOne {
                     replica::ask_for_digest(tx, &mut request)?;
                 }
                 Ok::<_, ReplicaError<TxError>>((request, filling.is_some()))
@@ -195,8 +210,8 @@ impl Exchange {
         Ok(taken)
     }
 
-    /// Nothing was new: every lane is proven at once, where our digest is the hub's. Where it is not, the question that follows
-    /// this exchange is answered with pages. Answers which it was.
+    /// Nothing was new: every lane is proven at once, where our digest is the hub's. Where it is not, pages are asked for. Answers
+    /// which it was.
     async fn note_rest(&self, request: PullRequest, digest: Hash) -> Result<bool, Broken> {
         let noted = self.store.write(Priority::Sync, move |tx| {
             let Some(lanes) = replica::compare_digest(tx, &request, digest)? else {

@@ -35,6 +35,8 @@ pub(super) struct Told {
     behind: u64,
     /// When it was asked, if nothing was new and every lane was proven at once.
     rests_by: Option<Instant>,
+    /// The hub said in one that nothing is new, and has something else.
+    differs: bool,
 }
 
 fn refused(said: impl std::fmt::Display) -> Trouble {
@@ -75,14 +77,20 @@ impl SimAgent {
         let rests_by = rests_by.filter(|_| self.unpushed() == 0);
         self.push_all().await?;
         let asked = rests_by.unwrap_or_else(Instant::now);
-        if rests_by.is_none() && self.pull(Duration::ZERO).await?.behind > 0 {
-            return Ok(Told::default());
+        if rests_by.is_none() {
+            let mut told = self.pull(Duration::ZERO, true).await?;
+            if told.differs {
+                told = self.pull(Duration::ZERO, false).await?;
+            }
+            if told.behind > 0 {
+                return Ok(Told::default());
+            }
         }
         tokio::select! {
             biased;
             () = self.has_written() => Ok(Told::default()),
             () = self.is_wanted_since(asked) => Ok(Told::default()),
-            told = self.pull(LONG_POLL) => told,
+            told = self.pull(LONG_POLL, true) => told,
         }
     }
 
@@ -124,11 +132,11 @@ impl SimAgent {
         }
     }
 
-    async fn pull(&self, wait: Duration) -> Result<Told, Trouble> {
+    async fn pull(&self, wait: Duration, takes_digest: bool) -> Result<Told, Trouble> {
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         let asked = replica::next_pull(&mut self.held().ledger, PULL_BYTES, wait_ms, |_, _| Ok(false));
         let mut request = asked.map_err(refused)?;
-        if !wait.is_zero() {
+        if takes_digest {
             replica::ask_for_digest(&mut self.held().ledger, &mut request).map_err(refused)?;
         }
         let body = request.encode();
@@ -144,11 +152,12 @@ impl SimAgent {
         for page in &reply.pages {
             self.take(page, asked)?;
         }
-        let mut rests_by = None;
+        let (mut rests_by, mut differs) = (None, false);
         if let Some(digest) = reply.at_rest {
             let mut held = self.held();
             let lanes = replica::compare_digest(&mut held.ledger, &request, digest).map_err(refused)?;
             rests_by = Some(asked).filter(|_| lanes.is_some() && !new_lanes);
+            differs = lanes.is_none();
             let lanes = lanes.unwrap_or_default();
             for (scope, lane, _) in &lanes {
                 held.lanes.entry((*scope, *lane)).or_default().compared = Some(Compared { equal: true, asked });
@@ -159,7 +168,11 @@ impl SimAgent {
                 tally.rested.add(bytes_up, answer.len() as u64);
             });
         }
-        Ok(Told { behind, rests_by })
+        Ok(Told {
+            behind,
+            rests_by,
+            differs,
+        })
     }
 
     /// What the hub says to a pull of this scope, refusing or not.

@@ -12,7 +12,7 @@ pub struct Tally {
     pub changes_accepted: u64,
     pub rows: u64,
     pub pulled: Bodies,
-    /// Of these, the questions that were held until their time was over, and answered with one digest of all lanes.
+    /// Of these, those that were answered with one digest of all lanes.
     pub rested: Bodies,
     pub push_took: Vec<Duration>,
     /// The hub asked to wait; by the status it answered with.
