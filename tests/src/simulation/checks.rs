@@ -6,11 +6,12 @@ use sync_protocol::cbor::Raw;
 use sync_protocol::hub::Standing;
 use sync_protocol::hub::reason::RECORD_FULL;
 use sync_protocol::proof;
-use sync_protocol::replica::Applied;
+use sync_protocol::replica::{Applied, ProvenLane};
 use sync_protocol::rules::{self, Ask};
 use sync_protocol::vector::Comparison;
 use sync_protocol::{
-    Act, CHANGE_MAX_BYTES, ChangeId, FieldId, Lane, RecordId, RecordState, STATE_MAX_BYTES, VersionVector,
+    Act, CHANGE_MAX_BYTES, ChangeId, FieldId, Hash, Lane, RecordId, RecordState, STATE_MAX_BYTES, ScopeId,
+    VersionVector,
 };
 
 use super::hub_store::Origins;
@@ -213,6 +214,33 @@ impl World {
                 format!("agent {agent} is at the head with another root")
             })?;
         }
+        self.check_delivered(agent)
+    }
+
+    /// After a digest that is the agent's own: the roots are the hub's of now, where nothing was committed since.
+    pub(crate) fn check_proven(&mut self, agent: usize, lanes: &[ProvenLane]) -> Checked<()> {
+        for (scope, lane, root) in lanes {
+            let store = &self.agents[agent].disk.store;
+            let is_of_now = store.head.epoch == self.hub.store.epoch_now()
+                && store.cursor_list().iter().any(|cursor| {
+                    let feed = self.hub.store.feeds.get(&(cursor.scope, cursor.lane));
+                    let head = feed.map_or(0, |feed| feed.head);
+                    (cursor.scope, cursor.lane, cursor.sequence) == (*scope, *lane, head)
+                });
+            if !is_of_now {
+                continue;
+            }
+            self.tally.checked(Invariant::RootsEqual);
+            let theirs = self.hub_root(*scope, *lane);
+            hold(Invariant::RootsEqual, theirs == Some(*root), || {
+                format!("agent {agent} takes {lane:?} for proven, and the hub has another root")
+            })?;
+        }
+        self.check_delivered(agent)
+    }
+
+    /// Nothing at or below a cursor is missing.
+    fn check_delivered(&mut self, agent: usize) -> Checked<()> {
         self.tally.checked(Invariant::CursorDelivered);
         let store = &self.agents[agent].disk.store;
         if store.head.epoch != self.hub.store.epoch_now() {
@@ -429,7 +457,7 @@ impl World {
         Ok(())
     }
 
-    pub(crate) fn hub_root(&mut self, site: sync_protocol::ScopeId, lane: Lane) -> Option<sync_protocol::Hash> {
+    pub(crate) fn hub_root(&mut self, site: ScopeId, lane: Lane) -> Option<Hash> {
         use sync_protocol::hub::HubLedger as _;
         let sums = self.hub.store.bucket_sums(site, lane).ok()?;
         Some(proof::root(site, lane, sums))

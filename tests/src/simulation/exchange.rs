@@ -8,7 +8,7 @@ use sync_protocol::replica::{self, Comparison, Entered, Lost, PageOutcome, Pushe
 use sync_protocol::wire::{
     EpochReply, EpochRequest, Page, PullReply, PullRequest, PushReply, PushRequest, ReturnRequest, Told,
 };
-use sync_protocol::{BootClock, Dot, EpochId, RecordId, ReplicaId};
+use sync_protocol::{BootClock, Dot, EpochId, Hash, RecordId, ReplicaId};
 
 use super::lies;
 use super::network::SlowPush;
@@ -61,10 +61,15 @@ impl World {
     /// Asks for pages. `busy`: somebody at the site works with whatever the hub offers to forget.
     pub(crate) fn send_pull(&mut self, agent: usize, bytes_max: u64, busy: bool) -> Checked<()> {
         let key = self.key.clone();
+        // Agents of either kind speak to the hub: some never ask for a digest.
+        let takes_digest = agent.is_multiple_of(2) && !std::mem::take(&mut self.agents[agent].wants_pages);
         let request = self.agent_commits(agent, Crash::Never, |disk| {
-            let request = replica::next_pull(&mut disk.store, bytes_max, 0, |_, _| Ok(busy))?;
+            let mut request = replica::next_pull(&mut disk.store, bytes_max, 0, |_, _| Ok(busy))?;
             if disk.store.variant == Some(Variant::PurgeThenAcknowledge) {
                 lies::purge_at_once(&mut disk.store, &key, &request);
+            }
+            if takes_digest {
+                replica::ask_for_digest(&mut disk.store, &mut request)?;
             }
             Ok(request)
         })?;
@@ -109,6 +114,7 @@ impl World {
             agent,
             message,
             bytes: Arc::new(bytes),
+            is_of_nobody: false,
         });
     }
 
@@ -116,8 +122,17 @@ impl World {
     pub(crate) fn deliver(&mut self, agent: usize, opened: Opened, crash: Crash) -> Checked<()> {
         match opened {
             Opened::Push(request) => self.hub_takes_push(agent, &request, crash),
-            Opened::Pull(request) => self.hub_answers_pull(agent, &request, crash),
+            Opened::Pull(request) => {
+                if let Some(reply) = self.hub_answers_pull(agent, &request, crash)? {
+                    self.send(agent, Message::PullReply, reply.encode());
+                }
+                Ok(())
+            }
+            Opened::PullOfNobody(request) => self.hub_answers_pull(agent, &request, crash).map(|_| ()),
             Opened::PushReply(reply) => self.agent_takes_reply(agent, &reply, crash),
+            Opened::PullReply(PullReply {
+                at_rest: Some(digest), ..
+            }) => self.agent_takes_digest(agent, digest, crash),
             Opened::PullReply(reply) => {
                 self.ask_beyond(agent, &reply);
                 reply
@@ -202,7 +217,7 @@ impl World {
         }
     }
 
-    fn hub_answers_pull(&mut self, agent: usize, request: &PullRequest, crash: Crash) -> Checked<()> {
+    fn hub_answers_pull(&mut self, agent: usize, request: &PullRequest, crash: Crash) -> Checked<Option<PullReply>> {
         let site = self.agents[agent].site;
         let request = self.as_remembered(request);
         let pages = self.hub_commits(crash, |disk, rulebook| {
@@ -213,19 +228,18 @@ impl World {
         });
         let pages = self.or_refused(agent, pages)?;
         let Some(pages) = pages.filter(|_| crash != Crash::After) else {
-            return Ok(());
+            return Ok(None);
         };
-        let reply = PullReply {
-            pages,
+        let at_rest = request.digest_of(&pages);
+        Ok(Some(PullReply {
+            pages: if at_rest.is_some() { Vec::new() } else { pages },
             hub_ms: self.now_ms,
             series: None,
             ehr_reached: None,
             ehr_polled_ms: None,
             follows: Vec::new(),
-            at_rest: None,
-        };
-        self.send(agent, Message::PullReply, reply.encode());
-        Ok(())
+            at_rest,
+        }))
     }
 
     /// Asks which epoch the hub is of, and shows what it said before.
@@ -415,6 +429,29 @@ impl World {
             applied.settled
         ));
         self.check_page(agent, &applied)
+    }
+
+    /// Nothing was new at the hub: every lane is proven at once, or pages are asked for.
+    fn agent_takes_digest(&mut self, agent: usize, digest: Hash, crash: Crash) -> Checked<()> {
+        let Some(asked) = self.agents[agent].asked.take() else {
+            return Ok(());
+        };
+        let compared = self.agent_commits(agent, crash, |disk| {
+            replica::compare_digest(&mut disk.store, &asked, digest)
+        })?;
+        let Some(proven) = compared else { return Ok(()) };
+        if let Some(lanes) = proven {
+            self.tally.took(Transition::DigestEqual);
+            self.trace
+                .line(format!("agent {agent} is told in one that nothing is new"));
+            return self.check_proven(agent, &lanes);
+        }
+        self.tally.took(Transition::DigestDiffers);
+        self.trace
+            .line(format!("agent {agent} has another digest and asks for pages"));
+        self.agents[agent].wants_pages = true;
+        // To no offer is agreed on the way.
+        self.send_pull(agent, asked.bytes_max, true)
     }
 
     fn after_comparison(&mut self, agent: usize, comparison: Comparison, crash: Crash) -> Checked<()> {

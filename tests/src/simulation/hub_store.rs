@@ -52,7 +52,7 @@ pub(crate) type MadeOf = BTreeMap<[u8; 64], Origins>;
 
 #[derive(Clone, Default)]
 pub(crate) struct Feed {
-    head: u64,
+    pub(crate) head: u64,
     pub(crate) rows: BTreeMap<u64, RecordId>,
     pub(crate) place: BTreeMap<RecordId, (u64, RowStanding)>,
     sums: BTreeMap<u8, Sum>,

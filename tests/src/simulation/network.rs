@@ -72,12 +72,15 @@ pub(crate) struct Envelope {
     pub(crate) agent: usize,
     pub(crate) message: Message,
     pub(crate) bytes: Arc<Vec<u8>>,
+    /// Who asked is gone with its connection: what is asked arrives, and no pages come back.
+    pub(crate) is_of_nobody: bool,
 }
 
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Opened {
     Push(PushRequest),
     Pull(PullRequest),
+    PullOfNobody(PullRequest),
     PushReply(PushReply),
     PullReply(PullReply),
     Epoch(EpochRequest),
@@ -93,8 +96,16 @@ impl Envelope {
             let detail = format!("no hub takes a {:?} of {} bytes", self.message, self.bytes.len());
             return Err(Failure::new(Invariant::EngineSound, detail));
         }
-        open(self.message, &self.bytes)
+        self.read(&self.bytes)
             .map_err(|error| Failure::new(Invariant::EngineSound, format!("a body as sent: {error}")))
+    }
+
+    fn read(&self, bytes: &[u8]) -> Result<Opened, WireError> {
+        let opened = open(self.message, bytes)?;
+        if let (true, Opened::Pull(request)) = (self.is_of_nobody, &opened) {
+            return Ok(Opened::PullOfNobody(request.clone()));
+        }
+        Ok(opened)
     }
 
     /// Hurts the body as a line or a disk would and opens it. It must be refused, or read as it was sent; for a
@@ -109,7 +120,7 @@ impl Envelope {
                 bytes[at] ^= 1 << rng.below(8);
             }
         }
-        let Ok(opened) = open(self.message, &bytes) else {
+        let Ok(opened) = self.read(&bytes) else {
             return Ok(None);
         };
         if shorten || opened != self.open()? {

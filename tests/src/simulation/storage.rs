@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::disk::Image;
+use super::network::Message;
 use super::rng::Rng;
 use super::sql_store::{self, Prints, SqlStore, Wrote, writes};
 use super::trace::{Checked, Failure, Invariant, hold};
@@ -86,6 +87,7 @@ impl World {
     }
 
     pub(crate) fn put_back(&mut self, agent: usize, copy: Copy) -> Checked<()> {
+        self.connections_break(agent);
         self.agents[agent].disk = copy.disk.clone();
         if let (Some(sql), Some(image)) = (&mut self.agents[agent].sql, &copy.image) {
             sql.store.restore(image).map_err(unsound)?;
@@ -99,6 +101,17 @@ impl World {
             }
             None => Ok(()),
         }
+    }
+
+    /// The process that asked for pages is gone, and its connections with it. A page of before, for a cursor that is reached
+    /// anew by later pages, would be of another moment than these, and no line can bring it (SPEC 11).
+    fn connections_break(&mut self, agent: usize) {
+        self.network
+            .retain(|envelope| (envelope.agent, envelope.message) != (agent, Message::PullReply));
+        for envelope in &mut self.network {
+            envelope.is_of_nobody |= (envelope.agent, envelope.message) == (agent, Message::Pull);
+        }
+        self.agents[agent].asked = None;
     }
 
     /// The store on the disk holds what the one in memory does.
@@ -220,6 +233,7 @@ impl World {
             self.trace.line(format!("agent {agent} comes back after its commit"));
             if let Some(disk) = under_way {
                 self.agents[agent].disk = disk;
+                self.connections_break(agent);
             }
             self.forget_past(agent);
             return Ok(Stored::Kept);
@@ -257,6 +271,7 @@ impl World {
             self.tally.fault("store gone back to an earlier state");
             self.trace.line(format!("agent {agent}'s store has gone back"));
             self.agents[agent].disk = disk.clone();
+            self.connections_break(agent);
             self.forget_past(agent);
             return Ok(Stored::Lost);
         }
@@ -266,6 +281,7 @@ impl World {
                 "agent {agent}'s store has gone back, in the hub's word further than in the rest"
             ));
             self.agents[agent].disk = disk;
+            self.connections_break(agent);
             self.forget_past(agent);
             return Ok(Stored::Lost);
         }

@@ -89,6 +89,8 @@ transitions! {
     PageRegression => "a page showed that the agent went back",
     PageHubWentBack => "a page was older than an acknowledgement",
     PageCrashed => "a page was undone by a crash",
+    DigestEqual => "a digest proved every lane",
+    DigestDiffers => "a digest was another than the agent's",
     RowLive => "a row brought a record",
     RowOffered => "a row offered to forget a record",
     RowGone => "a row told that a record is gone",

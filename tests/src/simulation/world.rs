@@ -48,6 +48,8 @@ pub(crate) struct Agent {
     pub(crate) ready: Option<(PushedUpTo, PushRequest)>,
     /// The last question for pages.
     pub(crate) asked: Option<PullRequest>,
+    /// The hub said in one that nothing is new, and has something else: the next question is for pages.
+    pub(crate) wants_pages: bool,
     /// The store on a disk that must hold what the one in memory does.
     pub(crate) sql: Option<OnDisk>,
 }
@@ -62,6 +64,7 @@ impl Agent {
             line: Line::Whole,
             ready: None,
             asked: None,
+            wants_pages: false,
             sql,
         }
     }
