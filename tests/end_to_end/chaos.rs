@@ -58,6 +58,13 @@ const EACH: [Disturbance; 10] = [
     Disturbance::RestoreHub,
 ];
 
+/// The most that anything may take to come true; in a run that was longer, as long as that.
+const PATIENCE_MIN: Duration = Duration::from_secs(300);
+
+fn patience() -> Duration {
+    how_long().max(PATIENCE_MIN)
+}
+
 fn how_long() -> Duration {
     let wished = std::env::var("MAINSTAY_SOAK_SECS")
         .ok()

@@ -197,7 +197,7 @@ async fn a_transfer_that_kill_9_and_a_cut_line_broke_off_goes_on_where_it_was() 
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("codes.txt");
     std::fs::write(&file, many_codes())?;
-    world.line.set_delay(Duration::from_millis(30));
+    world.line.set_delay(Duration::from_millis(60));
     let before = world.line.passed().bytes_down;
     load(&world, "icd-10-cm", &file).await?;
 

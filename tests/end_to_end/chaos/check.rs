@@ -1,18 +1,15 @@
 //! What must be true when everything runs again and has had its time.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use clinic::catalogue::{allergy, patient};
 use serde_json::Value;
 use tests::fleet::{Fleet, SimAgent, substances};
 
+use super::patience;
 use super::sites::{Sites, rebirths};
 use super::writer::Sent;
-
-/// The most that it may take until all agree again; of a run that was longer, as long as that.
-const PATIENCE_MIN: Duration = Duration::from_secs(300);
 
 /// Heals, waits until all agree, and looks at the hub with eyes that have never been there: a new store at each site.
 pub(super) async fn check(sites: &mut Sites, written: &[Vec<Sent>]) -> Result<()> {
@@ -37,10 +34,6 @@ pub(super) async fn check(sites: &mut Sites, written: &[Vec<Sent>]) -> Result<()
     Ok(())
 }
 
-fn patience() -> Duration {
-    super::how_long().max(PATIENCE_MIN)
-}
-
 async fn all_agree(sites: &Sites) -> Result<()> {
     let mut last = Vec::new();
     let agreed = tests::until(patience(), "every agent to agree with the hub", async || {
@@ -50,25 +43,26 @@ async fn all_agree(sites: &Sites) -> Result<()> {
     .await;
     agreed.with_context(|| {
         let behind = last.iter().filter(|(_, status)| !agrees(status));
-        let told: Vec<String> = behind
-            .map(|(name, status)| {
-                let told = [
-                    "pending",
-                    "quarantined",
-                    "behind",
-                    "filling",
-                    "frozen",
-                    "line",
-                    "repairs",
-                    "roots",
-                    "warnings",
-                ];
-                let told = told.map(|part| format!("{part} {}", status[part]));
-                format!("{name}: {}", told.join(", "))
-            })
-            .collect();
+        let told: Vec<String> = behind.map(|(name, status)| how_it_stands(name, status)).collect();
         told.join("; ")
     })
+}
+
+/// What a status says of the exchange, for whoever reads of a failure.
+pub(super) fn how_it_stands(name: &str, status: &Value) -> String {
+    let told = [
+        "pending",
+        "quarantined",
+        "behind",
+        "filling",
+        "frozen",
+        "line",
+        "repairs",
+        "roots",
+        "warnings",
+    ];
+    let told = told.map(|part| format!("{part} {}", status[part]));
+    format!("{name}: {}", told.join(", "))
 }
 
 fn agrees(status: &Value) -> bool {

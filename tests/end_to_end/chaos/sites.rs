@@ -16,11 +16,11 @@ use tests::process::{Binaries, Program};
 use tests::simulation::Rng;
 use tokio_util::sync::CancellationToken;
 
-use super::Disturbance;
+use super::check::how_it_stands;
 use super::writer::{Sent, Writer};
+use super::{Disturbance, patience};
 use crate::several::Several;
 
-const PATIENCE: Duration = Duration::from_secs(120);
 const STANDSTILL: Duration = Duration::from_secs(3);
 const CUT: Duration = Duration::from_millis(1_500);
 
@@ -277,7 +277,7 @@ impl Sites {
         }
         let copy = self.copy.as_ref().context("there is a copy")?;
         let (clinic, book) = (&mut self.several.clinics[RESTORED], &self.writers[RESTORED].book);
-        tests::until(PATIENCE, "the hub to have more than the copy", async || {
+        tests::until(patience(), "the hub to have more than the copy", async || {
             let status = clinic.status().await?;
             let accepted = status["accepted"].as_u64().unwrap_or_default();
             let ahead = status["incarnation"] != copy.incarnation || accepted > copy.counter;
@@ -287,13 +287,17 @@ impl Sites {
         let all_there = rng.below(2) == 0;
         if all_there {
             book.send_to(None);
-            tests::until(PATIENCE, "the hub to have everything", async || {
+            let mut told = String::new();
+            let has_all = tests::until(patience(), "the hub to have everything", async || {
                 let before = book.length();
                 tokio::time::sleep(STANDSTILL / 6).await;
                 let nothing_new = book.length() == before && !book.is_sending();
-                Ok((nothing_new && clinic.status().await?["pending"] == 0).then_some(()))
+                let status = clinic.status().await?;
+                told = how_it_stands(&clinic.site_name, &status);
+                Ok((nothing_new && status["pending"] == 0).then_some(()))
             })
-            .await?;
+            .await;
+            has_all.with_context(|| format!("is sending: {}; {told}", book.is_sending()))?;
         }
         clinic.agent.kill9().await?;
         book.send_to(None);
@@ -343,7 +347,7 @@ impl Sites {
     /// Ends the writers. Answers what each site was sent, the second machine's with its site's.
     pub(super) async fn stop_writing(&mut self) -> Result<Vec<Vec<Sent>>> {
         // One that came last has hardly begun.
-        tests::until(PATIENCE, "every writer to be confirmed something", async || {
+        tests::until(patience(), "every writer to be confirmed something", async || {
             let has_begun = |writer: &Writer| writer.book.sent().iter().any(|sent| sent.confirmed);
             Ok(self.writers.iter().all(has_begun).then_some(()))
         })
